@@ -3,6 +3,9 @@
 //! Templates are written for Python's jinja2 with the settings of Hugging Face's `apply_chat_template`; what they use
 //! of Python beyond Jinja is supplied here.
 
+#[cfg(test)]
+mod golden;
+
 use aho_corasick::{AhoCorasick, MatchKind};
 use dunlin_engine_handle::{Message, Render, Role, ToolDef};
 use minijinja::{
@@ -195,6 +198,10 @@ fn environment() -> Environment<'static> {
             .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
     });
     environment.add_filter("tojson", to_json);
+    // In Python nothing can be iterated over what is missing.
+    environment.add_test("iterable", |value: &Value| {
+        !value.is_none() && !value.is_undefined() && value.try_iter().is_ok()
+    });
     environment
 }
 
@@ -255,7 +262,7 @@ fn to_json(value: &Value, positional: Rest<Value>, options: Kwargs) -> Result<Va
     })?;
     let mut out = String::new();
     style.write(&json, 0, &mut out);
-    Ok(Value::from_safe_string(out))
+    Ok(Value::from(out))
 }
 
 struct JsonStyle {
