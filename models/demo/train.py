@@ -50,8 +50,8 @@ class Recipe:
 
 
 RECIPES = {
-    "small": Recipe(Shape(192, 5, 448, tokenization.VOCABULARY), steps=8000),
-    "large": Recipe(Shape(320, 7, 768, tokenization.VOCABULARY), steps=4500),
+    "small": Recipe(Shape(192, 5, 448, tokenization.VOCABULARY), steps=3600),
+    "large": Recipe(Shape(320, 7, 768, tokenization.VOCABULARY), steps=2400),
 }
 
 

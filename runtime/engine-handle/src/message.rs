@@ -72,7 +72,8 @@ pub struct Load {
     /// Layers to put on a GPU, if the engine has one; `None`: all that fit.
     pub gpu_layers: Option<u32>,
     pub threads: Threads,
-    /// Cells that prefixes kept for later may occupy while others decode (they slow every step down).
+    /// Cells that prefixes kept for later may occupy while others decode, beyond what costs nothing: they slow every
+    /// step down, and coming back from host memory costs about a thousandth of computing them again.
     pub idle_cells: u32,
     /// Bytes of host memory for prefixes that were moved out of the KV cache.
     pub spill_bytes: u64,
@@ -95,7 +96,7 @@ impl Default for Load {
             kv_type: KvType::F16,
             gpu_layers: None,
             threads: Threads::default(),
-            idle_cells: 1024,
+            idle_cells: 0,
             spill_bytes: 256 << 20,
             reserve_bytes: 256 << 20,
             mmap: true,

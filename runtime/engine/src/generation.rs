@@ -59,6 +59,9 @@ pub(crate) struct Generation {
     pub clock: Clock,
     pub usage: Usage,
     delta: Delta,
+    /// Of the tokens of `delta`, how many the clock knows of.
+    timed: usize,
+    has_spoken: bool,
 }
 
 /// What a generation sees of the sequence that it runs on.
@@ -86,6 +89,8 @@ impl Generation {
             clock: Clock::new(arrived),
             usage: Usage::default(),
             delta: Delta { id, tokens: Vec::new(), text: String::new(), logprobs: Vec::new(), finish: None },
+            timed: 0,
+            has_spoken: false,
         }
     }
 
@@ -281,9 +286,21 @@ impl Generation {
     }
 
     fn end(&mut self, reason: StopReason) {
-        self.clock.tokens(self.delta.tokens.len());
+        self.on_step();
         self.clock.report(&mut self.usage);
         self.delta.finish = Some(Finish { reason, usage: self.usage });
+    }
+
+    /// It has something to say for the first time.
+    pub(crate) fn has_first_words(&self) -> bool {
+        !self.has_spoken && !self.delta.tokens.is_empty()
+    }
+
+    /// The tokens of a step are complete: takes their time.
+    pub(crate) fn on_step(&mut self) {
+        let count = self.delta.tokens.len() - self.timed;
+        self.clock.tokens(count);
+        self.timed = self.delta.tokens.len();
     }
 
     /// What came since the last delta, if anything.
@@ -291,9 +308,7 @@ impl Generation {
         if self.delta.tokens.is_empty() && self.delta.text.is_empty() && !self.is_over() {
             return None;
         }
-        if !self.is_over() {
-            self.clock.tokens(self.delta.tokens.len());
-        }
+        (self.has_spoken, self.timed) = (true, 0);
         let empty = Delta {
             id: self.delta.id,
             tokens: Vec::new(),

@@ -17,6 +17,9 @@ const MIN_KEPT: usize = 8;
 /// Shorter prefixes are dropped rather than spilled.
 const MIN_SPILLED: usize = 64;
 
+/// llama.cpp attends over cells in blocks of this many.
+const CELL_BLOCK: usize = 256;
+
 /// What this module asks of the KV cache; a test puts a simple model in the place of llama.cpp's.
 pub(crate) trait Memory {
     /// Lets the empty `to` share the first `length` positions of `from`.
@@ -110,6 +113,8 @@ pub(crate) struct Prefixes {
     /// The model can share and forget a part of a sequence (attention can, a recurrent state cannot).
     partial: bool,
     clock: u64,
+    /// Whether kept prefixes may exceed their budget: something was released since the last look.
+    untrimmed: bool,
 }
 
 impl Prefixes {
@@ -122,6 +127,7 @@ impl Prefixes {
             budget,
             partial,
             clock: 0,
+            untrimmed: false,
         }
     }
 
@@ -197,6 +203,8 @@ impl Prefixes {
     /// Hands a slot that holds nothing but a prefix of the prompt to a call.
     fn start(&mut self, index: usize, tenant: &str) -> Admitted {
         self.slots[index].used = Use::Running { tenant: tenant.into() };
+        // What was kept beside nothing is now kept beside something.
+        self.untrimmed = true;
         Admitted { seq: seq_id(index), cached: self.slots[index].tokens.len() as u32 }
     }
 
@@ -248,6 +256,7 @@ impl Prefixes {
         };
         if self.slots[index].tokens.len() >= MIN_KEPT && !self.is_covered(index, &tenant) {
             self.slots[index].used = Use::Kept { tenant, used };
+            self.untrimmed = true;
         } else {
             self.clear(memory, index);
         }
@@ -262,12 +271,31 @@ impl Prefixes {
     /// costs a copy out of the cache.
     pub(crate) fn trim(&mut self, memory: &mut impl Memory, steps: usize) {
         for _ in 0..steps {
-            if self.idle_cells() <= self.budget.idle_cells {
+            if !self.untrimmed {
                 return;
             }
+            let candidate = if self.is_over_budget() { self.least_recently_used(None) } else { None };
+            match candidate {
+                Some(index) => self.spill(memory, index),
+                None => self.untrimmed = false,
+            }
+        }
+    }
+
+    /// Moves all kept prefixes out but the latest, as far as they exceed the budget.
+    pub(crate) fn tidy(&mut self, memory: &mut impl Memory) {
+        let kept = |slot: &Slot| matches!(slot.used, Use::Kept { .. });
+        while self.slots.iter().filter(|slot| kept(slot)).count() > 1 && self.is_over_budget() {
             let Some(index) = self.least_recently_used(None) else { return };
             self.spill(memory, index);
         }
+    }
+
+    /// Kept prefixes make steps slower than the budget allows. Rows attend over whole blocks of cells, so what fits
+    /// into the last block that is in use anyway costs nothing.
+    fn is_over_budget(&self) -> bool {
+        let (used, idle) = (self.cells.used(), self.idle_cells());
+        idle > self.budget.idle_cells && used.div_ceil(CELL_BLOCK) > (used - idle).div_ceil(CELL_BLOCK)
     }
 
     /// Sees that `count` cells are free, at the cost of kept prefixes other than `keep`.
@@ -538,8 +566,12 @@ mod tests {
 
     #[test]
     fn prefixes_beyond_the_budget_are_spilled_and_come_back() {
-        let mut rig = Rig::new(4, 1000, Budget { idle_cells: 150, ..ROOMY });
+        let mut rig = Rig::new(4, 1000, Budget { idle_cells: 0, ..ROOMY });
+        let running = rig.prefixes.admit(&mut rig.memory, "b", &text(0..100), 0).unwrap().seq;
+        rig.read(running, &text(0..100));
         rig.run("a", &text(0..100));
+        rig.prefixes.trim(&mut rig.memory, 9);
+        assert_eq!(rig.memory.saves, 0, "what fits into a block costs nothing");
         rig.run("a", &text(500..600));
         rig.prefixes.trim(&mut rig.memory, 9);
         assert_eq!((rig.prefixes.idle_cells(), rig.memory.saves), (100, 1));

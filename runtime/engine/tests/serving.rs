@@ -110,11 +110,11 @@ async fn prefixes_beyond_the_budget_come_back_from_host_memory() {
     let engine = start_with(Load { idle_cells: 0, ..load(tiny()) });
     let generate = prompt(&engine, &"words that will be moved out and back in again ".repeat(6)).await;
     let first = run(&engine, generate.clone()).await.unwrap();
+    // It stays where it is until something else runs.
+    let other = Generate { max_tokens: 64, ..prompt(&engine, "something else").await };
+    run(&engine, other).await.unwrap();
     let mut status = engine.watch();
-    let spilled =
-        status.wait_for(|status| status.pulse.spilled_bytes > 0 && status.pulse.cells == 0).await.unwrap();
-    assert_eq!(spilled.pulse.idle_cells, 0);
-    drop(spilled);
+    status.wait_for(|status| status.pulse.spilled_bytes > 0).await.unwrap();
     let second = run(&engine, generate.clone()).await.unwrap();
     assert_eq!(second.usage().prompt_tokens, 1);
     assert_eq!(first.tokens, second.tokens);

@@ -30,6 +30,10 @@ use crate::{
 /// How long the loop waits for guides that are nearly there, so that their sequences join the next step.
 const GUIDE_GRACE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(1));
 
+/// Tokens that come faster than this are sent together: every message wakes threads that compete with the step for
+/// the cores (two computing threads on two cores lose a tenth of their speed to a message per 4 ms).
+const SEND_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Everything that can wake the loop.
 #[derive(Debug)]
 pub enum Wake {
@@ -75,6 +79,7 @@ pub struct Engine {
     pace: Pace,
     batch: Batch,
     plan: Plan,
+    last_sent: Instant,
     /// Longest sequence in tokens.
     limit: usize,
     sequences: usize,
@@ -114,6 +119,7 @@ impl Engine {
             pace: Pace::default(),
             batch: Batch::default(),
             plan: Plan::default(),
+            last_sent: Instant::now(),
             limit: info.context_length as usize,
             sequences: info.sequences as usize,
             inbox,
@@ -137,6 +143,7 @@ impl Engine {
                 self.send(FromEngine::Answer { id, answer: vectors.map(Answer::Embeddings) });
             }
             self.send_deltas();
+            self.trim();
             self.publish();
         }
     }
@@ -402,19 +409,40 @@ impl Engine {
                 self.prefixes.discard(context, branch);
             }
             self.prefixes.release(context, seq);
-            self.prefixes.trim(context, 1);
         }
         task
     }
 
-    /// With nothing to compute, kept prefixes can be brought into their budget at leisure.
+    /// With nothing to compute there is time to move kept prefixes out of the way of what comes; the latest stays, since
+    /// what comes is most likely to go on from it.
     fn tidy(&mut self) {
-        if let Some(context) = &mut self.context {
-            self.prefixes.trim(context, usize::MAX);
+        if let Some(context) = &mut self.context
+            && self.running.is_empty()
+        {
+            self.prefixes.tidy(context);
         }
     }
 
+    /// Kept prefixes slow down whatever runs, and nobody while nothing does: they are brought into their budget between
+    /// the steps of others, one at a time, since each costs a copy.
+    fn trim(&mut self) {
+        if let Some(context) = &mut self.context
+            && !self.running.is_empty()
+        {
+            self.prefixes.trim(context, 1);
+        }
+    }
+
+    /// Sends what the generations have to say, unless they did so just now.
     fn send_deltas(&mut self) {
+        let first_words = |running: &Running| match &running.task.kind {
+            Kind::Generate(generation) => generation.has_first_words(),
+            Kind::Score(_) | Kind::Prepare => false,
+        };
+        if self.last_sent.elapsed() < SEND_INTERVAL && self.can_step() && !self.running.iter().any(first_words) {
+            return;
+        }
+        self.last_sent = Instant::now();
         let deltas = self.running.iter_mut().filter_map(|running| match &mut running.task.kind {
             Kind::Generate(generation) => generation.take_delta(),
             Kind::Score(_) | Kind::Prepare => None,

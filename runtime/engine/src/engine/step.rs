@@ -56,6 +56,7 @@ impl Engine {
             Ok(()) => {
                 self.learn(start.elapsed());
                 self.read_outputs();
+                self.note_times();
             }
             Err(error) => self.undo(&error),
         }
@@ -63,6 +64,15 @@ impl Engine {
 
     fn learn(&mut self, took: Duration) {
         self.pace.learn(took, self.plan.prompt_rows, self.plan.decode_rows);
+    }
+
+    /// Lets the clocks of all generations take the time of their new tokens.
+    fn note_times(&mut self) {
+        for running in &mut self.running {
+            if let Kind::Generate(generation) = &mut running.task.kind {
+                generation.on_step();
+            }
+        }
     }
 
     /// Decodes what decodes; fills the step up with pieces of prompts, the oldest first.
