@@ -52,7 +52,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
-            silence: Duration::from_secs(3),
+            silence: Duration::from_secs(5),
             standstill: Duration::from_secs(10),
             loading_standstill: Duration::from_mins(1),
             first_backoff: Duration::from_millis(250),
@@ -165,7 +165,11 @@ impl Supervisor {
                 restarts = 0;
             }
             restarts += 1;
-            let pause = self.announce(&end, restarts);
+            let draining = incarnation.as_ref().is_some_and(|incarnation| incarnation.draining);
+            let (reason, pause) = self.verdict(&end, restarts);
+            // What dies while it is being stopped is not started again.
+            let pause = pause.filter(|_| !draining);
+            self.set_dead(Arc::from(reason), pause);
             if let Some(incarnation) = incarnation {
                 incarnation.bury(&end).await;
             }
@@ -206,29 +210,29 @@ impl Supervisor {
         (incarnation.serve(self).await, Some(incarnation))
     }
 
-    /// Makes the end known before any caller hears of it; the pause before a restart, if there is to be one.
-    fn announce(&self, end: &End, restarts: u32) -> Option<Duration> {
-        let (reason, pause) = match end {
-            End::Abandoned | End::Drained => ("it was told to stop".to_owned(), None),
+    /// Why the engine ended, and the pause before a restart, if there is to be one.
+    fn verdict(&self, end: &End, restarts: u32) -> (String, Option<Duration>) {
+        let reason = match end {
+            End::Abandoned | End::Drained => return ("it was told to stop".to_owned(), None),
             End::Refused(refusal) => {
                 self.status.send_modify(|status| status.refusal = Some(refusal.clone()));
-                (refusal.to_string(), None)
+                return (refusal.to_string(), None);
             }
-            End::Crashed(reason) => match self.patience.backoff(restarts) {
-                Some(pause) => {
-                    tracing::warn!(%reason, ?pause, "engine died");
-                    (reason.clone(), Some(pause))
-                }
-                None => {
-                    tracing::error!(%reason, restarts, "engine given up");
-                    (format!("given up after {restarts} deaths in a row, the last: {reason}"), None)
-                }
-            },
+            End::Crashed(reason) => reason,
         };
-        self.set_dead(Arc::from(reason), pause);
-        pause
+        match self.patience.backoff(restarts) {
+            Some(pause) => {
+                tracing::warn!(%reason, ?pause, "engine died");
+                (reason.clone(), Some(pause))
+            }
+            None => {
+                tracing::error!(%reason, restarts, "engine given up");
+                (format!("given up after {restarts} deaths in a row, the last: {reason}"), None)
+            }
+        }
     }
 
+    /// Comes before any caller hears of the end.
     fn set_dead(&self, reason: Arc<str>, restart: Option<Duration>) {
         self.status.send_modify(|status| status.state = State::Dead { reason, restart });
     }

@@ -1,0 +1,645 @@
+//! Sequences of the KV cache: who runs on them, which are kept as prefixes for later, which were moved out.
+//!
+//! In a unified cache every row attends over all cells up to the highest one in use, so kept prefixes slow down
+//! whatever else runs. They have a budget of cells; beyond it they are spilled to host memory, and restored when a
+//! prompt begins with them.
+
+use dunlin_engine_handle::Token;
+
+use crate::{
+    cells::{Cells, Held},
+    llama::{Context, SeqId},
+};
+
+/// Shorter prefixes are not kept: computing them again costs less than looking after them.
+const MIN_KEPT: usize = 8;
+
+/// Shorter prefixes are dropped rather than spilled.
+const MIN_SPILLED: usize = 64;
+
+/// What this module asks of the KV cache; a test puts a simple model in the place of llama.cpp's.
+pub(crate) trait Memory {
+    /// Lets the empty `to` share the first `length` positions of `from`.
+    fn copy(&mut self, from: SeqId, to: SeqId, length: u32);
+    /// Forgets positions from `from` on; false where only the whole can be forgotten.
+    fn forget(&mut self, seq: SeqId, from: u32) -> bool;
+    fn save(&mut self, seq: SeqId) -> Option<Vec<u8>>;
+    fn restore(&mut self, seq: SeqId, state: &[u8]) -> bool;
+}
+
+impl Memory for Context {
+    fn copy(&mut self, from: SeqId, to: SeqId, length: u32) {
+        Self::copy(self, from, to, length);
+    }
+
+    fn forget(&mut self, seq: SeqId, from: u32) -> bool {
+        Self::forget(self, seq, from)
+    }
+
+    fn save(&mut self, seq: SeqId) -> Option<Vec<u8>> {
+        Self::save(self, seq)
+    }
+
+    fn restore(&mut self, seq: SeqId, state: &[u8]) -> bool {
+        Self::restore(self, seq, state)
+    }
+}
+
+/// How much may be kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// Cells that kept prefixes may occupy.
+    pub idle_cells: usize,
+    /// Bytes of host memory for spilled prefixes.
+    pub spill_bytes: usize,
+}
+
+/// Who may use a prefix: nobody outside of the tenant that it belongs to.
+type Tenant = std::rc::Rc<str>;
+
+#[derive(Debug)]
+enum Use {
+    Free,
+    Running {
+        tenant: Tenant,
+    },
+    /// Kept for later; when it was last used.
+    Kept {
+        tenant: Tenant,
+        used: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Slot {
+    used: Use,
+    /// The tokens whose keys and values are in the cache.
+    tokens: Vec<Token>,
+    held: Held,
+}
+
+#[derive(Debug)]
+struct Spilled {
+    tenant: Tenant,
+    tokens: Vec<Token>,
+    state: Vec<u8>,
+    used: u64,
+}
+
+/// A sequence that was made ready for a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    pub seq: SeqId,
+    /// Tokens of the prompt that are in the cache already.
+    pub cached: u32,
+}
+
+/// Why a prompt cannot start now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    Sequences,
+    Cells,
+}
+
+#[derive(Debug)]
+pub(crate) struct Prefixes {
+    slots: Vec<Slot>,
+    cells: Cells,
+    spilled: Vec<Spilled>,
+    budget: Budget,
+    /// The model can share and forget a part of a sequence (attention can, a recurrent state cannot).
+    partial: bool,
+    clock: u64,
+}
+
+impl Prefixes {
+    pub(crate) fn new(sequences: u32, cells: u32, budget: Budget, partial: bool) -> Self {
+        let slot = || Slot { used: Use::Free, tokens: Vec::new(), held: Held::default() };
+        Self {
+            slots: (0..sequences).map(|_| slot()).collect(),
+            cells: Cells::new(cells),
+            spilled: Vec::new(),
+            budget,
+            partial,
+            clock: 0,
+        }
+    }
+
+    /// Finds a sequence for a prompt, with the longest prefix of it that this tenant has in the cache, and sees that
+    /// `room` further cells are free.
+    ///
+    /// At most all but the last token of the prompt count as cached: its logits have to be computed.
+    pub(crate) fn admit(
+        &mut self,
+        memory: &mut impl Memory,
+        tenant: &str,
+        prompt: &[Token],
+        room: usize,
+    ) -> Result<Admitted, Full> {
+        let source = self.longest(tenant, prompt);
+        let missing = prompt.len() - source.length();
+        match source {
+            Source::Slot { index, length } => {
+                if !self.make_room(memory, missing + room, Some(index)) {
+                    return Err(Full::Cells);
+                }
+                if self.extends(index, length) {
+                    return Ok(self.start(index, tenant));
+                }
+                let seq = self.free_slot(memory, Some(index)).ok_or(Full::Sequences)?;
+                self.share(memory, index, seq, length);
+                Ok(self.start(seq, tenant))
+            }
+            Source::Spilled { index, length } => {
+                // Taken out first: making room may spill others, and drop the oldest.
+                let spilled = self.spilled.swap_remove(index);
+                let admitted = self.admit_spilled(memory, tenant, &spilled, length, missing + room);
+                if admitted.is_err() {
+                    self.spilled.push(spilled);
+                }
+                admitted
+            }
+            Source::None => {
+                if !self.make_room(memory, missing + room, None) {
+                    return Err(Full::Cells);
+                }
+                let seq = self.free_slot(memory, None).ok_or(Full::Sequences)?;
+                Ok(self.start(seq, tenant))
+            }
+        }
+    }
+
+    fn admit_spilled(
+        &mut self,
+        memory: &mut impl Memory,
+        tenant: &str,
+        spilled: &Spilled,
+        length: usize,
+        room: usize,
+    ) -> Result<Admitted, Full> {
+        if !self.make_room(memory, spilled.tokens.len() + room, None) {
+            return Err(Full::Cells);
+        }
+        let seq = self.free_slot(memory, None).ok_or(Full::Sequences)?;
+        if memory.restore(seq_id(seq), &spilled.state)
+            && self.cells.extend(&mut self.slots[seq].held, spilled.tokens.len())
+        {
+            self.slots[seq].tokens.clone_from(&spilled.tokens);
+            if length < spilled.tokens.len() {
+                self.truncate(memory, seq_id(seq), length);
+            }
+        } else {
+            self.clear(memory, seq);
+        }
+        Ok(self.start(seq, tenant))
+    }
+
+    /// Hands a slot that holds nothing but a prefix of the prompt to a call.
+    fn start(&mut self, index: usize, tenant: &str) -> Admitted {
+        self.slots[index].used = Use::Running { tenant: tenant.into() };
+        Admitted { seq: seq_id(index), cached: self.slots[index].tokens.len() as u32 }
+    }
+
+    /// How many tokens of the prompt the tenant has, running sequences included.
+    pub(crate) fn cached(&self, tenant: &str, prompt: &[Token]) -> usize {
+        self.longest(tenant, prompt).length()
+    }
+
+    /// A further sequence that shares all of `seq`, for branches of one call. It is the caller's to release.
+    pub(crate) fn branch(&mut self, memory: &mut impl Memory, seq: SeqId) -> Option<SeqId> {
+        let from = seq.0 as usize;
+        let Use::Running { tenant } = &self.slots[from].used else { return None };
+        let tenant = tenant.clone();
+        let to = self.free_slot(memory, Some(from))?;
+        let length = self.slots[from].tokens.len();
+        self.share(memory, from, to, length);
+        self.slots[to].used = Use::Running { tenant };
+        Some(seq_id(to))
+    }
+
+    /// Takes note that `tokens` are about to join a running sequence. False where the cells do not suffice.
+    pub(crate) fn extend(&mut self, seq: SeqId, tokens: &[Token]) -> bool {
+        let slot = &mut self.slots[seq.0 as usize];
+        let fits = self.cells.extend(&mut slot.held, tokens.len());
+        if fits {
+            slot.tokens.extend_from_slice(tokens);
+        }
+        fits
+    }
+
+    /// Takes back the positions from `length` on, of a step that failed or of tokens that are not wanted.
+    pub(crate) fn truncate(&mut self, memory: &mut impl Memory, seq: SeqId, length: usize) {
+        let index = seq.0 as usize;
+        if memory.forget(seq, length as u32) {
+            self.forget_from(index, length);
+        } else {
+            memory.forget(seq, 0);
+            self.forget_from(index, 0);
+        }
+    }
+
+    /// A running sequence is over; what it read and wrote is kept as a prefix if it is worth it.
+    pub(crate) fn release(&mut self, memory: &mut impl Memory, seq: SeqId) {
+        let index = seq.0 as usize;
+        self.clock += 1;
+        let used = self.clock;
+        let Use::Running { tenant } = std::mem::replace(&mut self.slots[index].used, Use::Free) else {
+            return;
+        };
+        if self.slots[index].tokens.len() >= MIN_KEPT && !self.is_covered(index, &tenant) {
+            self.slots[index].used = Use::Kept { tenant, used };
+        } else {
+            self.clear(memory, index);
+        }
+    }
+
+    /// Forgets a running sequence altogether.
+    pub(crate) fn discard(&mut self, memory: &mut impl Memory, seq: SeqId) {
+        self.clear(memory, seq.0 as usize);
+    }
+
+    /// Brings kept prefixes back into their budget, the least recently used first. At most `steps` are moved: each
+    /// costs a copy out of the cache.
+    pub(crate) fn trim(&mut self, memory: &mut impl Memory, steps: usize) {
+        for _ in 0..steps {
+            if self.idle_cells() <= self.budget.idle_cells {
+                return;
+            }
+            let Some(index) = self.least_recently_used(None) else { return };
+            self.spill(memory, index);
+        }
+    }
+
+    /// Sees that `count` cells are free, at the cost of kept prefixes other than `keep`.
+    pub(crate) fn make_room(&mut self, memory: &mut impl Memory, count: usize, keep: Option<usize>) -> bool {
+        while self.cells.free() < count {
+            let Some(index) = self.least_recently_used(keep) else { return false };
+            self.spill(memory, index);
+        }
+        true
+    }
+
+    #[cfg(test)]
+    pub(crate) fn tokens(&self, seq: SeqId) -> &[Token] {
+        &self.slots[seq.0 as usize].tokens
+    }
+
+    #[cfg(test)]
+    pub(crate) fn free_cells(&self) -> usize {
+        self.cells.free()
+    }
+
+    pub(crate) fn used_cells(&self) -> usize {
+        self.cells.used()
+    }
+
+    /// Cells that only kept prefixes hold.
+    pub(crate) fn idle_cells(&self) -> usize {
+        let running = self.slots.iter().filter(|slot| matches!(slot.used, Use::Running { .. }));
+        self.cells.beyond(running.map(|slot| &slot.held))
+    }
+
+    pub(crate) fn spilled_bytes(&self) -> usize {
+        self.spilled.iter().map(|spilled| spilled.state.len()).sum()
+    }
+
+    fn longest(&self, tenant: &str, prompt: &[Token]) -> Source {
+        let most = prompt.len().saturating_sub(1);
+        let usable = |tokens: &[Token]| {
+            let common = tokens.iter().zip(&prompt[..most]).take_while(|(a, b)| a == b).count();
+            if self.partial || common == tokens.len() { common } else { 0 }
+        };
+        let slots = self.slots.iter().enumerate().filter_map(|(index, slot)| match &slot.used {
+            // A recurrent state that still moves is nobody else's prefix.
+            Use::Running { tenant: owner } if **owner == *tenant && self.partial => Some((index, slot)),
+            Use::Kept { tenant: owner, .. } if **owner == *tenant => Some((index, slot)),
+            _ => None,
+        });
+        let slots = slots.map(|(index, slot)| Source::Slot { index, length: usable(&slot.tokens) });
+        let spilled = self.spilled.iter().enumerate().filter(|(_, spilled)| *spilled.tenant == *tenant);
+        let spilled =
+            spilled.map(|(index, spilled)| Source::Spilled { index, length: usable(&spilled.tokens) });
+        // Of equals the first wins: what is in the cache before what would have to be restored.
+        slots
+            .chain(spilled)
+            .filter(|source| source.length() > 0)
+            .fold(Source::None, |best, source| if source.length() > best.length() { source } else { best })
+    }
+
+    /// The kept prefix ends where the prompt goes on, so the prompt can simply take it over.
+    fn extends(&self, index: usize, length: usize) -> bool {
+        matches!(self.slots[index].used, Use::Kept { .. }) && self.slots[index].tokens.len() == length
+    }
+
+    /// Another sequence of the tenant begins with all tokens of this one.
+    fn is_covered(&self, index: usize, tenant: &Tenant) -> bool {
+        let tokens = &self.slots[index].tokens;
+        self.partial
+            && self.slots.iter().enumerate().any(|(other, slot)| {
+                let same_tenant = match &slot.used {
+                    Use::Running { tenant: owner } | Use::Kept { tenant: owner, .. } => owner == tenant,
+                    Use::Free => false,
+                };
+                other != index && same_tenant && slot.tokens.starts_with(tokens)
+            })
+    }
+
+    fn free_slot(&mut self, memory: &mut impl Memory, keep: Option<usize>) -> Option<usize> {
+        if let Some(index) = self.slots.iter().position(|slot| matches!(slot.used, Use::Free)) {
+            return Some(index);
+        }
+        let index = self.least_recently_used(keep)?;
+        self.spill(memory, index);
+        Some(index)
+    }
+
+    fn least_recently_used(&self, keep: Option<usize>) -> Option<usize> {
+        let kept = self.slots.iter().enumerate().filter_map(|(index, slot)| match slot.used {
+            Use::Kept { used, .. } if Some(index) != keep => Some((used, index)),
+            _ => None,
+        });
+        kept.min().map(|(_, index)| index)
+    }
+
+    fn share(&mut self, memory: &mut impl Memory, from: usize, to: usize, length: usize) {
+        self.clock += 1;
+        let now = self.clock;
+        if let Use::Kept { used, .. } = &mut self.slots[from].used {
+            *used = now;
+        }
+        memory.copy(seq_id(from), seq_id(to), length as u32);
+        self.slots[to].held = self.cells.share(&self.slots[from].held, length);
+        self.slots[to].tokens = self.slots[from].tokens[..length].to_vec();
+    }
+
+    /// Moves a kept prefix to host memory, or drops it where that is not worth it or there is no room.
+    fn spill(&mut self, memory: &mut impl Memory, index: usize) {
+        if let Use::Kept { tenant, used } = std::mem::replace(&mut self.slots[index].used, Use::Free) {
+            let tokens = std::mem::take(&mut self.slots[index].tokens);
+            if tokens.len() >= MIN_SPILLED && self.budget.spill_bytes > 0 {
+                let state = memory.save(seq_id(index));
+                self.spilled.extend(state.map(|state| Spilled { tenant, tokens, state, used }));
+            }
+        }
+        self.clear(memory, index);
+        while self.spilled_bytes() > self.budget.spill_bytes {
+            let oldest = self.spilled.iter().enumerate().min_by_key(|(_, spilled)| spilled.used);
+            let Some((oldest, _)) = oldest else { return };
+            self.spilled.swap_remove(oldest);
+        }
+    }
+
+    fn clear(&mut self, memory: &mut impl Memory, index: usize) {
+        memory.forget(seq_id(index), 0);
+        self.slots[index].used = Use::Free;
+        self.forget_from(index, 0);
+    }
+
+    fn forget_from(&mut self, index: usize, length: usize) {
+        let slot = &mut self.slots[index];
+        slot.tokens.truncate(length);
+        self.cells.truncate(&mut slot.held, length);
+    }
+}
+
+/// Where a prefix comes from, and how much of it is of use.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    None,
+    Slot { index: usize, length: usize },
+    Spilled { index: usize, length: usize },
+}
+
+impl Source {
+    fn length(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Slot { length, .. } | Self::Spilled { length, .. } => length,
+        }
+    }
+}
+
+fn seq_id(index: usize) -> SeqId {
+    SeqId(index as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// A KV cache that remembers tokens themselves.
+    #[derive(Default)]
+    struct Tokens {
+        sequences: HashMap<SeqId, Vec<Token>>,
+        saves: usize,
+    }
+
+    impl Memory for Tokens {
+        fn copy(&mut self, from: SeqId, to: SeqId, length: u32) {
+            let shared = self.sequences[&from][..length as usize].to_vec();
+            assert!(
+                self.sequences.insert(to, shared).is_none_or(|old| old.is_empty()),
+                "copied over a live sequence"
+            );
+        }
+
+        fn forget(&mut self, seq: SeqId, from: u32) -> bool {
+            self.sequences.entry(seq).or_default().truncate(from as usize);
+            true
+        }
+
+        fn save(&mut self, seq: SeqId) -> Option<Vec<u8>> {
+            self.saves += 1;
+            Some(self.sequences[&seq].iter().flat_map(|token| token.to_le_bytes()).collect())
+        }
+
+        fn restore(&mut self, seq: SeqId, state: &[u8]) -> bool {
+            let tokens = state.as_chunks().0.iter().map(|bytes| Token::from_le_bytes(*bytes)).collect();
+            assert!(
+                self.sequences.insert(seq, tokens).is_none_or(|old| old.is_empty()),
+                "restored over a live sequence"
+            );
+            true
+        }
+    }
+
+    struct Rig {
+        prefixes: Prefixes,
+        memory: Tokens,
+    }
+
+    impl Rig {
+        fn new(sequences: u32, cells: u32, budget: Budget) -> Self {
+            Self { prefixes: Prefixes::new(sequences, cells, budget, true), memory: Tokens::default() }
+        }
+
+        fn read(&mut self, seq: SeqId, tokens: &[Token]) -> bool {
+            let fits = self.prefixes.extend(seq, tokens);
+            if fits {
+                self.memory.sequences.entry(seq).or_default().extend_from_slice(tokens);
+            }
+            fits
+        }
+
+        /// Runs a prompt to its end; how much of it was cached.
+        fn run(&mut self, tenant: &str, prompt: &[Token]) -> u32 {
+            let admitted = self.prefixes.admit(&mut self.memory, tenant, prompt, 0).unwrap();
+            assert!(self.read(admitted.seq, &prompt[admitted.cached as usize..]));
+            self.prefixes.release(&mut self.memory, admitted.seq);
+            admitted.cached
+        }
+
+        fn check(&self) {
+            for (index, slot) in self.prefixes.slots.iter().enumerate() {
+                let real = self.memory.sequences.get(&seq_id(index)).cloned().unwrap_or_default();
+                assert_eq!(real, slot.tokens, "slot {index}");
+                assert_eq!(slot.held.len(), slot.tokens.len(), "slot {index}");
+            }
+        }
+    }
+
+    const ROOMY: Budget = Budget { idle_cells: 1000, spill_bytes: 1 << 20 };
+
+    fn text(range: std::ops::Range<u32>) -> Vec<Token> {
+        range.collect()
+    }
+
+    #[test]
+    fn a_prompt_that_goes_on_takes_its_prefix_over() {
+        let mut rig = Rig::new(4, 1000, ROOMY);
+        assert_eq!(rig.run("a", &text(0..100)), 0);
+        assert_eq!(rig.run("a", &text(0..150)), 100);
+        assert_eq!(rig.prefixes.used_cells(), 150);
+        assert_eq!(rig.run("a", &text(0..150)), 149, "the last token is always computed");
+        rig.check();
+    }
+
+    #[test]
+    fn prompts_that_part_share_the_cells_of_what_they_have_in_common() {
+        let mut rig = Rig::new(4, 1000, ROOMY);
+        rig.run("a", &text(0..100));
+        let other: Vec<Token> = (0..60).chain(500..540).collect();
+        assert_eq!(rig.run("a", &other), 60);
+        assert_eq!(rig.prefixes.used_cells(), 140);
+        rig.check();
+    }
+
+    #[test]
+    fn prefixes_never_cross_tenants() {
+        let mut rig = Rig::new(4, 1000, Budget { idle_cells: 0, ..ROOMY });
+        rig.run("a", &text(0..100));
+        assert_eq!(rig.prefixes.cached("b", &text(0..100)), 0);
+        rig.prefixes.trim(&mut rig.memory, 9);
+        assert_eq!(rig.prefixes.cached("b", &text(0..100)), 0);
+        assert_eq!(rig.run("b", &text(0..100)), 0);
+    }
+
+    #[test]
+    fn prefixes_beyond_the_budget_are_spilled_and_come_back() {
+        let mut rig = Rig::new(4, 1000, Budget { idle_cells: 150, ..ROOMY });
+        rig.run("a", &text(0..100));
+        rig.run("a", &text(500..600));
+        rig.prefixes.trim(&mut rig.memory, 9);
+        assert_eq!((rig.prefixes.idle_cells(), rig.memory.saves), (100, 1));
+        assert_eq!(rig.prefixes.spilled_bytes(), 400);
+        let other: Vec<Token> = (0..70).chain(900..930).collect();
+        assert_eq!(rig.run("a", &other), 70);
+        assert_eq!(rig.prefixes.spilled_bytes(), 0);
+        rig.check();
+    }
+
+    #[test]
+    fn the_spill_drops_its_oldest() {
+        let mut rig = Rig::new(4, 1000, Budget { idle_cells: 0, spill_bytes: 1000 });
+        for start in [0, 1000, 2000] {
+            rig.run("a", &text(start..start + 100));
+            rig.prefixes.trim(&mut rig.memory, 9);
+        }
+        assert_eq!(rig.prefixes.spilled_bytes(), 800);
+        assert_eq!(rig.prefixes.cached("a", &text(0..100)), 0);
+        assert_eq!(rig.prefixes.cached("a", &text(2000..2100)), 99);
+    }
+
+    #[test]
+    fn a_prompt_that_does_not_fit_evicts_kept_prefixes_but_never_running_ones() {
+        let mut rig = Rig::new(4, 200, ROOMY);
+        rig.run("a", &text(0..100));
+        let running = rig.prefixes.admit(&mut rig.memory, "a", &text(500..600), 0).unwrap();
+        assert!(rig.read(running.seq, &text(500..600)));
+        let admitted = rig.prefixes.admit(&mut rig.memory, "a", &text(900..990), 5).unwrap();
+        assert!(rig.read(admitted.seq, &text(900..990)));
+        assert_eq!(rig.prefixes.admit(&mut rig.memory, "a", &text(300..390), 5), Err(Full::Cells));
+        rig.check();
+    }
+
+    #[test]
+    fn sequences_run_out_before_cells() {
+        let mut rig = Rig::new(2, 1000, ROOMY);
+        for start in [0, 100] {
+            rig.prefixes.admit(&mut rig.memory, "a", &text(start..start + 10), 0).unwrap();
+        }
+        assert_eq!(rig.prefixes.admit(&mut rig.memory, "a", &text(200..210), 0), Err(Full::Sequences));
+    }
+
+    #[test]
+    fn a_model_that_cannot_forget_a_part_reuses_whole_prefixes_only() {
+        let mut rig = Rig::new(4, 1000, ROOMY);
+        rig.prefixes.partial = false;
+        rig.run("a", &text(0..100));
+        assert_eq!(rig.run("a", &text(0..90)), 0);
+        assert_eq!(rig.run("a", &text(0..120)), 100);
+        rig.check();
+    }
+
+    #[test]
+    fn branches_share_and_part() {
+        let mut rig = Rig::new(4, 1000, ROOMY);
+        let trunk = rig.prefixes.admit(&mut rig.memory, "a", &text(0..50), 10).unwrap().seq;
+        rig.read(trunk, &text(0..50));
+        let branch = rig.prefixes.branch(&mut rig.memory, trunk).unwrap();
+        rig.read(branch, &[7, 8]);
+        assert_eq!(rig.prefixes.used_cells(), 52);
+        rig.prefixes.discard(&mut rig.memory, branch);
+        assert_eq!(rig.prefixes.used_cells(), 50);
+        rig.check();
+    }
+
+    /// Whatever happens, the books agree with the cache, and every prompt is read whole.
+    #[test]
+    fn the_books_agree_with_the_cache_through_random_use() {
+        let mut state = 1u64;
+        let mut random = move |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let mut rig = Rig::new(6, 700, Budget { idle_cells: 200, spill_bytes: 2000 });
+        let mut running: Vec<(SeqId, Vec<Token>)> = Vec::new();
+        for _ in 0..5000 {
+            match random(4) {
+                0 | 1 => {
+                    let shared = random(3) as u32 * 1000;
+                    let prompt: Vec<Token> = (shared..shared + 20 + random(100) as u32)
+                        .chain((0..random(40)).map(|_| random(5) as u32))
+                        .collect();
+                    let tenant = ["a", "b"][random(2)];
+                    if let Ok(admitted) = rig.prefixes.admit(&mut rig.memory, tenant, &prompt, 4) {
+                        assert_eq!(rig.prefixes.tokens(admitted.seq), &prompt[..admitted.cached as usize]);
+                        assert!(rig.read(admitted.seq, &prompt[admitted.cached as usize..]));
+                        running.push((admitted.seq, prompt));
+                    }
+                }
+                2 if !running.is_empty() => {
+                    let (seq, prompt) = running.swap_remove(random(running.len()));
+                    assert_eq!(rig.prefixes.tokens(seq), prompt);
+                    rig.prefixes.release(&mut rig.memory, seq);
+                }
+                _ => rig.prefixes.trim(&mut rig.memory, 1),
+            }
+            rig.check();
+            assert!(rig.prefixes.spilled_bytes() <= 2000);
+            assert_eq!(rig.prefixes.used_cells() + rig.prefixes.free_cells(), 700);
+        }
+    }
+}
