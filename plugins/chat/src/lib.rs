@@ -63,19 +63,19 @@ impl Pipeline for Chat {
 }
 
 fn options(asked: &Asked<'_>) -> Result<Options, Error> {
-    let repeat_penalty = asked.needed_number(&REPEAT_PENALTY, 0.1..=10.0)?;
+    let repeat_penalty = asked.number(&REPEAT_PENALTY, 0.1..=10.0)?;
     let sampling = Sampling {
-        temperature: asked.needed_number(&TEMPERATURE, 0.0..=5.0)?,
-        top_p: asked.needed_number(&TOP_P, 0.0..=1.0)?,
-        top_k: asked.needed_number(&TOP_K, 0..=1_000_000)?,
-        min_p: asked.needed_number(&MIN_P, 0.0..=1.0)?,
+        temperature: asked.number(&TEMPERATURE, 0.0..=5.0)?,
+        top_p: asked.number(&TOP_P, 0.0..=1.0)?,
+        top_k: asked.number(&TOP_K, 0..=1_000_000)?,
+        min_p: asked.number(&MIN_P, 0.0..=1.0)?,
         repeat_penalty,
         repeat_last_n: if repeat_penalty == 1.0 { 0 } else { REPEAT_LAST_N },
-        seed: asked.number(&SEED, 0..=u64::MAX)?,
+        seed: asked.number_if_given(&SEED, 0..=u64::MAX)?,
         ..Sampling::default()
     };
     Ok(Options {
-        max_tokens: asked.needed_number(&MAX_TOKENS, 1..=1_000_000)?,
+        max_tokens: asked.number(&MAX_TOKENS, 1..=1_000_000)?,
         sampling: Some(sampling),
         stop: asked.values(&STOP).into_iter().filter(|stop| !stop.is_empty()).map(str::to_owned).collect(),
         ..Options::default()

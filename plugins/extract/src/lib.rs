@@ -36,7 +36,7 @@ impl Pipeline for Extract {
         let asked = Asked::new(&request, PARAMETERS)?;
         let text = asked.text()?;
         let schema = Schema::read(asked.value(&SCHEMA), asked.value(&KEYS))?;
-        let max_tokens = asked.needed_number(&MAX_TOKENS, 1..=1_000_000)?;
+        let max_tokens = asked.number(&MAX_TOKENS, 1..=1_000_000)?;
         let each_line = asked.flag(&LINES)?;
         let model = asked.model()?;
         let job = Job {

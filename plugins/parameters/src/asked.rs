@@ -1,14 +1,10 @@
 //! A request, read by the table of its pipeline.
 
-use std::{
-    fmt::{Debug, Display},
-    ops::RangeInclusive,
-    str::FromStr,
-};
+use std::ops::RangeInclusive;
 
 use dunlin_guest::{Error, Model, Request, models};
 
-use crate::{Fallback, MODEL, Parameter, table};
+use crate::{Fallback, MODEL, Number, Parameter, table};
 
 /// A request whose parameters are all known.
 #[derive(Debug, Clone, Copy)]
@@ -63,33 +59,31 @@ impl<'a> Asked<'a> {
         given.map(|(_, value)| value.as_str()).collect()
     }
 
+    /// A number in its range.
+    ///
+    /// # Errors
+    /// As [`Self::number_if_given`], or if there is none.
+    pub fn number<T: Number>(&self, parameter: &Parameter, range: RangeInclusive<T>) -> Result<T, Error> {
+        self.number_if_given(parameter, range)?.ok_or_else(|| missing(parameter))
+    }
+
     /// A number in its range, or nothing where there is none.
     ///
     /// # Errors
     /// Names the parameter, what it is, and what it may be.
-    pub fn number<T>(&self, parameter: &Parameter, range: RangeInclusive<T>) -> Result<Option<T>, Error>
-    where
-        T: FromStr<Err: Display> + PartialOrd + Debug,
-    {
+    pub fn number_if_given<T: Number>(
+        &self,
+        parameter: &Parameter,
+        range: RangeInclusive<T>,
+    ) -> Result<Option<T>, Error> {
         let Some(value) = self.value(parameter) else { return Ok(None) };
         match value.trim().parse() {
             Ok(number) if range.contains(&number) => Ok(Some(number)),
             Ok(_) | Err(_) => {
-                let (least, most) = (range.start(), range.end());
-                Err(refuse(parameter, value, &format!("it is a number from {least:?} to {most:?}")))
+                let (least, most) = (range.start().written(), range.end().written());
+                Err(refuse(parameter, value, &format!("it is a number from {least} to {most}")))
             }
         }
-    }
-
-    /// A number in its range; there is one.
-    ///
-    /// # Errors
-    /// As [`Self::number`], or if there is none.
-    pub fn needed_number<T>(&self, parameter: &Parameter, range: RangeInclusive<T>) -> Result<T, Error>
-    where
-        T: FromStr<Err: Display> + PartialOrd + Debug,
-    {
-        self.number(parameter, range)?.ok_or_else(|| missing(parameter))
     }
 
     /// Whether something is wanted. A name without a value says yes.
@@ -171,7 +165,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check<T: Debug>(result: Result<T, Error>, why: &str) {
+    fn check<T: std::fmt::Debug>(result: Result<T, Error>, why: &str) {
         match result {
             Err(Error::InvalidArgument(reason)) => assert_eq!(reason, why),
             other => panic!("{other:?}"),
@@ -182,21 +176,24 @@ mod tests {
     fn numbers_come_from_the_request_or_the_table() {
         let request = request(&[("n", "3"), ("n", "7"), ("seed", "-1")], b"");
         let asked = Asked::new(&request, TABLE).unwrap();
-        assert_eq!(asked.needed_number(&N, 1..=9).unwrap(), 7);
-        check(asked.needed_number(&N, 1..=6), r#"the parameter "n" is "7": it is a number from 1 to 6"#);
-        check(asked.number(&SEED, 0..=9u64), r#"the parameter "seed" is "-1": it is a number from 0 to 9"#);
+        assert_eq!(asked.number(&N, 1..=9u32).unwrap(), 7);
+        check(asked.number(&N, 1..=6u32), r#"the parameter "n" is "7": it is a number from 1 to 6"#);
+        check(
+            asked.number_if_given(&SEED, 0..=9u64),
+            r#"the parameter "seed" is "-1": it is a number from 0 to 9"#,
+        );
         let empty = Request { params: Vec::new(), ..request.clone() };
         let asked = Asked::new(&empty, TABLE).unwrap();
-        assert_eq!(asked.needed_number(&N, 1..=9).unwrap(), 5);
-        assert_eq!(asked.number::<u64>(&SEED, 0..=9).unwrap(), None);
+        assert_eq!(asked.number(&N, 1..=9u32).unwrap(), 5);
+        assert_eq!(asked.number_if_given::<u64>(&SEED, 0..=9).unwrap(), None);
     }
 
     #[test]
     fn floats_are_finite() {
         for value in ["nan", "inf", "-0.5", "warm"] {
             let request = request(&[("n", value)], b"");
-            let said = format!("the parameter \"n\" is {value:?}: it is a number from 0.0 to 2.0");
-            check(Asked::new(&request, TABLE).unwrap().number(&N, 0.0..=2.0), &said);
+            let said = format!("the parameter \"n\" is {value:?}: it is a number from 0 to 2");
+            check(Asked::new(&request, TABLE).unwrap().number(&N, 0.0..=2.0_f32), &said);
         }
     }
 

@@ -5,8 +5,10 @@
 
 mod asked;
 mod choices;
+mod number;
 mod table;
 
 pub use asked::{Asked, Line, lines};
 pub use choices::{CHOICES, Choices};
+pub use number::Number;
 pub use table::{Fallback, JSON, LINES, MODEL, Parameter};

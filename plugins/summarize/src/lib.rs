@@ -43,8 +43,8 @@ impl Pipeline for Summarize {
         let asked = Asked::new(&request, PARAMETERS)?;
         let text = asked.text()?;
         let head = head(asked.value(&INSTRUCTION).unwrap_or_default(), asked.value(&STYLE));
-        let max_tokens = asked.needed_number(&MAX_TOKENS, 1..=1_000_000)?;
-        let chunk_tokens = asked.number(&CHUNK_TOKENS, MIN_CHUNK_TOKENS..=1_000_000)?;
+        let max_tokens = asked.number(&MAX_TOKENS, 1..=1_000_000)?;
+        let chunk_tokens = asked.number_if_given(&CHUNK_TOKENS, MIN_CHUNK_TOKENS..=1_000_000)?;
         let model = asked.model()?;
         let frame = count(&model, &model.render(&[Message::user(&head)], &[], true)?)? as u32;
         let chunk = chunk(model.info().context_length, frame, max_tokens, chunk_tokens)?;

@@ -43,9 +43,9 @@ impl Pipeline for Vote {
         let choices = Choices::read(&asked)?;
         let question = prompt(text, asked.value(&QUESTION), choices.as_ref());
         let spec = spec(choices, asked.value(&REGEX))?;
-        let n = asked.needed_number(&N, 1..=MAX_VOTERS)?;
-        let temperature = asked.needed_number(&TEMPERATURE, 0.01..=5.0)?;
-        let max_tokens = asked.needed_number(&MAX_TOKENS, 1..=1_000_000)?;
+        let n = asked.number(&N, 1..=MAX_VOTERS)?;
+        let temperature = asked.number(&TEMPERATURE, 0.01..=5.0)?;
+        let max_tokens = asked.number(&MAX_TOKENS, 1..=1_000_000)?;
         let json = asked.flag(&JSON)?;
         let model = asked.model()?;
         let options = Options {

@@ -94,7 +94,7 @@ impl Tally {
 
     fn ranked(&self) -> Vec<&Answer> {
         let mut ranked: Vec<&Answer> = self.answers.iter().collect();
-        ranked.sort_by_key(|answer| (usize::MAX - answer.votes(), answer.first()));
+        ranked.sort_unstable_by_key(|answer| (usize::MAX - answer.votes(), answer.first()));
         ranked
     }
 }
