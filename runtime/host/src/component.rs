@@ -1,0 +1,134 @@
+//! What some bytes are, and what they ask for, before anything is compiled.
+
+use wasmparser::{Parser, Payload};
+
+/// The interface that makes a component a pipeline.
+const HANDLER: &str = "dunlin:llm/handler";
+const VERSION: &str = "0.1.0";
+
+/// Packages that this host offers.
+const OFFERED: [&str; 7] = [
+    "dunlin:llm/",
+    "wasi:io/",
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:random/",
+    "wasi:filesystem/",
+    "wasi:sockets/",
+];
+
+/// Names in a component are shown up to this many.
+const MAX_NAMED: usize = 5;
+
+/// Why some bytes are no pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    NotAComponent(String),
+    Damaged(String),
+    WrongWorld(String),
+}
+
+/// The interfaces that a pipeline imports.
+pub(crate) fn check(bytes: &[u8]) -> Result<Vec<String>, Refusal> {
+    if let Some(other) = other_than_component(bytes) {
+        return Err(Refusal::NotAComponent(other));
+    }
+    let interface = Interface::read(bytes).map_err(|error| Refusal::Damaged(error.to_string()))?;
+    let exported = interface.exports.iter().filter(|name| name.starts_with(HANDLER));
+    let versions: Vec<&str> = exported.filter_map(|name| name.split('@').nth(1)).collect();
+    match versions[..] {
+        [] => return Err(Refusal::WrongWorld(no_handler(&interface))),
+        [version] if compatible(version) => {}
+        [version, ..] => {
+            return Err(Refusal::WrongWorld(format!(
+                "it is made for {HANDLER}@{version}, and this host runs {HANDLER}@{VERSION}; build it against that version"
+            )));
+        }
+    }
+    match interface.imports.iter().find(|name| !OFFERED.iter().any(|package| name.starts_with(package))) {
+        Some(unknown) => Err(Refusal::WrongWorld(format!(
+            "it imports {unknown}, which pipelines do not get; what they get is the world dunlin:llm/pipeline@{VERSION} and WASI 0.2"
+        ))),
+        None => Ok(interface.imports),
+    }
+}
+
+/// Before 1.0, versions that agree in the minor are compatible.
+fn compatible(version: &str) -> bool {
+    let series = |version: &str| version.rsplit_once('.').map(|(series, _)| series.to_owned());
+    series(version) == series(VERSION)
+}
+
+fn no_handler(interface: &Interface) -> String {
+    let exports = match &interface.exports[..] {
+        [] => "nothing".to_owned(),
+        some => some.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", "),
+    };
+    let hint = if interface.exports.iter().any(|name| name.starts_with("wasi:cli/run")) {
+        ": it is a command-line program"
+    } else if interface.exports.iter().any(|name| name.starts_with("wasi:http/")) {
+        ": it is an HTTP handler"
+    } else {
+        ""
+    };
+    format!("it exports {exports}{hint}; a pipeline exports {HANDLER}@{VERSION} (world dunlin:llm/pipeline)")
+}
+
+fn other_than_component(bytes: &[u8]) -> Option<String> {
+    let what = match bytes {
+        [] => "the file is empty".to_owned(),
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return None,
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+            "it is a core module; those come with wasi_ephemeral_nn later, build it for wasm32-wasip2 to get a component".to_owned()
+        }
+        [0, b'a', b's', b'm', ..] => "it is WebAssembly of a kind or version that this host does not know".to_owned(),
+        [b'G', b'G', b'U', b'F', ..] => "it is a GGUF model, which goes where a model is asked for".to_owned(),
+        [0x7f, b'E', b'L', b'F', ..] => {
+            "it is native code; if wasmtime made it, use the component that it was made of".to_owned()
+        }
+        [0x1f, 0x8b, ..] | [b'P', b'K', 3, 4, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            "it is an archive; unpack it first".to_owned()
+        }
+        [b'#', b'!', ..] => "it is a script".to_owned(),
+        _ => match std::str::from_utf8(&bytes[..bytes.len().min(512)]) {
+            Ok(text) if text.trim_start().starts_with("(component") || text.trim_start().starts_with("(module") => {
+                "it is WebAssembly as text; `wasm-tools parse` makes the binary of it".to_owned()
+            }
+            Ok(_) => "it is text".to_owned(),
+            Err(_) => "it does not begin like WebAssembly".to_owned(),
+        },
+    };
+    Some(what)
+}
+
+/// The outermost imports and exports of a component.
+#[derive(Debug, Default)]
+struct Interface {
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+impl Interface {
+    fn read(bytes: &[u8]) -> wasmparser::Result<Self> {
+        let mut interface = Self::default();
+        let mut depth = 0;
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload? {
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth -= 1,
+                Payload::ComponentImportSection(imports) if depth == 0 => {
+                    for import in imports {
+                        interface.imports.push(import?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(exports) if depth == 0 => {
+                    for export in exports {
+                        interface.exports.push(export?.name.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(interface)
+    }
+}
