@@ -2,6 +2,11 @@
 
 use wasmparser::{Parser, Payload};
 
+use crate::{MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS};
+
+/// Of linear memory.
+const PAGE_BYTES: u64 = 64 << 10;
+
 /// The interface that makes a component a pipeline.
 const HANDLER: &str = "dunlin:llm/handler";
 const VERSION: &str = "0.1.0";
@@ -26,6 +31,7 @@ pub(crate) enum Refusal {
     NotAComponent(String),
     Damaged(String),
     WrongWorld(String),
+    TooDemanding(String),
 }
 
 /// The interfaces that a pipeline imports.
@@ -34,6 +40,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<Vec<String>, Refusal> {
         return Err(Refusal::NotAComponent(other));
     }
     let interface = Interface::read(bytes).map_err(|error| Refusal::Damaged(error.to_string()))?;
+    interface.demands()?;
     let exported = interface.exports.iter().filter(|name| name.starts_with(HANDLER));
     let versions: Vec<&str> = exported.filter_map(|name| name.split('@').nth(1)).collect();
     match versions[..] {
@@ -101,11 +108,13 @@ fn other_than_component(bytes: &[u8]) -> Option<String> {
     Some(what)
 }
 
-/// The outermost imports and exports of a component.
+/// The outermost imports and exports of a component, and the largest of what is in it.
 #[derive(Debug, Default)]
 struct Interface {
     imports: Vec<String>,
     exports: Vec<String>,
+    memory_bytes: u64,
+    table_elements: u64,
 }
 
 impl Interface {
@@ -116,6 +125,17 @@ impl Interface {
             match payload? {
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth -= 1,
+                Payload::MemorySection(memories) => {
+                    for memory in memories {
+                        let bytes = memory?.initial.saturating_mul(PAGE_BYTES);
+                        interface.memory_bytes = interface.memory_bytes.max(bytes);
+                    }
+                }
+                Payload::TableSection(tables) => {
+                    for table in tables {
+                        interface.table_elements = interface.table_elements.max(table?.ty.initial);
+                    }
+                }
                 Payload::ComponentImportSection(imports) if depth == 0 => {
                     for import in imports {
                         interface.imports.push(import?.name.name.to_owned());
@@ -130,5 +150,22 @@ impl Interface {
             }
         }
         Ok(interface)
+    }
+
+    fn demands(&self) -> Result<(), Refusal> {
+        if self.memory_bytes > MAX_MEMORY_BYTES {
+            return Err(Refusal::TooDemanding(format!(
+                "its memory begins with {} MiB, at most {} are possible",
+                self.memory_bytes >> 20,
+                MAX_MEMORY_BYTES >> 20
+            )));
+        }
+        if self.table_elements > MAX_TABLE_ELEMENTS.into() {
+            return Err(Refusal::TooDemanding(format!(
+                "its table begins with {} elements, at most {MAX_TABLE_ELEMENTS} are possible",
+                self.table_elements
+            )));
+        }
+        Ok(())
     }
 }

@@ -23,9 +23,6 @@ use crate::{
     wasi,
 };
 
-/// Frames of a backtrace that are shown.
-const MAX_FRAMES: usize = 16;
-
 /// What a pipeline is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Request {
@@ -316,10 +313,6 @@ fn trapped(error: &wasmtime::Error) -> InvokeError {
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),
     };
-    InvokeError::Trap { reason, backtrace: error.downcast_ref().map(backtrace).unwrap_or_default() }
-}
-
-fn backtrace(backtrace: &WasmBacktrace) -> String {
-    let names = backtrace.frames().iter().map(|frame| frame.func_name().unwrap_or("?"));
-    names.take(MAX_FRAMES).enumerate().map(|(index, name)| format!("{index}: {name}\n")).collect()
+    let backtrace = error.downcast_ref().map(WasmBacktrace::to_string).unwrap_or_default();
+    InvokeError::Trap { reason, backtrace }
 }

@@ -1,6 +1,9 @@
 //! `dunlin:llm/job`: the invocation that is being served, and what is left of its budgets.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use wasmtime::component::Resource;
@@ -75,10 +78,15 @@ impl Job {
         self.meters.host_calls.take(1)
     }
 
-    /// Runs on beside the guest, at the latest until the invocation ends. Of too many, the last are not run at all.
+    /// Begins now, and goes on beside the guest until the invocation ends at the latest. Of too many, the last are left out.
     pub(crate) fn announce(&mut self, announcement: impl Future<Output = ()> + Send + 'static) {
         while self.announcements.try_join_next().is_some() {}
-        if self.announcements.len() < MAX_ANNOUNCEMENTS {
+        if self.announcements.len() >= MAX_ANNOUNCEMENTS {
+            return;
+        }
+        // The first step says it to the engine: before anything that the guest does next.
+        let mut announcement = Box::pin(announcement);
+        if announcement.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             self.announcements.spawn(announcement);
         }
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::{
     sync::Mutex as AsyncMutex,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, timeout},
 };
 use wasmtime::component::Component;
 
@@ -166,6 +166,7 @@ impl LoadError {
             Refusal::NotAComponent(what) => Self::NotAComponent { name, what },
             Refusal::Damaged(reason) => Self::Invalid { name, reason },
             Refusal::WrongWorld(reason) => Self::WrongWorld { name, reason },
+            Refusal::TooDemanding(reason) => Self::TooDemanding { name, reason },
         }
     }
 
@@ -295,13 +296,10 @@ impl Inner {
         };
         tokio::pin!(compiling);
         let began = Instant::now();
-        let mut ticks = interval(WATCH_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                biased;
-                _ = ticks.tick() => watch(Compiling { elapsed: began.elapsed(), component_bytes }),
-                compiled = &mut compiling => return compiled,
+            watch(Compiling { elapsed: began.elapsed(), component_bytes });
+            if let Ok(compiled) = timeout(WATCH_INTERVAL, &mut compiling).await {
+                return compiled;
             }
         }
     }

@@ -8,7 +8,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
     InvokeError, Limits,
-    bindings::{Pipeline, dunlin::llm::types},
+    bindings::dunlin::llm::{constraints, contexts, embeddings, job, models, types},
     failure::Failure,
     job::Job,
 };
@@ -36,9 +36,14 @@ impl State {
     }
 }
 
-/// Everything of `dunlin:llm` that a guest can import.
+/// Everything of `dunlin:llm` that a guest can import. (`wasi:io/poll`, which it uses, is linked with the rest of WASI.)
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    Pipeline::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+    types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    models::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    constraints::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    contexts::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    embeddings::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    job::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
 impl types::Host for State {

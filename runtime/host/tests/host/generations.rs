@@ -195,11 +195,10 @@ async fn forks_draw_differently_and_replays_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_dies_is_told_as_it_is() {
-    let dying = Fake::default().answering(|_| Script::say("some ").then(ScriptEnd::Die));
+    let dying = Fake::default().answering(|_| Script::say("some words").then(ScriptEnd::Die));
     let engine = dying.start();
-    let said = Scene::new(&engine, "create\nappend 0 x\ngenerate 0\nnext 0 1\nnext 0 1\nnext 0 1")
-        .transcript()
-        .await;
+    let script = "create\nappend 0 x\ngenerate 0\nnext 0 1\nfinish 0\nnext 0 1\nlength 0";
+    let said = Scene::new(&engine, script).transcript().await;
     assert_eq!(said[3], r#""some ""#);
     assert!(said[4].starts_with(r#"Error::Unavailable(("the engine died"#), "{said:?}");
     assert_eq!(said[5], "ended");

@@ -59,9 +59,9 @@ impl Actor {
 }
 
 /// The thing with this number.
-fn nth<'a, T>(things: &'a [Option<T>], number: &str) -> &'a T {
-    let index: usize = number.parse().expect("a number");
-    things[index].as_ref().expect("it was dropped")
+fn nth<'a, T>(things: &'a [Option<T>], number: &str) -> Result<&'a T, Error> {
+    let thing = number.parse::<usize>().ok().and_then(|index| things.get(index)?.as_ref());
+    thing.ok_or_else(|| Error::invalid(format!("there is no {number}")))
 }
 
 /// Keeps it and gives its number.
