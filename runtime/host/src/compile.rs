@@ -27,8 +27,9 @@ use crate::artifact::Artifact;
 const SIGKILL: i32 = 9;
 const SIGXCPU: i32 = 24;
 
-/// The child may wait for the CPU this many times as long as it may use it.
-const PATIENCE: u32 = 4;
+/// The child may wait for the CPU this many times as long as it may use it, and then some.
+const PATIENCE_FACTOR: u32 = 4;
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Of what the child says on stderr, this much is kept.
 const MAX_WORDS: u64 = 64 << 10;
@@ -99,7 +100,7 @@ impl Compile {
 
 impl CompileChild {
     async fn run(&self, component: &[u8]) -> Result<Artifact, CompileError> {
-        let patience = self.cpu_time * PATIENCE;
+        let patience = PATIENCE + self.cpu_time * PATIENCE_FACTOR;
         match timeout(patience, self.converse(component)).await {
             Ok(Ok(said)) => self.understand(said),
             Ok(Err(error)) => Err(CompileError::Failed(format!("{}: {error}", self.program.display()))),

@@ -117,7 +117,7 @@ async fn more_invocations_than_instances_wait_for_their_turn() {
 /// Thousands of guests, cancelled wherever they happen to be.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_cancels_leaves_nothing_behind() {
-    const STORM: u64 = 4_000;
+    const STORM: u64 = 10_000;
     let fake = Fake::default()
         .answering(|_| Script::say("one two three four").with_pause(Duration::from_micros(300)));
     let engine = fake.start();

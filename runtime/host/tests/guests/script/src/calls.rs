@@ -1,5 +1,7 @@
 //! The calls of `dunlin:llm`, one command each.
 
+use std::{hint::black_box, time::Instant};
+
 use dunlin_guest::{
     Budget, Constraint, Context, Error, Event, Message, Normalize, Options, Role, Sampling, Spec, embeddings,
     job, models, poll,
@@ -116,6 +118,7 @@ pub(crate) fn act(actor: &mut Actor, command: &str, rest: &str) -> Said {
             let total = job::total();
             Ok(format!("{} in, {} out on {}", total.prompt_tokens, total.output_tokens, total.node))
         }
+        "time" => Ok(time(first, more.parse().expect("a number"), nth(&actor.contexts, "0")?)),
         "spawn" => job::spawn(rest, b"", &job::Place::Anywhere).map(|_| String::new()),
         other => panic!("no such command: {other}"),
     }
@@ -125,6 +128,21 @@ impl Actor {
     pub(crate) fn model(&self) -> Result<&models::Model, Error> {
         self.model.as_ref().ok_or_else(|| Error::invalid("open a model first"))
     }
+}
+
+/// Nanoseconds that so many calls take.
+fn time(call: &str, calls: u32, context: &Context) -> String {
+    let began = Instant::now();
+    for _ in 0..calls {
+        match call {
+            "attempt" => _ = black_box(job::attempt()),
+            "remaining" => _ = black_box(job::remaining(Budget::Tokens)),
+            "length" => _ = black_box(context.length()),
+            "cancelled" => _ = black_box(job::cancelled()),
+            _ => _ = black_box(job::emit(&job::Chunk::Progress(0.5))),
+        }
+    }
+    began.elapsed().as_nanos().to_string()
 }
 
 fn act_error(actor: &mut Actor, line: &str) -> Option<Error> {
