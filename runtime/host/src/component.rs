@@ -11,16 +11,17 @@ const PAGE_BYTES: u64 = 64 << 10;
 const HANDLER: &str = "dunlin:llm/handler";
 const VERSION: &str = "0.1.0";
 
-/// Packages that this host offers.
-const OFFERED: [&str; 7] = [
-    "dunlin:llm/",
-    "wasi:io/",
-    "wasi:cli/",
-    "wasi:clocks/",
-    "wasi:random/",
-    "wasi:filesystem/",
-    "wasi:sockets/",
+/// Packages that this host offers, and in which versions.
+const OFFERED: [(&str, &str); 7] = [
+    ("dunlin:llm", VERSION),
+    ("wasi:io", WASI),
+    ("wasi:cli", WASI),
+    ("wasi:clocks", WASI),
+    ("wasi:random", WASI),
+    ("wasi:filesystem", WASI),
+    ("wasi:sockets", WASI),
 ];
+const WASI: &str = "0.2.12";
 
 /// Names in a component are shown up to this many.
 const MAX_NAMED: usize = 5;
@@ -41,18 +42,18 @@ pub(crate) fn check(bytes: &[u8]) -> Result<Vec<String>, Refusal> {
     }
     let interface = Interface::read(bytes).map_err(|error| Refusal::Damaged(error.to_string()))?;
     interface.demands()?;
-    let exported = interface.exports.iter().filter(|name| name.starts_with(HANDLER));
-    let versions: Vec<&str> = exported.filter_map(|name| name.split('@').nth(1)).collect();
-    match versions[..] {
+    let handlers =
+        interface.exports.iter().map(|name| Name::of(name)).filter(|name| name.interface == HANDLER);
+    match handlers.collect::<Vec<_>>()[..] {
         [] => return Err(Refusal::WrongWorld(no_handler(&interface))),
-        [version] if compatible(version) => {}
-        [version, ..] => {
+        [handler, ..] if handler.fits(VERSION) => {}
+        [Name { version, .. }, ..] => {
             return Err(Refusal::WrongWorld(format!(
                 "it is made for {HANDLER}@{version}, and this host runs {HANDLER}@{VERSION}; build it against that version"
             )));
         }
     }
-    match interface.imports.iter().find(|name| !OFFERED.iter().any(|package| name.starts_with(package))) {
+    match interface.imports.iter().find(|name| !is_offered(&Name::of(name))) {
         Some(unknown) => Err(Refusal::WrongWorld(format!(
             "it imports {unknown}, which pipelines do not get; what they get is the world dunlin:llm/pipeline@{VERSION} and WASI 0.2"
         ))),
@@ -60,10 +61,31 @@ pub(crate) fn check(bytes: &[u8]) -> Result<Vec<String>, Refusal> {
     }
 }
 
-/// Before 1.0, versions that agree in the minor are compatible.
-fn compatible(version: &str) -> bool {
-    let series = |version: &str| version.rsplit_once('.').map(|(series, _)| series.to_owned());
-    series(version) == series(VERSION)
+/// The name of an interface, as in `wasi:io/poll@0.2.12`.
+#[derive(Debug, Clone, Copy)]
+struct Name<'a> {
+    interface: &'a str,
+    /// May be empty.
+    version: &'a str,
+}
+
+impl<'a> Name<'a> {
+    fn of(name: &'a str) -> Self {
+        let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+        Self { interface, version }
+    }
+
+    /// Before 1.0, versions that agree in the minor are compatible.
+    fn fits(&self, offered: &str) -> bool {
+        let series = |version: &'a str| version.rsplit_once('.').map(|(series, _)| series);
+        series(self.version).is_some()
+            && series(self.version) == offered.rsplit_once('.').map(|(series, _)| series)
+    }
+}
+
+fn is_offered(name: &Name<'_>) -> bool {
+    let package = name.interface.split('/').next();
+    OFFERED.iter().any(|(offered, version)| package == Some(offered) && name.fits(version))
 }
 
 fn no_handler(interface: &Interface) -> String {

@@ -166,7 +166,7 @@ impl HostContext for State {
             None => None,
         };
         let deadline_ms = self.deadline_ms(options.deadline_ms);
-        let generation = Generation::start(&self.job, model, sequence, options, constraint, deadline_ms)?;
+        let generation = Generation::start(&self.job, &model, sequence, options, constraint, deadline_ms)?;
         Ok(self.table.push(generation)?)
     }
 

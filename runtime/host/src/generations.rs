@@ -87,7 +87,7 @@ struct Account {
 impl Generation {
     pub(crate) fn start(
         job: &Job,
-        model: Model,
+        model: &Model,
         sequence: SharedSequence,
         options: Options,
         constraint: Option<engine::Constraint>,

@@ -243,6 +243,7 @@ async fn run(
         emitted_bytes: meters.emitted_bytes.used(),
         memory_bytes,
     };
+    tracing::debug!(?spent, error = result.as_ref().err().map(tracing::field::display), "ended");
     Outcome { result, usage: totals.sum(), log: log.take(), spent }
 }
 

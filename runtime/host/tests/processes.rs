@@ -110,12 +110,12 @@ fn a_child_refuses_what_is_not_valid() {
 }
 
 fn a_child_that_takes_too_long_is_stopped() {
-    let error = refusal(CompileChild { cpu_time: Duration::from_secs(1), ..child() }, bomb(400));
+    let error = refusal(CompileChild { cpu_time: Duration::from_secs(1), ..child() }, bomb(100));
     assert_eq!(error.to_string(), "bomb was not compiled, because that took more than 1 s of CPU time");
 }
 
 fn a_child_that_takes_too_much_memory_is_stopped() {
-    let error = refusal(CompileChild { memory_bytes: 100 << 20, ..child() }, bomb(400));
+    let error = refusal(CompileChild { memory_bytes: 100 << 20, ..child() }, bomb(100));
     assert_eq!(error.to_string(), "bomb was not compiled, because that took more than 100 MiB of memory");
 }
 

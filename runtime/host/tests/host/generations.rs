@@ -178,8 +178,7 @@ async fn seeds(seed: u64, script: &str) -> Vec<u64> {
         Script::say("x")
     });
     Scene::new(&fake.start(), script).seed(seed).transcript().await;
-    let seeds = seen.lock().unwrap().clone();
-    seeds
+    seen.lock().unwrap().clone()
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,6 +77,37 @@ async fn imports_that_are_not_offered_are_named() {
 }
 
 #[tokio::test]
+async fn versions_that_do_not_fit_are_named() {
+    let handler = r#"(instance $i) (export "dunlin:llm/handler@0.1.7" (instance $i))"#;
+    for import in ["dunlin:llm/models@0.2.0", "wasi:clocks/monotonic-clock@0.3.0"] {
+        let said = refusal(&component(&format!(r#"(import "{import}" (instance)) {handler}"#))).await;
+        assert!(said.contains(&format!("it imports {import}, which pipelines do not get")), "{said}");
+    }
+}
+
+/// What is left out of wasmtime, so that what is wrong with it cannot be reached.
+#[tokio::test]
+async fn parts_of_webassembly_that_are_off_are_refused() {
+    let parts = [
+        ("threads", "(memory 1 1 shared)"),
+        ("memory64", "(memory i64 1)"),
+        ("several memories", "(memory 1) (memory 1)"),
+        ("relaxed simd", "(func (param v128) (result v128) (i32x4.relaxed_trunc_f32x4_s (local.get 0)))"),
+        ("gc", "(type (struct (field i32))) (func (result (ref 0)) (struct.new_default 0))"),
+        ("exceptions", "(tag) (func (throw 0))"),
+    ];
+    let handler = r#"(instance $i) (export "dunlin:llm/handler@0.1.0" (instance $i))"#;
+    for (part, text) in parts {
+        let said = refusal(&component(&format!("(core module {text}) {handler}"))).await;
+        assert!(said.starts_with("it is damaged, or not a valid component"), "{part}: {said}");
+    }
+    let asynchronous = r#"(core module $m (func (export "f"))) (core instance $m (instantiate $m))
+        (func (export "f") async (canon lift (core func $m "f") async))"#;
+    let said = refusal(&component(&format!("{asynchronous} {handler}"))).await;
+    assert!(said.starts_with("it is damaged, or not a valid component"), "{said}");
+}
+
+#[tokio::test]
 async fn a_handler_of_another_shape_is_refused() {
     let hollow = component(r#"(instance $i) (export "dunlin:llm/handler@0.1.0" (instance $i))"#);
     let said = refusal(&hollow).await;
