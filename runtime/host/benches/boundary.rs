@@ -25,6 +25,7 @@ async fn main() {
     }
     let host = Host::new(HostConfig::new(Compile::InProcess)).unwrap();
     println!("allocation: {:?}", host.allocation());
+    println!("{:>10.1} MiB resident, with a host that has done nothing", resident_mebibytes());
     let pipeline = host.load(PipelineSource::bytes("script", dunlin_host_guests::SCRIPT)).await.unwrap();
     let fake = Fake::default().answering(|_| Script::say("x").with_pause(Duration::ZERO));
     let engine = fake.start();
@@ -67,6 +68,17 @@ async fn main() {
     report("first token, from the engine's handle", direct);
     report("first token, through a pipeline (instance, open, append, generate)", through);
     report("TTFT added", through.saturating_sub(direct));
+
+    let late = median(20, async || {
+        let (mut invocation, _chunks) = invocation("spin", None);
+        invocation.limits.wall_time = Duration::from_millis(50);
+        let began = Instant::now();
+        host.invoke(&pipeline, invocation).await.result.unwrap_err();
+        began.elapsed() - Duration::from_millis(50)
+    })
+    .await;
+    report("a guest that spins is gone, after its deadline", late);
+    println!("{:>10.1} MiB resident, after all this", resident_mebibytes());
 }
 
 async fn run(host: &Host, pipeline: &Pipeline, script: &str, engine: Option<&Engine>) -> String {
@@ -92,6 +104,12 @@ async fn median(rounds: usize, mut measure: impl AsyncFnMut() -> Duration) -> Du
     }
     times.sort_unstable();
     times[rounds / 2]
+}
+
+fn resident_mebibytes() -> f64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: f64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * rustix::param::page_size() as f64 / f64::from(1 << 20)
 }
 
 fn report(what: &str, time: Duration) {

@@ -4,7 +4,7 @@
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::{
+use crate::invoke::{
     budget::{MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS},
     state::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES},
 };

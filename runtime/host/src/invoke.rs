@@ -1,5 +1,14 @@
 //! One run of a pipeline: what goes in, what comes out, and how it ends.
 
+pub(crate) mod budget;
+pub(crate) mod failure;
+pub(crate) mod grants;
+pub(crate) mod interrupt;
+pub(crate) mod log;
+pub(crate) mod seed;
+pub(crate) mod state;
+pub(crate) mod usage;
+
 use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
@@ -12,15 +21,19 @@ use wasmtime_wasi::I32Exit;
 use crate::{
     Budget, Grants, Host, Limits, Log, Pipeline, PipelineError, Usage,
     bindings::exports::dunlin::llm::handler as wit,
-    budget::Exhausted,
+    calls::{
+        job::{Job, Meters},
+        wasi,
+    },
     host::Inner,
-    interrupt::{Interrupt, Stop},
-    job::{Job, Meters},
-    log::GuestLog,
-    seed::Seed,
-    state::State,
-    usage::Totals,
-    wasi,
+    invoke::{
+        budget::Exhausted,
+        interrupt::{Interrupt, Stop},
+        log::GuestLog,
+        seed::Seed,
+        state::State,
+        usage::Totals,
+    },
 };
 
 /// What a pipeline is asked to do.
@@ -200,7 +213,7 @@ async fn run(
     cancel: CancellationToken,
 ) -> Outcome {
     let began = Instant::now();
-    let interrupt = Interrupt::new(cancel, began + invocation.limits.wall_time);
+    let interrupt = Interrupt::new(cancel, began, invocation.limits.wall_time);
     let log = GuestLog::new(invocation.limits.log_bytes);
     let seed = Seed::of_invocation(invocation.seed);
     let wasi = wasi::context(began, &seed, &invocation.grants.environment, &log);

@@ -4,10 +4,11 @@ use dunlin_engine_handle::{Message, Token, ToolDef};
 
 use crate::{
     bindings::dunlin::llm::types::Error,
-    cells::Cells,
-    conversation::{Conversation, Draft},
-    failure::invalid,
-    seed::Seed,
+    calls::{
+        cells::Cells,
+        conversation::{Conversation, Draft},
+    },
+    invoke::{failure::invalid, seed::Seed},
 };
 
 #[derive(Debug)]
@@ -194,7 +195,7 @@ mod tests {
     use dunlin_engine_handle::Role;
 
     use super::*;
-    use crate::{Budget, budget::Meter};
+    use crate::{Budget, invoke::budget::Meter};
 
     fn sequence() -> Sequence {
         let cells = Cells::new(Meter::new(Budget::KvCells, 50)).unwrap();

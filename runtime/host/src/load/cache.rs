@@ -1,4 +1,4 @@
-//! Compiled components on disk. Only files that this user alone can have written are taken (see [`crate::artifact`]).
+//! Compiled components on disk. Only files that this user alone can have written are taken (see [`crate::load::artifact`]).
 
 use std::{
     fs::{DirBuilder, File},
@@ -12,7 +12,7 @@ use rustix::fs::{
     self, AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT,
 };
 
-use crate::artifact::Artifact;
+use crate::load::artifact::Artifact;
 
 /// A file of this kind that is older was left behind by a process that ended.
 const TEMPORARY: &str = ".tmp";

@@ -1,17 +1,9 @@
 //! What the store of one invocation holds beside the guest.
 
-use wasmtime::{
-    ResourceLimiter,
-    component::{HasSelf, Linker, ResourceTable},
-};
+use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::{
-    InvokeError, Limits,
-    bindings::dunlin::llm::{constraints, contexts, embeddings, job, models, types},
-    failure::Failure,
-    job::Job,
-};
+use crate::{InvokeError, Limits, calls::job::Job};
 
 /// Handles of the host's own for every one that the guest holds: a pollable has another behind it.
 const ENTRIES_PER_HANDLE: usize = 2;
@@ -33,25 +25,6 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize * ENTRIES_PER_HANDLE);
         Self { table, job, limiter: Limiter::new(limits), wasi }
-    }
-}
-
-/// Everything of `dunlin:llm` that a guest can import. (`wasi:io/poll`, which it uses, is linked with the rest of WASI.)
-pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    models::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    constraints::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    contexts::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    embeddings::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    job::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
-}
-
-impl types::Host for State {
-    fn convert_error(&mut self, failure: Failure) -> wasmtime::Result<types::Error> {
-        match failure {
-            Failure::Guest(error) => Ok(error),
-            Failure::Trap(error) => Err(error),
-        }
     }
 }
 

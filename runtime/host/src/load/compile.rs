@@ -22,7 +22,7 @@ use tokio::{
 use wasmtime::Engine;
 
 pub use self::child::compile_child_main;
-use crate::artifact::Artifact;
+use crate::load::artifact::Artifact;
 
 const SIGKILL: i32 = 9;
 const SIGXCPU: i32 = 24;

@@ -12,7 +12,10 @@ use wasmtime_wasi::{
     },
 };
 
-use crate::{InvokeError, log::GuestLog, seed::Seed, state::State};
+use crate::{
+    InvokeError,
+    invoke::{log::GuestLog, seed::Seed, state::State},
+};
 
 /// Bytes that one call may ask of randomness.
 const MAX_RANDOM_BYTES: u64 = 64 << 10;

@@ -1,12 +1,9 @@
 //! `dunlin:llm/contexts.generation`: what an engine adds to a context, as the guest asks for it.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use dunlin_engine_handle as engine;
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout},
-};
+use tokio::{sync::Mutex, time::timeout};
 use wasmtime::component::Resource;
 use wasmtime_wasi::{
     async_trait,
@@ -14,19 +11,16 @@ use wasmtime_wasi::{
 };
 
 use crate::{
-    Node,
     bindings::dunlin::llm::{
         contexts::{Event, HostGeneration, Logprob, Options, Sampling, TokenInfo},
         types::{Error, StopReason},
     },
-    budget::Held,
-    contexts::SharedSequence,
-    failure::{Failure, invalid, table_trap},
-    interrupt::{Interrupt, SETTLE, Stop},
-    job::Job,
-    models::Model,
-    state::State,
-    usage::{self, Totals, Usage},
+    calls::{account::Account, contexts::SharedSequence, job::Job, models::Model},
+    invoke::{
+        failure::{Failure, invalid, table_trap},
+        interrupt::{Interrupt, SETTLE, Stop},
+        state::State,
+    },
 };
 
 /// Stop strings of one generation, and entries of its logit bias.
@@ -66,24 +60,6 @@ struct Joining {
     tokens: Vec<engine::Token>,
 }
 
-/// Who pays for it, and who is told.
-#[derive(Debug)]
-struct Account {
-    /// Tokens that it may still generate.
-    tokens: Held,
-    /// Its place among the generations alive.
-    place: Option<Held>,
-    totals: Arc<Totals>,
-    /// After the start of the invocation.
-    began: Duration,
-    started: Instant,
-    /// Before its finish says so: seen by the host.
-    seen: Usage,
-    told: bool,
-    node: Node,
-    operating_point: String,
-}
-
 impl Generation {
     pub(crate) fn start(
         job: &Job,
@@ -116,17 +92,7 @@ impl Generation {
             carry: Joining::default(),
             failed: None,
             sequence: Some(sequence),
-            account: Account {
-                tokens,
-                place: Some(place),
-                totals: job.totals.clone(),
-                began: job.began.elapsed(),
-                started: Instant::now(),
-                seen: Usage::default(),
-                told: false,
-                node: job.node.clone(),
-                operating_point: model.grant.operating_point.clone(),
-            },
+            account: Account::open(job, model, place, tokens),
             interrupt: job.interrupt.clone(),
         };
         Ok(Self(Arc::new(Mutex::new(live))))
@@ -183,9 +149,7 @@ impl Live {
             self.push(Event::Tokens(delta.logprobs.into_iter().map(token_info).collect()));
         }
         if let Some(finish) = delta.finish {
-            let usage = usage::of_generation(&finish.usage);
-            self.account.tell(&usage);
-            let usage = usage.describe(&self.account.node, &self.account.operating_point);
+            let usage = self.account.tell(&finish.usage);
             self.push(Event::Finish((stop_reason(finish.reason), usage)));
             self.engine = None;
         }
@@ -248,30 +212,6 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-impl Account {
-    fn count(&mut self, tokens: usize) {
-        if self.seen.output_tokens == 0 && tokens > 0 {
-            self.seen.ttft_us = self.started.elapsed().as_micros() as u64;
-        }
-        self.seen.output_tokens = self.seen.output_tokens.saturating_add(tokens as u32);
-        self.tokens.spend(tokens as u64);
-    }
-
-    fn tell(&mut self, usage: &Usage) {
-        self.told = true;
-        self.totals.add(self.began, usage);
-    }
-
-    /// What it reserved and did not use comes back. One that was stopped early is accounted for by what came of it.
-    fn close(&mut self) {
-        self.tokens.shrink_to(0);
-        self.place = None;
-        if !self.told {
-            self.tell(&self.seen.clone());
-        }
     }
 }
 

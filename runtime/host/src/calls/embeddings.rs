@@ -4,9 +4,11 @@ use wasmtime::component::Resource;
 
 use crate::{
     bindings::dunlin::llm::{embeddings::Host, types::Error},
-    failure::{Failure, invalid},
-    models::Model,
-    state::State,
+    calls::models::Model,
+    invoke::{
+        failure::{Failure, invalid},
+        state::State,
+    },
 };
 
 /// Texts of one call.

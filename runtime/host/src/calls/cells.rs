@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::budget::{Exhausted, Held, Meter};
+use crate::invoke::budget::{Exhausted, Held, Meter};
 
 #[derive(Debug)]
 pub(crate) struct Cells {

@@ -12,6 +12,9 @@ pub(crate) const GRACE: Duration = Duration::from_millis(100);
 /// are not lost.
 pub(crate) const SETTLE: Duration = Duration::from_millis(50);
 
+/// Longer than any invocation, and not so long that clocks overflow.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
     Cancelled,
@@ -26,8 +29,8 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    pub(crate) fn new(cancel: CancellationToken, deadline: Instant) -> Self {
-        Self { cancel, deadline }
+    pub(crate) fn new(cancel: CancellationToken, began: Instant, wall_time: Duration) -> Self {
+        Self { cancel, deadline: began + wall_time.min(FOR_EVER) }
     }
 
     pub(crate) fn check(&self) -> Result<(), Stop> {
@@ -108,7 +111,7 @@ mod tests {
 
     fn in_a_second() -> (CancellationToken, Interrupt) {
         let cancel = CancellationToken::new();
-        let interrupt = Interrupt::new(cancel.clone(), Instant::now() + Duration::from_secs(1));
+        let interrupt = Interrupt::new(cancel.clone(), Instant::now(), Duration::from_secs(1));
         (cancel, interrupt)
     }
 

@@ -9,7 +9,7 @@ use std::{
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use wasmtime::Engine;
 
-use crate::{allocation, artifact::Artifact};
+use crate::{allocation, load::artifact::Artifact};
 
 /// Exit code of a child that did not take the component.
 pub(super) const REFUSED: u8 = 65;

@@ -10,10 +10,12 @@ use crate::{
         constraints::{Host, HostConstraint, Spec},
         types::Error,
     },
+    calls::models::Model,
     digest::Digest,
-    failure::{Failure, invalid},
-    models::Model,
-    state::State,
+    invoke::{
+        failure::{Failure, invalid},
+        state::State,
+    },
 };
 
 /// Bytes of one constraint.

@@ -4,7 +4,11 @@ use dunlin_engine_handle::EngineError;
 use thiserror::Error;
 use wasmtime::component::ResourceTableError;
 
-use crate::{Budget, InvokeError, bindings::dunlin::llm::types as wit, budget::Exhausted, interrupt::Stop};
+use crate::{
+    Budget, InvokeError,
+    bindings::dunlin::llm::types as wit,
+    invoke::{budget::Exhausted, interrupt::Stop},
+};
 
 /// What a host call ends in if not in its result.
 #[derive(Debug)]

@@ -15,13 +15,15 @@ use crate::{
         job::{Child, Chunk as WitChunk, Host, HostChild, Node as WitNode, Place},
         types::{Budget as WitBudget, Error, Usage as WitUsage},
     },
-    budget::{Exhausted, Meter},
-    constraints::Cache,
-    failure::{Failure, invalid},
-    interrupt::Interrupt,
-    seed::Seed,
-    state::State,
-    usage::Totals,
+    calls::constraints::Cache,
+    invoke::{
+        budget::{Exhausted, Meter},
+        failure::{Failure, invalid},
+        interrupt::Interrupt,
+        seed::Seed,
+        state::State,
+        usage::Totals,
+    },
 };
 
 /// What a chunk counts beside its text.

@@ -11,14 +11,18 @@ use crate::{
         contexts::{Host, HostContext, Normalize, Options, Scored},
         types::{Error, Message, ToolDef},
     },
-    budget::Held,
-    cells::Cells,
-    constraints::Constraint,
-    failure::{Failure, invalid},
-    generations::Generation,
-    models::{Model, to_messages, to_tools},
-    sequence::{Sequence, Start},
-    state::State,
+    calls::{
+        cells::Cells,
+        constraints::Constraint,
+        generations::Generation,
+        models::{Model, to_messages, to_tools},
+        sequence::{Sequence, Start},
+    },
+    invoke::{
+        budget::Held,
+        failure::{Failure, invalid},
+        state::State,
+    },
 };
 
 /// A prefix shorter than this is not announced before a fan-out: reading it again costs less than the announcement.

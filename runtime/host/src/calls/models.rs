@@ -12,8 +12,7 @@ use crate::{
         models::{Features, Host, HostModel, Info, Memory},
         types::{Error, Message, Role, ToolCall, ToolDef},
     },
-    failure::Failure,
-    state::State,
+    invoke::{failure::Failure, state::State},
 };
 
 /// A granted model that can be served. Cheap to clone.

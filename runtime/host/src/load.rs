@@ -1,5 +1,10 @@
 //! From a file to a pipeline that can be run: read, checked, compiled or found in the cache, linked.
 
+pub(crate) mod artifact;
+pub(crate) mod cache;
+pub(crate) mod compile;
+mod component;
+
 use std::{
     collections::HashMap,
     fmt, io,
@@ -16,15 +21,8 @@ use tokio::{
 };
 use wasmtime::component::Component;
 
-use crate::{
-    Digest, Host,
-    artifact::Artifact,
-    bindings::PipelinePre,
-    compile::CompileError,
-    component::{self, Refusal},
-    host::Inner,
-    state::State,
-};
+use self::{artifact::Artifact, compile::CompileError, component::Refusal};
+use crate::{Digest, Host, bindings::PipelinePre, host::Inner, invoke::state::State};
 
 /// A component may have this many bytes. (Those of Python have 20 MB.)
 pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
