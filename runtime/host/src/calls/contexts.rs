@@ -74,7 +74,7 @@ impl HostContext for State {
         self.job.count_call()?;
         let model = self.model(&model)?;
         let place = self.job.meters.contexts.hold(1)?;
-        let cells = Cells::new(self.job.meters.kv_cells.clone())?;
+        let cells = Cells::new(self.job.meters.kv.clone())?;
         let seed = self.job.seed.context(self.job.contexts);
         self.job.contexts += 1;
         let sequence = SharedSequence::new(Sequence::new(cells, model.info.context_length, seed));

@@ -27,6 +27,9 @@ use crate::{
 const MAX_STOPS: usize = 64;
 const MAX_BIASES: usize = 4096;
 
+/// Alternatives to a token.
+const MAX_TOP_LOGPROBS: u32 = 20;
+
 /// The guest's handle. Its pollables share what is inside, and are ready for good once it is gone.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated bindings export it, though they are private themselves")]
@@ -277,6 +280,9 @@ fn check(options: &Options) -> Result<(), Error> {
     }
     if options.sampling.as_ref().is_some_and(|sampling| sampling.logit_bias.len() > MAX_BIASES) {
         return Err(invalid(format!("at most {MAX_BIASES} biases")));
+    }
+    if options.top_logprobs.is_some_and(|top| top > MAX_TOP_LOGPROBS) {
+        return Err(invalid(format!("at most {MAX_TOP_LOGPROBS} log-probabilities per token")));
     }
     Ok(())
 }

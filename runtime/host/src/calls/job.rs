@@ -15,7 +15,7 @@ use crate::{
         job::{Child, Chunk as WitChunk, Host, HostChild, Node as WitNode, Place},
         types::{Budget as WitBudget, Error, Usage as WitUsage},
     },
-    calls::constraints::Cache,
+    calls::{cells::CellMeters, constraints::Cache},
     invoke::{
         budget::{Exhausted, Meter},
         failure::{Failure, invalid},
@@ -54,7 +54,7 @@ pub(crate) struct Job {
 #[derive(Debug, Clone)]
 pub(crate) struct Meters {
     pub(crate) tokens: Arc<Meter>,
-    pub(crate) kv_cells: Arc<Meter>,
+    pub(crate) kv: CellMeters,
     pub(crate) contexts: Arc<Meter>,
     pub(crate) generations: Arc<Meter>,
     pub(crate) host_calls: Arc<Meter>,
@@ -65,7 +65,10 @@ impl Meters {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             tokens: Meter::new(Budget::Tokens, limits.tokens),
-            kv_cells: Meter::new(Budget::KvCells, limits.kv_cells),
+            kv: CellMeters {
+                cells: Meter::new(Budget::KvCells, limits.kv_cells),
+                copies: Meter::new(Budget::KvCells, limits.copied_tokens),
+            },
             contexts: Meter::new(Budget::Contexts, limits.contexts),
             generations: Meter::new(Budget::Generations, limits.generations),
             host_calls: Meter::new(Budget::HostCalls, limits.host_calls),
@@ -96,7 +99,7 @@ impl Job {
     fn remaining(&self, budget: Budget) -> Option<u64> {
         match budget {
             Budget::Tokens => Some(self.meters.tokens.left()),
-            Budget::KvCells => Some(self.meters.kv_cells.left()),
+            Budget::KvCells => Some(self.meters.kv.cells.left()),
             Budget::Contexts => Some(self.meters.contexts.left()),
             Budget::Generations => Some(self.meters.generations.left()),
             Budget::WallTime => Some(self.interrupt.time_left().as_millis() as u64),

@@ -195,11 +195,12 @@ mod tests {
     use dunlin_engine_handle::Role;
 
     use super::*;
-    use crate::{Budget, invoke::budget::Meter};
+    use crate::{Budget, calls::cells::CellMeters, invoke::budget::Meter};
 
     fn sequence() -> Sequence {
-        let cells = Cells::new(Meter::new(Budget::KvCells, 50)).unwrap();
-        Sequence::new(cells, 41, Seed::of_invocation(0))
+        let meter = |limit| Meter::new(Budget::KvCells, limit);
+        let meters = CellMeters { cells: meter(50), copies: meter(1_000) };
+        Sequence::new(Cells::new(meters).unwrap(), 41, Seed::of_invocation(0))
     }
 
     fn hello() -> Vec<Message> {

@@ -36,6 +36,8 @@ pub struct Limits {
     pub tokens: u64,
     /// Tokens held by contexts; what forks share counts once.
     pub kv_cells: u64,
+    /// Tokens held by contexts in this process, where each fork has a copy of its own. Over it is over `kv_cells`.
+    pub copied_tokens: u64,
     pub contexts: u64,
     /// Generations alive at a time.
     pub generations: u64,
@@ -55,6 +57,7 @@ impl Default for Limits {
             log_bytes: 64 << 10,
             tokens: 65_536,
             kv_cells: 262_144,
+            copied_tokens: 1 << 21,
             contexts: 256,
             generations: 64,
             host_calls: 1_000_000,
@@ -150,6 +153,19 @@ impl Held {
         self.meter.take(amount)?;
         self.amount += amount;
         Ok(())
+    }
+
+    pub(crate) fn resize(&mut self, amount: u64) -> Result<(), Exhausted> {
+        match amount.checked_sub(self.amount) {
+            Some(more) => self.grow(more)?,
+            None => self.shrink_to(amount),
+        }
+        Ok(())
+    }
+
+    /// Takes over what another holds of the same meter.
+    pub(crate) fn join(&mut self, mut other: Self) {
+        self.amount += std::mem::take(&mut other.amount);
     }
 
     pub(crate) fn shrink_to(&mut self, amount: u64) {

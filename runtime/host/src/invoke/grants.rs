@@ -11,6 +11,7 @@ pub struct Grants {
 }
 
 impl Grants {
+    #[must_use]
     pub fn model(mut self, grant: ModelGrant) -> Self {
         self.models.push(grant);
         self

@@ -302,6 +302,8 @@ async fn a_context_that_outgrows_its_cells_ends_the_generation() {
 #[tokio::test(start_paused = true)]
 async fn options_that_mean_nothing_are_refused() {
     let engine = saying("x").start();
-    let said = Scene::new(&engine, "create\ngenerate 0 max=0\ngenerate 0 stop=").transcript().await;
+    let said = Scene::new(&engine, "create\ngenerate 0 max=0\ngenerate 0 stop=\ngenerate 0 logprobs=21")
+        .transcript()
+        .await;
     assert!(said[1..].iter().all(|line| line.starts_with("Error::InvalidArgument")), "{said:?}");
 }
