@@ -44,10 +44,23 @@ pub mod bindings {
         path: "../wit",
         world: "pipeline",
         pub_export_macro: true,
-        default_bindings_module: "dunlin_guest::bindings",
         generate_unused_types: true,
         generate_all,
     });
+}
+
+/// Makes this type the pipeline of the component.
+///
+/// On other targets than WebAssembly it only checks that the type is one: linkers there do not take the names of components.
+#[macro_export]
+macro_rules! export {
+    ($pipeline:ident) => {
+        #[cfg(target_family = "wasm")]
+        $crate::bindings::export!($pipeline with_types_in $crate::bindings);
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn($crate::Request) -> Result<$crate::Response, $crate::Error> =
+            <$pipeline as $crate::Pipeline>::run;
+    };
 }
 
 pub use bindings::{
@@ -58,7 +71,6 @@ pub use bindings::{
         models::{self, Model},
         types::{self, Budget, Error, Message, Role, StopReason, ToolCall, ToolDef, Usage},
     },
-    export,
     exports::dunlin::llm::handler::{Guest as Pipeline, Request, Response},
     wasi::io::poll,
 };
