@@ -1,6 +1,8 @@
-//! Prompt pipelines in Rust: the bindings of `dunlin:llm` (see `wit/`), and the few lines that every pipeline needs.
+//! Prompt pipelines in Rust: the bindings of `dunlin:llm` (see `wit/`), and the few lines that every pipeline
+//! needs.
 //!
-//! A pipeline is a `cdylib` for `wasm32-wasip2` whose type implements [`Pipeline`] and is named to [`export!`]:
+//! A pipeline is a `cdylib` for `wasm32-wasip2` whose type implements [`Pipeline`] and is named to
+//! [`export!`]:
 //!
 //! ```
 //! use dunlin_guest::{Context, Error, Message, Options, Pipeline, Request, Response};
@@ -51,7 +53,8 @@ pub mod bindings {
 
 /// Makes this type the pipeline of the component.
 ///
-/// On other targets than WebAssembly it only checks that the type is one: linkers there do not take the names of components.
+/// On other targets than WebAssembly it only checks that the type is one: linkers there do not take the names
+/// of components.
 #[macro_export]
 macro_rules! export {
     ($pipeline:ident) => {

@@ -1,4 +1,5 @@
-//! What the WebAssembly layer costs: an instance, a host call, the way of a first token. Medians; the engine is the fake.
+//! What the WebAssembly layer costs: an instance, a host call, the way of a first token. Medians; the engine
+//! is the fake.
 //!
 //! `cargo bench -p dunlin-host`, or `--profile release` for what `./x` builds.
 

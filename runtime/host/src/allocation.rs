@@ -1,6 +1,7 @@
 //! The wasmtime engine, and where the instances of guests get their memory from.
 //!
-//! Wasmtime's own defaults reserve terabytes of addresses, which kernels of small boards do not have (39 bits are 512 GiB).
+//! Wasmtime's own defaults reserve terabytes of addresses, which kernels of small boards do not have (39 bits
+//! are 512 GiB).
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -16,8 +17,8 @@ const GUARD_BYTES: u64 = 32 << 20;
 const WASM_STACK_BYTES: usize = 512 << 10;
 const FIBER_STACK_BYTES: usize = 1 << 20;
 
-/// What an instance that ended leaves behind for the next one in its slot: wiping this much costs less than giving it back to
-/// the system and taking it again.
+/// What an instance that ended leaves behind for the next one in its slot: wiping this much costs less than
+/// giving it back to the system and taking it again.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 
 /// Where the memory of guests comes from.
@@ -42,7 +43,8 @@ pub(crate) fn engine(instances: u32) -> wasmtime::Result<(Engine, Allocation)> {
     }
 }
 
-/// Everything that decides what code is made of a component. The same wherever it is compiled, and with every allocation.
+/// Everything that decides what code is made of a component. The same wherever it is compiled, and with every
+/// allocation.
 pub(crate) fn code() -> Config {
     let mut config = Config::new();
     config

@@ -1,4 +1,5 @@
-//! Generated from `wit/`. Functions that may wait are async; the others answer without leaving the guest's stack.
+//! Generated from `wit/`. Functions that may wait are async; the others answer without leaving the guest's
+//! stack.
 
 use crate::{
     calls::{constraints, contexts, generations, models},

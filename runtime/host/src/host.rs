@@ -72,8 +72,8 @@ pub(crate) struct Inner {
 
 impl Host {
     /// # Errors
-    /// If the machine lacks even the few megabytes that a host without a pool takes. An unusable cache is not an error: it is
-    /// told in the log, and in the notes of the pipelines.
+    /// If the machine lacks even the few megabytes that a host without a pool takes. An unusable cache is not
+    /// an error: it is told in the log, and in the notes of the pipelines.
     pub fn new(config: HostConfig) -> Result<Self, HostError> {
         let wasmtime = |error: wasmtime::Error| HostError::Wasmtime(format!("{error:#}"));
         let (engine, allocation) = allocation::engine(config.instances).map_err(wasmtime)?;

@@ -150,7 +150,8 @@ pub enum InvokeError {
     Table { limit: u64 },
     #[error("the pipeline holds more handles than it may")]
     Handles,
-    /// A fault of the pipeline's code: a panic, an access out of bounds, a stack overflow, too much data in one call.
+    /// A fault of the pipeline's code: a panic, an access out of bounds, a stack overflow, too much data in
+    /// one call.
     #[error("the pipeline trapped: {reason}")]
     Trap {
         reason: String,

@@ -1,8 +1,8 @@
 //! Runs prompt pipelines: WebAssembly components that use models by the interface `dunlin:llm` (see `wit/`).
 //!
-//! A [`Host`] loads components, which are checked and compiled in a child process, and invokes them, each time in a
-//! store of its own, with grants, limits and a way to stop it. Models are behind `dunlin_engine_handle::Engine`.
-//! Read [`Host`] and [`Invocation`].
+//! A [`Host`] loads components, which are checked and compiled in a child process, and invokes them, each
+//! time in a store of its own, with grants, limits and a way to stop it. Models are behind
+//! `dunlin_engine_handle::Engine`. Read [`Host`] and [`Invocation`].
 //!
 //! Absent here: llama.cpp, files and network for guests, placement, the journal.
 

@@ -194,8 +194,8 @@ impl Registry {
 }
 
 impl Host {
-    /// Makes a pipeline ready to run. What was compiled before, here or by an earlier host with the same cache, is not compiled
-    /// again.
+    /// Makes a pipeline ready to run. What was compiled before, here or by an earlier host with the same
+    /// cache, is not compiled again.
     ///
     /// # Errors
     /// See [`LoadError`]; each names the pipeline, the reason, and what to do where there is something to do.

@@ -1,4 +1,5 @@
-//! What needs a process of its own: the compile child, and hosts under limits. This program is both the tests and those processes.
+//! What needs a process of its own: the compile child, and hosts under limits. This program is both the tests
+//! and those processes.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 

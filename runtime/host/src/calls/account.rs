@@ -1,4 +1,5 @@
-//! What one generation uses: taken from the budgets of its job when it starts, told to the totals when it ends.
+//! What one generation uses: taken from the budgets of its job when it starts, told to the totals when it
+//! ends.
 
 use std::{sync::Arc, time::Duration};
 

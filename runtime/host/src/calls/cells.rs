@@ -1,5 +1,5 @@
-//! What one sequence is charged for: cells of the engine, of which those that forks share are charged once and until the last of
-//! them lets go; and the host's own copy of its tokens, which every fork has.
+//! What one sequence is charged for: cells of the engine, of which those that forks share are charged once
+//! and until the last of them lets go; and the host's own copy of its tokens, which every fork has.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! `dunlin:llm/contexts`: sequences of tokens. The host holds them; engines are sent the whole sequence with each call and find
-//! what they hold of it.
+//! `dunlin:llm/contexts`: sequences of tokens. The host holds them; engines are sent the whole sequence with
+//! each call and find what they hold of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,7 +25,8 @@ use crate::{
     },
 };
 
-/// A prefix shorter than this is not announced before a fan-out: reading it again costs less than the announcement.
+/// A prefix shorter than this is not announced before a fan-out: reading it again costs less than the
+/// announcement.
 const MIN_ANNOUNCED_TOKENS: usize = 32;
 
 /// Candidates of one scoring.

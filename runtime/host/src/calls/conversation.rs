@@ -60,7 +60,8 @@ impl Conversation {
         self.mark(tokens);
     }
 
-    /// Goes back to where the context had `tokens` tokens; false if it is not a length that can be gone back to.
+    /// Goes back to where the context had `tokens` tokens; false if it is not a length that can be gone back
+    /// to.
     pub(crate) fn truncate(&mut self, tokens: usize) -> bool {
         let Some(index) = self.marks.iter().rposition(|mark| mark.tokens == tokens) else { return false };
         let mark = self.marks[index].clone();

@@ -83,7 +83,8 @@ impl Job {
         self.meters.host_calls.take(1)
     }
 
-    /// Begins now, and goes on beside the guest until the invocation ends at the latest. Of too many, the last are left out.
+    /// Begins now, and goes on beside the guest until the invocation ends at the latest. Of too many, the
+    /// last are left out.
     pub(crate) fn announce(&mut self, announcement: impl Future<Output = ()> + Send + 'static) {
         while self.announcements.try_join_next().is_some() {}
         if self.announcements.len() >= MAX_ANNOUNCEMENTS {

@@ -63,7 +63,8 @@ impl Host for State {
         self.job.count_call()?;
         let mut found = Vec::new();
         for grant in self.job.models.clone() {
-            // A model that cannot be served is not available; one that is still loading when time is up is not either.
+            // A model that cannot be served is not available; one that is still loading when time is up is
+            // not either.
             if let Ok(Ok(model)) = self.job.interrupt.unless_stopped(Model::ready(grant)).await {
                 found.push(model.describe());
             }

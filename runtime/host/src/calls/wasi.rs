@@ -1,4 +1,5 @@
-//! What a guest sees of WASI: no files, no network, an empty stdin, a log for what it writes, clocks and randomness of ours.
+//! What a guest sees of WASI: no files, no network, an empty stdin, a log for what it writes, clocks and
+//! randomness of ours.
 
 use std::time::{Duration, SystemTime};
 
@@ -23,10 +24,12 @@ const MAX_RANDOM_BYTES: u64 = 64 << 10;
 /// Entries of one poll list.
 const MAX_POLLED: usize = 4096;
 
-/// All interfaces of WASI 0.2, because guests of some languages import them all. Most of them answer that there is nothing.
+/// All interfaces of WASI 0.2, because guests of some languages import them all. Most of them answer that
+/// there is nothing.
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     p2::add_to_linker_async(linker)?;
-    // Theirs waits for as long as it takes. Nothing else of WASI can wait: its streams are ours, and sockets are denied.
+    // Theirs waits for as long as it takes. Nothing else of WASI can wait: its streams are ours, and sockets
+    // are denied.
     linker.allow_shadowing(true);
     poll::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     linker.allow_shadowing(false);

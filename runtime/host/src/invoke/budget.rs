@@ -36,7 +36,8 @@ pub struct Limits {
     pub tokens: u64,
     /// Tokens held by contexts; what forks share counts once.
     pub kv_cells: u64,
-    /// Tokens held by contexts in this process, where each fork has a copy of its own. Over it is over `kv_cells`.
+    /// Tokens held by contexts in this process, where each fork has a copy of its own. Over it is over
+    /// `kv_cells`.
     pub copied_tokens: u64,
     pub contexts: u64,
     /// Generations alive at a time.

@@ -1,4 +1,5 @@
-//! How a host call fails: with an error for the guest, or with the end of the guest. And how the end is told to the caller.
+//! How a host call fails: with an error for the guest, or with the end of the guest. And how the end is told
+//! to the caller.
 
 use dunlin_engine_handle::EngineError;
 use thiserror::Error;

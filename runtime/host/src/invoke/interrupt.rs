@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 /// Between the moment to stop and the trap of a guest that has not returned by then.
 pub(crate) const GRACE: Duration = Duration::from_millis(100);
 
-/// Of that, how long a pending call waits for the engine to end a generation by itself, so that its last words and its usage
-/// are not lost.
+/// Of that, how long a pending call waits for the engine to end a generation by itself, so that its last
+/// words and its usage are not lost.
 pub(crate) const SETTLE: Duration = Duration::from_millis(50);
 
 /// Longer than any invocation, and not so long that clocks overflow.

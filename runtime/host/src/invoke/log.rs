@@ -21,7 +21,8 @@ pub struct Log {
     pub lost_bytes: u64,
 }
 
-/// One of the streams into a log. Writing never waits and never fails: what does not fit is counted and dropped.
+/// One of the streams into a log. Writing never waits and never fails: what does not fit is counted and
+/// dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct GuestLog(Arc<Mutex<Buffer>>);
 

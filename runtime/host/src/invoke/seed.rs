@@ -39,7 +39,8 @@ impl Seed {
     }
 }
 
-/// An endless stream of bytes: the extended output of BLAKE3, which is made by blocks and so is taken by blocks.
+/// An endless stream of bytes: the extended output of BLAKE3, which is made by blocks and so is taken by
+/// blocks.
 #[derive(Debug)]
 pub(crate) struct Random {
     reader: blake3::OutputReader,

@@ -34,8 +34,8 @@ impl WasiView for State {
     }
 }
 
-/// Traps a guest that wants more memory than it may have. (Were the growth to fail, it would depend on the node how the
-/// guest goes on.)
+/// Traps a guest that wants more memory than it may have. (Were the growth to fail, it would depend on the
+/// node how the guest goes on.)
 #[derive(Debug)]
 pub(crate) struct Limiter {
     memory: Sum,

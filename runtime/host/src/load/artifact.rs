@@ -28,8 +28,8 @@ impl Artifact {
         Ok(Self(sealed))
     }
 
-    /// `None` if these are not the bytes of [`Self::sealed`], all of them and unchanged. They must come from a place that
-    /// only this user can write to: the digest tells of damage, not of malice.
+    /// `None` if these are not the bytes of [`Self::sealed`], all of them and unchanged. They must come from
+    /// a place that only this user can write to: the digest tells of damage, not of malice.
     pub(crate) fn open(sealed: Vec<u8>) -> Option<Self> {
         let code = sealed.get(HEADER..)?;
         let whole =
@@ -45,12 +45,13 @@ impl Artifact {
     /// If it was compiled by another version or for another configuration or CPU.
     #[expect(unsafe_code, reason = "the one place where compiled code is taken at its word")]
     pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
-        // SAFETY: the bytes must be those that wasmtime's compiler gave, for whoever can choose them runs code as us. An
-        // artifact is made in two ways. `compile` has just called that compiler. `open` is called with what our compile child
-        // wrote to a pipe that only it had, and with files of the cache, which are taken only if they and their directory
-        // belong to this user and nobody else can write to them (see `cache`): who can write there is this user, who could
-        // as well replace our executable. The digest finds what a failing disk or a full one made of them. That version,
-        // configuration and CPU features fit is checked by wasmtime itself.
+        // SAFETY: the bytes must be those that wasmtime's compiler gave, for whoever can choose them runs
+        // code as us. An artifact is made in two ways. `compile` has just called that compiler. `open` is
+        // called with what our compile child wrote to a pipe that only it had, and with files of the cache,
+        // which are taken only if they and their directory belong to this user and nobody else can write to
+        // them (see `cache`): who can write there is this user, who could as well replace our executable. The
+        // digest finds what a failing disk or a full one made of them. That version, configuration and CPU
+        // features fit is checked by wasmtime itself.
         unsafe { Component::deserialize(engine, &self.0[HEADER..]) }
     }
 }

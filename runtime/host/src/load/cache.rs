@@ -1,4 +1,5 @@
-//! Compiled components on disk. Only files that this user alone can have written are taken (see [`crate::load::artifact`]).
+//! Compiled components on disk. Only files that this user alone can have written are taken (see
+//! [`crate::load::artifact`]).
 
 use std::{
     fs::{DirBuilder, File},

@@ -1,5 +1,5 @@
-//! Makes code of components: in a child process with little priority, one thread and limits. Compiling may take half a minute and
-//! half a gigabyte, and hostile input may take as much as there is.
+//! Makes code of components: in a child process with little priority, one thread and limits. Compiling may
+//! take half a minute and half a gigabyte, and hostile input may take as much as there is.
 
 mod child;
 
@@ -66,7 +66,8 @@ impl CompileChild {
         }
     }
 
-    /// The program that is running, which must act on these arguments. It is found even after it was replaced on disk.
+    /// The program that is running, which must act on these arguments. It is found even after it was replaced
+    /// on disk.
     pub fn this_program(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         Self::new("/proc/self/exe", arguments)
     }

@@ -1,4 +1,5 @@
-//! What a hostile component can try. Each ends with the stated error, and a neighbour's stream goes on meanwhile.
+//! What a hostile component can try. Each ends with the stated error, and a neighbour's stream goes on
+//! meanwhile.
 
 use std::{path::Path, time::Duration};
 

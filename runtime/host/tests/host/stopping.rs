@@ -28,7 +28,8 @@ async fn no_wait_outlives_the_deadline() {
         let outcome = waiting(wait).wall_time(WALL_TIME).outcome().await;
         let took = began.elapsed();
         assert!(took >= WALL_TIME && took <= WALL_TIME + Duration::from_millis(101), "{wait}: {took:?}");
-        // A poll has no error to answer with: a guest that is parked there is trapped, one whose generation ended goes on.
+        // A poll has no error to answer with: a guest that is parked there is trapped, one whose generation
+        // ended goes on.
         let fine = outcome.result.is_ok() && ["block 0", "poll 0"].contains(&wait);
         assert!(fine || outcome.result == Err(InvokeError::Deadline), "{wait}: {:?}", outcome.result);
     }

@@ -1,5 +1,5 @@
-//! The side of the compile child. It reads its limits and a component from stdin, and writes an artifact to stdout or a reason to
-//! stderr.
+//! The side of the compile child. It reads its limits and a component from stdin, and writes an artifact to
+//! stdout or a reason to stderr.
 
 use std::{
     io::{self, Read, Write},
@@ -54,8 +54,8 @@ impl Limits {
     }
 }
 
-/// What a program named by a [`crate::CompileChild`] does, and nothing else: it takes stdin and stdout for itself, and lowers the
-/// limits and the priority of its process.
+/// What a program named by a [`crate::CompileChild`] does, and nothing else: it takes stdin and stdout for
+/// itself, and lowers the limits and the priority of its process.
 #[must_use]
 pub fn compile_child_main() -> ExitCode {
     let component = match prepare() {

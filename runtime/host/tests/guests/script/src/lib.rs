@@ -1,4 +1,5 @@
-//! A guest for tests. Each line of its input is a command; its answer has one line for each, with what came of it.
+//! A guest for tests. Each line of its input is a command; its answer has one line for each, with what came
+//! of it.
 //!
 //! Contexts, constraints, generations and pollables are numbered as they are made, each kind from 0.
 
