@@ -172,7 +172,9 @@ fn a_host_starts_in_a_small_address_space() {
 
 fn run_under(bytes: u64) -> ExitCode {
     setrlimit(Resource::As, Rlimit { current: Some(bytes), maximum: Some(bytes) }).unwrap();
-    let host = Host::new(HostConfig::new(Compile::InProcess)).unwrap();
+    // That of the other tests: what is compiled does not depend on where memory comes from.
+    let cache = CacheConfig::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
+    let host = Host::new(HostConfig::new(Compile::InProcess).cache(cache)).unwrap();
     println!("{:?}", host.allocation());
     println!("{}", wait(run(&host)));
     ExitCode::SUCCESS
