@@ -19,7 +19,7 @@ impl Generation {
     /// # Errors
     /// Of the generation, or of the caller who is gone.
     pub fn stream(&self) -> Result<Answer, Error> {
-        self.each(|text| emit(text))
+        self.each(emit)
     }
 
     /// Waits for its end.

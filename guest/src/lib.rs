@@ -1,6 +1,8 @@
-//! Prompt pipelines in Rust: the bindings of `dunlin:llm` (see `wit/`), and the few lines that every pipeline needs.
+//! Prompt pipelines in Rust: the bindings of `dunlin:llm` (see `wit/`), and the few lines that every pipeline
+//! needs.
 //!
-//! A pipeline is a `cdylib` for `wasm32-wasip2` whose type implements [`Pipeline`] and is named to [`export!`]:
+//! A pipeline is a `cdylib` for `wasm32-wasip2` whose type implements [`Pipeline`] and is named to
+//! [`export!`]:
 //!
 //! ```
 //! use dunlin_guest::{Context, Error, Message, Options, Pipeline, Request, Response};
@@ -44,10 +46,24 @@ pub mod bindings {
         path: "../wit",
         world: "pipeline",
         pub_export_macro: true,
-        default_bindings_module: "dunlin_guest::bindings",
         generate_unused_types: true,
         generate_all,
     });
+}
+
+/// Makes this type the pipeline of the component.
+///
+/// On other targets than WebAssembly it only checks that the type is one: linkers there do not take the names
+/// of components.
+#[macro_export]
+macro_rules! export {
+    ($pipeline:ident) => {
+        #[cfg(target_family = "wasm")]
+        $crate::bindings::export!($pipeline with_types_in $crate::bindings);
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn($crate::Request) -> Result<$crate::Response, $crate::Error> =
+            <$pipeline as $crate::Pipeline>::run;
+    };
 }
 
 pub use bindings::{
@@ -58,7 +74,6 @@ pub use bindings::{
         models::{self, Model},
         types::{self, Budget, Error, Message, Role, StopReason, ToolCall, ToolDef, Usage},
     },
-    export,
     exports::dunlin::llm::handler::{Guest as Pipeline, Request, Response},
     wasi::io::poll,
 };

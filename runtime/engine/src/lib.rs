@@ -28,4 +28,5 @@ mod workers;
 pub use engine::{Engine, Wake};
 pub use io::serve;
 pub use load::{Loaded, load};
+pub use sampling::argmax;
 pub use vitals::Vitals;

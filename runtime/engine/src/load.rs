@@ -25,6 +25,11 @@ const SPARE_SEQUENCES: u32 = 32;
 /// Cells where the caller names none: room for a few conversations of full length, but not for a board's memory.
 const DEFAULT_CELLS: u32 = 8192;
 
+/// llama.cpp wants room for an output of every sequence.
+fn outputs(load: &Load) -> u32 {
+    OUTPUTS.max(load.sequences + SPARE_SEQUENCES)
+}
+
 /// A model that is ready to serve.
 #[derive(Debug)]
 pub struct Loaded {
@@ -53,7 +58,7 @@ pub fn load(load: &Load, vitals: &Arc<Vitals>, mut progress: impl FnMut(f32)) ->
     let gguf = Gguf::open(&load.model).map_err(|error| EngineError::Model(error.to_string()))?;
     let load = settle(load, gguf.model());
     let memory = memory_kind(gguf.model());
-    check_memory(&load, gguf.model())?;
+    let estimate = check_memory(&load, gguf.model())?;
     llama::init();
     let mut on_progress = |fraction| {
         vitals.tick();
@@ -72,14 +77,19 @@ pub fn load(load: &Load, vitals: &Arc<Vitals>, mut progress: impl FnMut(f32)) ->
         None => None,
     };
     let template = chat_template(&gguf, &model);
-    let info = info(&gguf, &model, &load, memory, template.as_ref().ok(), start);
+    let mut info = info(&gguf, &model, &load, memory, template.as_ref().ok());
+    info.kv_bytes_per_token = estimate.kv_per_token;
+    info.load_ms = start.elapsed().as_millis() as u64;
     Ok(Loaded { info, model, context, template, load, vitals: vitals.clone() })
 }
 
 /// Fills in what the caller left open.
 fn settle(load: &Load, model: &dunlin_gguf::Model) -> Load {
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    let trained = model.context_length;
+    // Positions that were learned end where they end; rotations go on.
+    let learned =
+        model.learned_positions.map_or(u32::MAX, |positions| u32::try_from(positions).unwrap_or(u32::MAX));
+    let trained = model.context_length.min(learned);
     let context = if load.context == 0 { trained.min(DEFAULT_CONTEXT) } else { load.context.min(trained) };
     let cells = if load.cells == 0 { context.max(DEFAULT_CELLS) } else { load.cells.max(context) };
     let or_cores = |threads: u32| if threads == 0 { cores } else { threads };
@@ -103,12 +113,12 @@ fn memory_kind(model: &dunlin_gguf::Model) -> Option<MemoryKind> {
     }
 }
 
-fn check_memory(load: &Load, model: &dunlin_gguf::Model) -> Result<(), EngineError> {
+fn check_memory(load: &Load, model: &dunlin_gguf::Model) -> Result<Estimate, EngineError> {
     let point = LoadPoint {
         context: load.cells,
         sequences: load.sequences + SPARE_SEQUENCES,
         micro_batch: BATCH,
-        outputs: OUTPUTS,
+        outputs: outputs(load),
         kv_type: match load.kv_type {
             KvType::F32 => dunlin_gguf::KvType::F32,
             KvType::F16 => dunlin_gguf::KvType::F16,
@@ -118,11 +128,12 @@ fn check_memory(load: &Load, model: &dunlin_gguf::Model) -> Result<(), EngineErr
         window_cache: WindowCache::Full,
         processor: Processor::here(),
     };
+    let estimate = Estimate::new(model, &point);
     // A machine that does not tell how much is free is asked the hard way.
-    let Ok(mut available) = MemoryAvailable::read() else { return Ok(()) };
+    let Ok(mut available) = MemoryAvailable::read() else { return Ok(estimate) };
     available.bytes = available.bytes.saturating_sub(load.reserve_bytes);
-    admit(&Estimate::new(model, &point), available)
-        .map_err(|refusal| EngineError::Memory(refusal.to_string()))
+    admit(&estimate, available).map_err(|refusal| EngineError::Memory(refusal.to_string()))?;
+    Ok(estimate)
 }
 
 /// Paths to the very files that were checked, whatever has become of their names since.
@@ -140,7 +151,7 @@ fn context(model: &Arc<Model>, load: &Load, vitals: &Vitals) -> Result<Context, 
         cells: load.cells,
         sequences: load.sequences + SPARE_SEQUENCES,
         batch: BATCH,
-        outputs: OUTPUTS,
+        outputs: outputs(load),
         kv_type: load.kv_type,
         pooling: Pooling::Off,
         threads: load.threads.prefill.max(load.threads.decode),
@@ -186,7 +197,6 @@ fn info(
     load: &Load,
     memory: Option<MemoryKind>,
     template: Option<&ChatTemplate>,
-    start: Instant,
 ) -> ModelInfo {
     let file = gguf.model();
     let vocab = model.vocab();
@@ -224,6 +234,6 @@ fn info(
         weights_bytes: model.size(),
         threads: load.threads,
         backend: llama::backend_description(),
-        load_ms: start.elapsed().as_millis() as u64,
+        load_ms: 0,
     }
 }

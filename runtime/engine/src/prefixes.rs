@@ -55,7 +55,7 @@ pub(crate) struct Budget {
 }
 
 /// Who may use a prefix: nobody outside of the tenant that it belongs to.
-type Tenant = std::rc::Rc<str>;
+type Tenant = std::sync::Arc<str>;
 
 #[derive(Debug)]
 enum Use {

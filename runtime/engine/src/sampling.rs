@@ -17,7 +17,7 @@ pub(crate) const MAX_REPEAT_LAST_N: u32 = 4096;
 /// A model that yields no number at all for any token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the model gave no finite logit: its weights are damaged")]
-pub(crate) struct NoFiniteLogit;
+pub struct NoFiniteLogit;
 
 /// Draws the tokens of one generation.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ fn bias(logits: &mut [f32], settings: &Sampling) {
 ///
 /// # Errors
 /// [`NoFiniteLogit`] where every logit is minus infinity or no number.
-pub(crate) fn argmax(logits: &[f32]) -> Result<Token, NoFiniteLogit> {
+pub fn argmax(logits: &[f32]) -> Result<Token, NoFiniteLogit> {
     // Lanes instead of one running maximum: the compiler turns them into vector instructions.
     const LANES: usize = 16;
     let mut best = [f32::NEG_INFINITY; LANES];

@@ -10,9 +10,10 @@ use dunlin_gguf::{
     Value, WindowCache, admit,
 };
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn what_was_written_is_read(
@@ -59,9 +60,13 @@ proptest! {
         prop_assert_eq!(base.total, base.weights + base.kv + base.compute + base.logits + base.reserve);
         for more in [
             LoadPoint { context: context + 256, ..load },
-            LoadPoint { sequences: sequences + 1, ..load },
             LoadPoint { kv_type: KvType::F16, ..load },
         ] {
+            prop_assert!(Estimate::new(&model, &more).total >= base.total);
+        }
+        // Where all tokens of a step are outputs, nothing is added for those that are not.
+        if sequences.max(outputs) + 1 < micro_batch {
+            let more = LoadPoint { sequences: sequences + 1, ..load };
             prop_assert!(Estimate::new(&model, &more).total >= base.total);
         }
     }
@@ -82,6 +87,12 @@ proptest! {
             prop_assert!(admit(&shorter, free(bytes)).is_ok(), "{} of {}", shorter.total, bytes);
         }
     }
+}
+
+/// The same cases in each run.
+fn config() -> ProptestConfig {
+    let rng_seed = RngSeed::Fixed(20_251_120);
+    ProptestConfig { cases: 64, failure_persistence: None, rng_seed, ..ProptestConfig::default() }
 }
 
 fn opened(writer: &GgufWriter) -> Gguf {

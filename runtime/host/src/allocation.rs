@@ -1,10 +1,11 @@
 //! The wasmtime engine, and where the instances of guests get their memory from.
 //!
-//! Wasmtime's own defaults reserve terabytes of addresses, which kernels of small boards do not have (39 bits are 512 GiB).
+//! Wasmtime's own defaults reserve terabytes of addresses, which kernels of small boards do not have (39 bits
+//! are 512 GiB).
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::{
+use crate::invoke::{
     budget::{MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS},
     state::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES},
 };
@@ -16,8 +17,8 @@ const GUARD_BYTES: u64 = 32 << 20;
 const WASM_STACK_BYTES: usize = 512 << 10;
 const FIBER_STACK_BYTES: usize = 1 << 20;
 
-/// What an instance that ended leaves behind for the next one in its slot: wiping this much costs less than giving it back to
-/// the system and taking it again.
+/// What an instance that ended leaves behind for the next one in its slot: wiping this much costs less than
+/// giving it back to the system and taking it again.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 
 /// Where the memory of guests comes from.
@@ -42,7 +43,8 @@ pub(crate) fn engine(instances: u32) -> wasmtime::Result<(Engine, Allocation)> {
     }
 }
 
-/// Everything that decides what code is made of a component. The same wherever it is compiled, and with every allocation.
+/// Everything that decides what code is made of a component. The same wherever it is compiled, and with every
+/// allocation.
 pub(crate) fn code() -> Config {
     let mut config = Config::new();
     config
@@ -66,8 +68,8 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
     pool.total_component_instances(instances)
         .total_memories(instances)
         .total_stacks(instances)
-        .total_core_instances(instances * MAX_CORE_INSTANCES)
-        .total_tables(instances * MAX_TABLES)
+        .total_core_instances(instances.saturating_mul(MAX_CORE_INSTANCES))
+        .total_tables(instances.saturating_mul(MAX_TABLES))
         .max_core_instances_per_component(MAX_CORE_INSTANCES)
         .max_memories_per_component(MAX_MEMORIES)
         .max_tables_per_component(MAX_TABLES)

@@ -1,6 +1,10 @@
-//! Generated from `wit/`. Functions that may wait are async; the others answer without leaving the guest's stack.
+//! Generated from `wit/`. Functions that may wait are async; the others answer without leaving the guest's
+//! stack.
 
-use crate::{constraints, contexts, failure::Failure, generations, models};
+use crate::{
+    calls::{constraints, contexts, generations, models},
+    invoke::failure::Failure,
+};
 
 wasmtime::component::bindgen!({
     path: "../../wit",

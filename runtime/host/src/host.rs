@@ -10,12 +10,10 @@ use wasmtime::{
 };
 
 use crate::{
-    Allocation, CacheConfig, Compile, Digest, allocation,
-    cache::Cache,
-    pipeline::Registry,
-    state::{self, MAX_MEMORIES, State},
+    Allocation, CacheConfig, Compile, Digest, allocation, calls,
+    invoke::state::{MAX_MEMORIES, State},
+    load::{Registry, cache::Cache},
     ticker::Ticker,
-    wasi,
 };
 
 /// How a host works.
@@ -74,8 +72,8 @@ pub(crate) struct Inner {
 
 impl Host {
     /// # Errors
-    /// If the machine lacks even the few megabytes that a host without a pool takes. An unusable cache is not an error: it is
-    /// told in the log, and in the notes of the pipelines.
+    /// If the machine lacks even the few megabytes that a host without a pool takes. An unusable cache is not
+    /// an error: it is told in the log, and in the notes of the pipelines.
     pub fn new(config: HostConfig) -> Result<Self, HostError> {
         let wasmtime = |error: wasmtime::Error| HostError::Wasmtime(format!("{error:#}"));
         let (engine, allocation) = allocation::engine(config.instances).map_err(wasmtime)?;
@@ -83,7 +81,7 @@ impl Host {
             tracing::info!(reason, "no pool for instances, they are made on demand");
         }
         let mut linker = Linker::new(&engine);
-        wasi::link(&mut linker).and_then(|()| state::link(&mut linker)).map_err(wasmtime)?;
+        calls::link(&mut linker).map_err(wasmtime)?;
         let (cache, cache_problem) = open_cache(config.cache.as_ref());
         let code_version = Digest::of(&engine.precompile_compatibility_hash());
         Ok(Self(Arc::new(Inner {

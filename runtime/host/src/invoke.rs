@@ -1,5 +1,14 @@
 //! One run of a pipeline: what goes in, what comes out, and how it ends.
 
+pub(crate) mod budget;
+pub(crate) mod failure;
+pub(crate) mod grants;
+pub(crate) mod interrupt;
+pub(crate) mod log;
+pub(crate) mod seed;
+pub(crate) mod state;
+pub(crate) mod usage;
+
 use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
@@ -12,19 +21,20 @@ use wasmtime_wasi::I32Exit;
 use crate::{
     Budget, Grants, Host, Limits, Log, Pipeline, PipelineError, Usage,
     bindings::exports::dunlin::llm::handler as wit,
-    budget::Exhausted,
+    calls::{
+        job::{Job, Meters},
+        wasi,
+    },
     host::Inner,
-    interrupt::{Interrupt, Stop},
-    job::{Job, Meters},
-    log::GuestLog,
-    seed::Seed,
-    state::State,
-    usage::Totals,
-    wasi,
+    invoke::{
+        budget::Exhausted,
+        interrupt::{Interrupt, Stop},
+        log::GuestLog,
+        seed::Seed,
+        state::State,
+        usage::Totals,
+    },
 };
-
-/// Frames of a backtrace that are shown.
-const MAX_FRAMES: usize = 16;
 
 /// What a pipeline is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -140,7 +150,8 @@ pub enum InvokeError {
     Table { limit: u64 },
     #[error("the pipeline holds more handles than it may")]
     Handles,
-    /// A fault of the pipeline's code: a panic, an access out of bounds, a stack overflow, too much data in one call.
+    /// A fault of the pipeline's code: a panic, an access out of bounds, a stack overflow, too much data in
+    /// one call.
     #[error("the pipeline trapped: {reason}")]
     Trap {
         reason: String,
@@ -203,7 +214,7 @@ async fn run(
     cancel: CancellationToken,
 ) -> Outcome {
     let began = Instant::now();
-    let interrupt = Interrupt::new(cancel, began + invocation.limits.wall_time);
+    let interrupt = Interrupt::new(cancel, began, invocation.limits.wall_time);
     let log = GuestLog::new(invocation.limits.log_bytes);
     let seed = Seed::of_invocation(invocation.seed);
     let wasi = wasi::context(began, &seed, &invocation.grants.environment, &log);
@@ -246,6 +257,7 @@ async fn run(
         emitted_bytes: meters.emitted_bytes.used(),
         memory_bytes,
     };
+    tracing::debug!(?spent, error = result.as_ref().err().map(tracing::field::display), "ended");
     Outcome { result, usage: totals.sum(), log: log.take(), spent }
 }
 
@@ -316,10 +328,6 @@ fn trapped(error: &wasmtime::Error) -> InvokeError {
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),
     };
-    InvokeError::Trap { reason, backtrace: error.downcast_ref().map(backtrace).unwrap_or_default() }
-}
-
-fn backtrace(backtrace: &WasmBacktrace) -> String {
-    let names = backtrace.frames().iter().map(|frame| frame.func_name().unwrap_or("?"));
-    names.take(MAX_FRAMES).enumerate().map(|(index, name)| format!("{index}: {name}\n")).collect()
+    let backtrace = error.downcast_ref().map(WasmBacktrace::to_string).unwrap_or_default();
+    InvokeError::Trap { reason, backtrace }
 }

@@ -87,17 +87,19 @@ async fn a_fan_out_is_announced_when_its_prefix_is_worth_it() {
         append 0 , and then so long that reading it again for each branch would cost
         fork 0 1
         fork 0 8
-        generate 1";
+        generate 1
+        sleep 10";
     Scene::new(&engine, script).transcript().await;
-    let announced: Vec<u32> = fake
+    let calls: Vec<String> = fake
         .calls()
         .into_iter()
         .filter_map(|call| match call {
-            Call::Prepare(prepare) => Some(prepare.branches),
+            Call::Prepare(prepare) => Some(format!("prepare {}", prepare.branches)),
+            Call::Generate(_) => Some("generate".into()),
             _ => None,
         })
         .collect();
-    assert_eq!(announced, [8]);
+    assert_eq!(calls, ["prepare 8", "generate"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -178,8 +178,7 @@ async fn seeds(seed: u64, script: &str) -> Vec<u64> {
         Script::say("x")
     });
     Scene::new(&fake.start(), script).seed(seed).transcript().await;
-    let seeds = seen.lock().unwrap().clone();
-    seeds
+    seen.lock().unwrap().clone()
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,11 +194,10 @@ async fn forks_draw_differently_and_replays_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_dies_is_told_as_it_is() {
-    let dying = Fake::default().answering(|_| Script::say("some ").then(ScriptEnd::Die));
+    let dying = Fake::default().answering(|_| Script::say("some words").then(ScriptEnd::Die));
     let engine = dying.start();
-    let said = Scene::new(&engine, "create\nappend 0 x\ngenerate 0\nnext 0 1\nnext 0 1\nnext 0 1")
-        .transcript()
-        .await;
+    let script = "create\nappend 0 x\ngenerate 0\nnext 0 1\nfinish 0\nnext 0 1\nlength 0";
+    let said = Scene::new(&engine, script).transcript().await;
     assert_eq!(said[3], r#""some ""#);
     assert!(said[4].starts_with(r#"Error::Unavailable(("the engine died"#), "{said:?}");
     assert_eq!(said[5], "ended");
@@ -304,6 +302,8 @@ async fn a_context_that_outgrows_its_cells_ends_the_generation() {
 #[tokio::test(start_paused = true)]
 async fn options_that_mean_nothing_are_refused() {
     let engine = saying("x").start();
-    let said = Scene::new(&engine, "create\ngenerate 0 max=0\ngenerate 0 stop=").transcript().await;
+    let said = Scene::new(&engine, "create\ngenerate 0 max=0\ngenerate 0 stop=\ngenerate 0 logprobs=21")
+        .transcript()
+        .await;
     assert!(said[1..].iter().all(|line| line.starts_with("Error::InvalidArgument")), "{said:?}");
 }

@@ -70,6 +70,14 @@ async fn what_a_pipeline_answers_is_told_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn input_that_is_not_utf8_reaches_the_pipeline_as_it_is() {
+    let mut scene = Scene::bare("");
+    scene.invocation.request.body = vec![0xff, 0xfe];
+    let InvokeError::Pipeline(PipelineError::InvalidArgument(reason)) = scene.error().await else { panic!() };
+    assert!(reason.starts_with("the input is not UTF-8"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_response_over_the_budget_is_not_delivered() {
     let scene = Scene::bare("here").limits(|limits| limits.emitted_bytes = 30);
     assert_eq!(scene.error().await, InvokeError::Exhausted(Budget::EmittedBytes));

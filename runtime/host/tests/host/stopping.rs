@@ -28,7 +28,8 @@ async fn no_wait_outlives_the_deadline() {
         let outcome = waiting(wait).wall_time(WALL_TIME).outcome().await;
         let took = began.elapsed();
         assert!(took >= WALL_TIME && took <= WALL_TIME + Duration::from_millis(101), "{wait}: {took:?}");
-        // A poll has no error to answer with: a guest that is parked there is trapped, one whose generation ended goes on.
+        // A poll has no error to answer with: a guest that is parked there is trapped, one whose generation
+        // ended goes on.
         let fine = outcome.result.is_ok() && ["block 0", "poll 0"].contains(&wait);
         assert!(fine || outcome.result == Err(InvokeError::Deadline), "{wait}: {:?}", outcome.result);
     }
@@ -117,7 +118,7 @@ async fn more_invocations_than_instances_wait_for_their_turn() {
 /// Thousands of guests, cancelled wherever they happen to be.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_cancels_leaves_nothing_behind() {
-    const STORM: u64 = 4_000;
+    const STORM: u64 = 10_000;
     let fake = Fake::default()
         .answering(|_| Script::say("one two three four").with_pause(Duration::from_micros(300)));
     let engine = fake.start();

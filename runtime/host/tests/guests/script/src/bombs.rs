@@ -37,23 +37,23 @@ pub(crate) fn act(actor: &mut Actor, command: &str, rest: &str) -> Option<Said> 
             let bytes = rest.parse::<usize>().expect("a number") << 20;
             dunlin_guest::emit(&"x".repeat(bytes)).map(|()| "ok".into())
         }
-        "call-many" => until_refused(|| actor.model().tokenize("", false)),
+        "call-many" => until_refused(|| actor.model()?.tokenize("", false)),
         "open-many" => {
             let mut held = Vec::new();
             until_refused(|| models::open(rest).map(|model| held.push(model)))
         }
         "create-many" => {
             let mut held = Vec::new();
-            until_refused(|| Context::create(actor.model()).map(|context| held.push(context)))
+            until_refused(|| Context::create(actor.model()?).map(|context| held.push(context)))
         }
         "fork-many" => {
-            let mut held = vec![Context::create(actor.model()).expect("a first context")];
+            let mut held = vec![actor.model().and_then(Context::create).expect("a first context")];
             until_refused(|| held[0].fork(100).map(|branches| held.extend(branches)))
         }
         "generate-many" => {
             let mut held = Vec::new();
             until_refused(|| {
-                let context = Context::create(actor.model())?;
+                let context = Context::create(actor.model()?)?;
                 context.append("x", false)?;
                 let options = Options { max_tokens: 1, ..Options::default() };
                 held.push((context.generate(&options, None)?, context));
@@ -61,7 +61,7 @@ pub(crate) fn act(actor: &mut Actor, command: &str, rest: &str) -> Option<Said> 
             })
         }
         "subscribe-many" => {
-            let context = Context::create(actor.model()).expect("a context");
+            let context = actor.model().and_then(Context::create).expect("a context");
             let generation = context.generate(&Options::default(), None).expect("a generation");
             let mut held = Vec::new();
             loop {
@@ -73,7 +73,7 @@ pub(crate) fn act(actor: &mut Actor, command: &str, rest: &str) -> Option<Said> 
             until_refused(|| {
                 n += 1;
                 let spec = dunlin_guest::Spec::Regex(format!("a{{{n}}}"));
-                let constraint = dunlin_guest::Constraint::compile(actor.model(), &spec)?;
+                let constraint = dunlin_guest::Constraint::compile(actor.model()?, &spec)?;
                 keep(&mut actor.constraints, constraint);
                 Ok(())
             })

@@ -1,5 +1,7 @@
 //! The calls of `dunlin:llm`, one command each.
 
+use std::{hint::black_box, time::Instant};
+
 use dunlin_guest::{
     Budget, Constraint, Context, Error, Event, Message, Normalize, Options, Role, Sampling, Spec, embeddings,
     job, models, poll,
@@ -21,56 +23,56 @@ pub(crate) fn act(actor: &mut Actor, command: &str, rest: &str) -> Said {
             done()
         }
         "info" => {
-            let info = actor.model().info();
+            let info = actor.model()?.info();
             Ok(format!("{} {} {} {:?}", info.alias, info.digest, info.context_length, info.memory))
         }
-        "tokenize" => Ok(format!("{:?}", actor.model().tokenize(rest, false)?)),
-        "detokenize" => Ok(String::from_utf8_lossy(&actor.model().detokenize(&numbers(rest))?).into_owned()),
-        "render" => Ok(format!("{:?}", actor.model().render(&messages(rest), &[], true)?)),
+        "tokenize" => Ok(format!("{:?}", actor.model()?.tokenize(rest, false)?)),
+        "detokenize" => Ok(String::from_utf8_lossy(&actor.model()?.detokenize(&numbers(rest))?).into_owned()),
+        "render" => Ok(format!("{:?}", actor.model()?.render(&messages(rest), &[], true)?)),
         "create" => {
-            let context = Context::create(actor.model())?;
+            let context = Context::create(actor.model()?)?;
             Ok(keep(&mut actor.contexts, context))
         }
-        "restore" => Context::restore(actor.model(), rest).map(|_| String::new()),
-        "append" => Ok(nth(&actor.contexts, first).append(more, false)?.to_string()),
-        "tokens" => Ok(nth(&actor.contexts, first).append_tokens(&numbers(more))?.to_string()),
+        "restore" => Context::restore(actor.model()?, rest).map(|_| String::new()),
+        "append" => Ok(nth(&actor.contexts, first)?.append(more, false)?.to_string()),
+        "tokens" => Ok(nth(&actor.contexts, first)?.append_tokens(&numbers(more))?.to_string()),
         "messages" => {
-            Ok(nth(&actor.contexts, first).append_messages(&messages(more), &[], false)?.to_string())
+            Ok(nth(&actor.contexts, first)?.append_messages(&messages(more), &[], false)?.to_string())
         }
-        "cue" => Ok(nth(&actor.contexts, first).append_messages(&messages(more), &[], true)?.to_string()),
-        "length" => Ok(nth(&actor.contexts, first).length().to_string()),
-        "truncate" => nth(&actor.contexts, first).truncate(number(more)).and_then(|()| done()),
+        "cue" => Ok(nth(&actor.contexts, first)?.append_messages(&messages(more), &[], true)?.to_string()),
+        "length" => Ok(nth(&actor.contexts, first)?.length().to_string()),
+        "truncate" => nth(&actor.contexts, first)?.truncate(number(more)).and_then(|()| done()),
         "fork" => {
-            let branches = nth(&actor.contexts, first).fork(number(more))?;
+            let branches = nth(&actor.contexts, first)?.fork(number(more))?;
             Ok(branches.into_iter().map(|branch| keep(&mut actor.contexts, branch) + " ").collect())
         }
-        "snapshot" => nth(&actor.contexts, first).snapshot(more, 1),
+        "snapshot" => nth(&actor.contexts, first)?.snapshot(more, 1),
         "drop-context" => {
             actor.contexts[number(first) as usize] = None;
             done()
         }
         "compile" => {
-            let constraint = Constraint::compile(actor.model(), &spec(first, more))?;
+            let constraint = Constraint::compile(actor.model()?, &spec(first, more))?;
             Ok(keep(&mut actor.constraints, constraint))
         }
-        "warnings" => Ok(nth(&actor.constraints, first).warnings().join(", ")),
+        "warnings" => Ok(nth(&actor.constraints, first)?.warnings().join(", ")),
         "generate" => {
             let (options, constraint) = options(more);
-            let constraint = constraint.map(|number| nth(&actor.constraints, number));
-            let generation = nth(&actor.contexts, first).generate(&options, constraint)?;
+            let constraint = constraint.map(|number| nth(&actor.constraints, number)).transpose()?;
+            let generation = nth(&actor.contexts, first)?.generate(&options, constraint)?;
             Ok(keep(&mut actor.generations, generation))
         }
-        "next" => Ok(events(nth(&actor.generations, first).next(number(more))?)),
+        "next" => Ok(events(nth(&actor.generations, first)?.next(number(more))?)),
         "finish" => {
-            let answer = nth(&actor.generations, first).finish()?;
+            let answer = nth(&actor.generations, first)?.finish()?;
             Ok(format!("{:?} {:?}", answer.text, answer.stop))
         }
         "stream" => {
-            let answer = nth(&actor.generations, first).stream()?;
+            let answer = nth(&actor.generations, first)?.stream()?;
             Ok(format!("{:?} at {} on {}", answer.stop, answer.usage.operating_point, answer.usage.node))
         }
         "cancel" => {
-            nth(&actor.generations, first).cancel();
+            nth(&actor.generations, first)?.cancel();
             done()
         }
         "drop-generation" => {
@@ -78,29 +80,30 @@ pub(crate) fn act(actor: &mut Actor, command: &str, rest: &str) -> Said {
             done()
         }
         "subscribe" => {
-            let pollable = nth(&actor.generations, first).subscribe();
+            let pollable = nth(&actor.generations, first)?.subscribe();
             Ok(keep(&mut actor.pollables, pollable))
         }
-        "ready" => Ok(nth(&actor.pollables, first).ready().to_string()),
+        "ready" => Ok(nth(&actor.pollables, first)?.ready().to_string()),
         "block" => {
-            nth(&actor.pollables, first).block();
+            nth(&actor.pollables, first)?.block();
             done()
         }
         "poll" => {
-            let pollables: Vec<_> = rest.split(' ').map(|number| nth(&actor.pollables, number)).collect();
+            let pollables: Vec<_> =
+                rest.split(' ').map(|number| nth(&actor.pollables, number)).collect::<Result<_, _>>()?;
             Ok(format!("{:?}", poll::poll(&pollables)))
         }
         "score" => {
             let candidates: Vec<String> = more.split('|').map(str::to_owned).collect();
-            let scored = nth(&actor.contexts, first).score(&candidates, Normalize::PerToken)?;
+            let scored = nth(&actor.contexts, first)?.score(&candidates, Normalize::PerToken)?;
             Ok(scored.into_iter().map(|scored| format!("{}:{} ", scored.index, scored.score)).collect())
         }
         "embed" => {
             let texts: Vec<String> = rest.split('|').map(str::to_owned).collect();
-            let vectors = embeddings::embed(actor.model(), &texts)?;
+            let vectors = embeddings::embed(actor.model()?, &texts)?;
             Ok(vectors.into_iter().map(|vector| format!("{} ", vector.len())).collect())
         }
-        "rerank" => embeddings::rerank(actor.model(), rest, &[]).map(|_| String::new()),
+        "rerank" => embeddings::rerank(actor.model()?, rest, &[]).map(|_| String::new()),
         "say" => dunlin_guest::emit(rest).and_then(|()| done()),
         "json" => job::emit(&job::Chunk::Json(rest.into())).and_then(|()| done()),
         "progress" => job::emit(&job::Chunk::Progress(rest.parse().expect("a number"))).and_then(|()| done()),
@@ -115,15 +118,31 @@ pub(crate) fn act(actor: &mut Actor, command: &str, rest: &str) -> Said {
             let total = job::total();
             Ok(format!("{} in, {} out on {}", total.prompt_tokens, total.output_tokens, total.node))
         }
+        "time" => Ok(time(first, more.parse().expect("a number"), nth(&actor.contexts, "0")?)),
         "spawn" => job::spawn(rest, b"", &job::Place::Anywhere).map(|_| String::new()),
         other => panic!("no such command: {other}"),
     }
 }
 
 impl Actor {
-    pub(crate) fn model(&self) -> &models::Model {
-        self.model.as_ref().expect("open a model first")
+    pub(crate) fn model(&self) -> Result<&models::Model, Error> {
+        self.model.as_ref().ok_or_else(|| Error::invalid("open a model first"))
     }
+}
+
+/// Nanoseconds that so many calls take.
+fn time(call: &str, calls: u32, context: &Context) -> String {
+    let began = Instant::now();
+    for _ in 0..calls {
+        match call {
+            "attempt" => _ = black_box(job::attempt()),
+            "remaining" => _ = black_box(job::remaining(Budget::Tokens)),
+            "length" => _ = black_box(context.length()),
+            "cancelled" => _ = black_box(job::cancelled()),
+            _ => _ = black_box(job::emit(&job::Chunk::Progress(0.5))),
+        }
+    }
+    began.elapsed().as_nanos().to_string()
 }
 
 fn act_error(actor: &mut Actor, line: &str) -> Option<Error> {

@@ -1,4 +1,5 @@
-//! A guest for tests. Each line of its input is a command; its answer has one line for each, with what came of it.
+//! A guest for tests. Each line of its input is a command; its answer has one line for each, with what came
+//! of it.
 //!
 //! Contexts, constraints, generations and pollables are numbered as they are made, each kind from 0.
 
@@ -59,9 +60,9 @@ impl Actor {
 }
 
 /// The thing with this number.
-fn nth<'a, T>(things: &'a [Option<T>], number: &str) -> &'a T {
-    let index: usize = number.parse().expect("a number");
-    things[index].as_ref().expect("it was dropped")
+fn nth<'a, T>(things: &'a [Option<T>], number: &str) -> Result<&'a T, Error> {
+    let thing = number.parse::<usize>().ok().and_then(|index| things.get(index)?.as_ref());
+    thing.ok_or_else(|| Error::invalid(format!("there is no {number}")))
 }
 
 /// Keeps it and gives its number.
