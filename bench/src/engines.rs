@@ -69,8 +69,11 @@ impl Bare {
     pub(crate) fn run(&mut self, generates: Vec<Generate>) -> anyhow::Result<Vec<Usage>> {
         let first = self.next;
         for generate in generates {
-            let wake =
-                Wake::Call { id: CallId(self.next), call: Box::new(Call::Generate(generate)), arrived: Instant::now() };
+            let wake = Wake::Call {
+                id: CallId(self.next),
+                call: Box::new(Call::Generate(generate)),
+                arrived: Instant::now(),
+            };
             self.next += 1;
             self.wakes.send(wake)?;
         }
@@ -78,7 +81,9 @@ impl Bare {
         while usages.len() < (self.next - first) as usize {
             match self.out.recv()? {
                 FromEngine::Step { deltas } => {
-                    usages.extend(deltas.into_iter().filter_map(|delta| delta.finish).map(|finish| finish.usage));
+                    usages.extend(
+                        deltas.into_iter().filter_map(|delta| delta.finish).map(|finish| finish.usage),
+                    );
                 }
                 FromEngine::Answer { answer, .. } => anyhow::bail!("{answer:?}"),
                 _ => {}
@@ -98,7 +103,11 @@ impl Drop for Bare {
 pub(crate) fn start_process(setting: &Setting) -> anyhow::Result<Engine> {
     let exe = std::env::current_exe()?;
     let program = exe.with_file_name("dunlin-engine");
-    anyhow::ensure!(program.exists(), "{} is missing: cargo build --release -p dunlin-engine", program.display());
+    anyhow::ensure!(
+        program.exists(),
+        "{} is missing: cargo build --release -p dunlin-engine",
+        program.display()
+    );
     Ok(Engine::start(Program::new(program), setting.load(), Patience::default()))
 }
 
@@ -113,7 +122,12 @@ pub(crate) async fn run_process(engine: &Engine, generate: Generate) -> anyhow::
 }
 
 /// llama.cpp's own benchmark: tokens a second of a prompt of `prompt` tokens, or of `decode` decoded ones.
-pub(crate) fn llama_bench(program: &Path, setting: &Setting, prompt: u32, decode: u32) -> anyhow::Result<f64> {
+pub(crate) fn llama_bench(
+    program: &Path,
+    setting: &Setting,
+    prompt: u32,
+    decode: u32,
+) -> anyhow::Result<f64> {
     let output = Command::new(program)
         .args(["-o", "json", "-r", "1", "-fa", "1"])
         .args(["-p", &prompt.to_string(), "-n", &decode.to_string(), "-t", &setting.threads.to_string()])

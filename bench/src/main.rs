@@ -67,7 +67,8 @@ fn setting(arguments: &Arguments) -> anyhow::Result<Setting> {
         }
     };
     let special = &dunlin_gguf::Gguf::open(&model)?.model().tokenizer.special.clone();
-    let ends = [&special.eos, &special.eot, &special.eom].into_iter().flatten().map(|token| token.id).collect();
+    let ends =
+        [&special.eos, &special.eot, &special.eom].into_iter().flatten().map(|token| token.id).collect();
     Ok(Setting { model, threads: arguments.threads, ends })
 }
 

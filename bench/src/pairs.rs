@@ -80,7 +80,8 @@ mod tests {
     #[test]
     fn the_interval_holds_the_median_and_narrows_with_agreement() {
         let theirs: Vec<f64> = (0..40).map(|i| 10.0 + f64::from(i % 7)).collect();
-        let close: Vec<f64> = theirs.iter().enumerate().map(|(i, t)| t * (1.1 + (i % 3) as f64 * 0.001)).collect();
+        let close: Vec<f64> =
+            theirs.iter().enumerate().map(|(i, t)| t * (1.1 + (i % 3) as f64 * 0.001)).collect();
         let ratio = Ratio::of(&close, &theirs);
         assert!(ratio.low <= ratio.median && ratio.median <= ratio.high);
         assert!((ratio.median - 1.101).abs() < 1e-9 && ratio.high - ratio.low < 0.003, "{ratio}");

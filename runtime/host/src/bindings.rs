@@ -1,0 +1,36 @@
+//! Generated from `wit/`. Functions that may wait are async; the others answer without leaving the guest's
+//! stack.
+
+use crate::{
+    calls::{constraints, contexts, generations, models},
+    invoke::failure::Failure,
+};
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "pipeline",
+    imports: {
+        "dunlin:llm/models.available": async | trappable,
+        "dunlin:llm/models.open": async | trappable,
+        "dunlin:llm/models.[method]model.tokenize": async | trappable,
+        "dunlin:llm/models.[method]model.detokenize": async | trappable,
+        "dunlin:llm/models.[method]model.render": async | trappable,
+        "dunlin:llm/constraints.[static]constraint.compile": async | trappable,
+        "dunlin:llm/contexts.[method]context.append": async | trappable,
+        "dunlin:llm/contexts.[method]context.append-messages": async | trappable,
+        "dunlin:llm/contexts.[method]context.score": async | trappable,
+        "dunlin:llm/contexts.[method]generation.next": async | trappable,
+        "dunlin:llm/embeddings.embed": async | trappable,
+        "dunlin:llm/job.emit": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+    trappable_error_type: { "dunlin:llm/types.error" => Failure },
+    with: {
+        "wasi:io/poll": wasmtime_wasi::p2::bindings::io::poll,
+        "dunlin:llm/models.model": models::Model,
+        "dunlin:llm/constraints.constraint": constraints::Constraint,
+        "dunlin:llm/contexts.context": contexts::Context,
+        "dunlin:llm/contexts.generation": generations::Generation,
+    },
+});

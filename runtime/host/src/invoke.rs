@@ -1,0 +1,333 @@
+//! One run of a pipeline: what goes in, what comes out, and how it ends.
+
+pub(crate) mod budget;
+pub(crate) mod failure;
+pub(crate) mod grants;
+pub(crate) mod interrupt;
+pub(crate) mod log;
+pub(crate) mod seed;
+pub(crate) mod state;
+pub(crate) mod usage;
+
+use std::{sync::Arc, time::Duration};
+
+use thiserror::Error;
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use crate::{
+    Budget, Grants, Host, Limits, Log, Pipeline, PipelineError, Usage,
+    bindings::exports::dunlin::llm::handler as wit,
+    calls::{
+        job::{Job, Meters},
+        wasi,
+    },
+    host::Inner,
+    invoke::{
+        budget::Exhausted,
+        interrupt::{Interrupt, Stop},
+        log::GuestLog,
+        seed::Seed,
+        state::State,
+        usage::Totals,
+    },
+};
+
+/// What a pipeline is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Request {
+    pub content_type: String,
+    pub body: Vec<u8>,
+    pub params: Vec<(String, String)>,
+}
+
+/// What it answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    pub content_type: String,
+    pub body: Vec<u8>,
+}
+
+/// What it said before it answered.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Chunk {
+    Text(String),
+    /// Passed on as the pipeline gave it.
+    Json(String),
+    /// 0 to 1.
+    Progress(f32),
+}
+
+impl Chunk {
+    pub(crate) fn text_length(&self) -> u64 {
+        match self {
+            Self::Text(text) | Self::Json(text) => text.len() as u64,
+            Self::Progress(_) => 0,
+        }
+    }
+}
+
+/// The board that runs it, as the pipeline may know it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Node {
+    pub id: String,
+    pub class: String,
+    pub on_battery: bool,
+}
+
+/// One run of a pipeline.
+#[derive(Debug)]
+pub struct Invocation {
+    pub request: Request,
+    pub grants: Grants,
+    pub limits: Limits,
+    /// Everything random comes from it: the same seed draws the same.
+    pub seed: u64,
+    /// Engines share prefixes within a tenant, never across.
+    pub tenant: String,
+    /// The placement of this invocation that this is, from 0.
+    pub attempt: u32,
+    pub node: Node,
+    pub cancel: CancellationToken,
+    /// What the pipeline emits. A full channel makes it wait, a closed one answers it with `cancelled`.
+    pub output: mpsc::Sender<Chunk>,
+}
+
+impl Invocation {
+    /// With default limits, no grants, seed 0, and everything else empty.
+    pub fn new(request: Request, output: mpsc::Sender<Chunk>) -> Self {
+        Self {
+            request,
+            grants: Grants::default(),
+            limits: Limits::default(),
+            seed: 0,
+            tenant: String::new(),
+            attempt: 0,
+            node: Node::default(),
+            cancel: CancellationToken::new(),
+            output,
+        }
+    }
+}
+
+/// How a run ended, and what it took.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub result: Result<Response, InvokeError>,
+    pub usage: Usage,
+    pub log: Log,
+    pub spent: Spent,
+}
+
+/// What the run itself took, its generations aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    pub wall_time: Duration,
+    pub host_calls: u64,
+    pub emitted_bytes: u64,
+    /// Linear memory at its end, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Why a run has no response.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvokeError {
+    /// The pipeline's own answer.
+    #[error(transparent)]
+    Pipeline(PipelineError),
+    #[error("cancelled")]
+    Cancelled,
+    #[error("the deadline passed")]
+    Deadline,
+    #[error("the pipeline used up its budget of {0}")]
+    Exhausted(Budget),
+    #[error("the pipeline wanted more memory than the {limit_bytes} bytes it may have")]
+    Memory { limit_bytes: u64 },
+    #[error("the pipeline wanted more table elements than the {limit} it may have")]
+    Table { limit: u64 },
+    #[error("the pipeline holds more handles than it may")]
+    Handles,
+    /// A fault of the pipeline's code: a panic, an access out of bounds, a stack overflow, too much data in
+    /// one call.
+    #[error("the pipeline trapped: {reason}")]
+    Trap {
+        reason: String,
+        /// Functions of the guest, innermost first; empty where nothing is known.
+        backtrace: String,
+    },
+    #[error("the pipeline exited with code {0} instead of returning")]
+    Exited(i32),
+    /// A fault of ours.
+    #[error("the host failed: {0}")]
+    Host(String),
+}
+
+impl InvokeError {
+    /// Whether the same invocation may succeed later or elsewhere.
+    pub fn may_retry(&self) -> bool {
+        match self {
+            Self::Pipeline(error) => matches!(
+                error,
+                PipelineError::Busy { .. } | PipelineError::Unavailable { .. } | PipelineError::Backend(_)
+            ),
+            Self::Host(_) => true,
+            Self::Cancelled
+            | Self::Deadline
+            | Self::Exhausted(_)
+            | Self::Memory { .. }
+            | Self::Table { .. }
+            | Self::Handles
+            | Self::Trap { .. }
+            | Self::Exited(_) => false,
+        }
+    }
+}
+
+impl Host {
+    /// Runs a pipeline once. Must be called on a tokio runtime with time enabled.
+    ///
+    /// The guest runs on a task of its own: dropping this future cancels it and leaves it to end by itself.
+    pub async fn invoke(&self, pipeline: &Pipeline, invocation: Invocation) -> Outcome {
+        let cancel = invocation.cancel.child_token();
+        let if_dropped = cancel.clone().drop_guard();
+        let span =
+            tracing::info_span!("invocation", pipeline = pipeline.name(), attempt = invocation.attempt);
+        let run = run(self.inner().clone(), pipeline.clone(), invocation, cancel).instrument(span);
+        let outcome = tokio::spawn(run).await.unwrap_or_else(|lost| Outcome {
+            result: Err(InvokeError::Host(lost.to_string())),
+            usage: Usage::default(),
+            log: Log::default(),
+            spent: Spent::default(),
+        });
+        drop(if_dropped.disarm());
+        outcome
+    }
+}
+
+async fn run(
+    host: Arc<Inner>,
+    pipeline: Pipeline,
+    invocation: Invocation,
+    cancel: CancellationToken,
+) -> Outcome {
+    let began = Instant::now();
+    let interrupt = Interrupt::new(cancel, began, invocation.limits.wall_time);
+    let log = GuestLog::new(invocation.limits.log_bytes);
+    let seed = Seed::of_invocation(invocation.seed);
+    let wasi = wasi::context(began, &seed, &invocation.grants.environment, &log);
+    let totals = Arc::new(Totals::default());
+    let job = Job {
+        began,
+        interrupt: interrupt.clone(),
+        meters: Meters::new(&invocation.limits),
+        models: invocation.grants.models.into_iter().map(Arc::new).collect(),
+        tenant: invocation.tenant,
+        node: invocation.node,
+        attempt: invocation.attempt,
+        output: invocation.output,
+        seed,
+        contexts: 0,
+        compiled: Default::default(),
+        totals: totals.clone(),
+        announcements: JoinSet::new(),
+    };
+    let meters = job.meters.clone();
+    let slots = interrupt.unless_stopped(host.slots.acquire_many(pipeline.slots())).await;
+    let mut store = store(&host, State::new(job, &invocation.limits, wasi), &invocation.limits, &interrupt);
+    let result = match &slots {
+        Ok(Ok(_)) => {
+            let _running = host.ticker.run();
+            // Never dropped half-way: whatever stops the guest stops it from inside.
+            judge(call(&pipeline, &mut store, invocation.request).await, &interrupt)
+        }
+        Ok(Err(closed)) => Err(InvokeError::Host(closed.to_string())),
+        Err(stop) => Err((*stop).into()),
+    };
+    let memory_bytes = store.data().limiter.memory_bytes();
+    // Ends what still runs, so that all of it is counted; and empties its slots before they are given back.
+    drop(store);
+    drop(slots);
+    let result = result.and_then(|response| within_budget(response, &meters));
+    let spent = Spent {
+        wall_time: began.elapsed(),
+        host_calls: meters.host_calls.used(),
+        emitted_bytes: meters.emitted_bytes.used(),
+        memory_bytes,
+    };
+    tracing::debug!(?spent, error = result.as_ref().err().map(tracing::field::display), "ended");
+    Outcome { result, usage: totals.sum(), log: log.take(), spent }
+}
+
+fn store(host: &Inner, state: State, limits: &Limits, interrupt: &Interrupt) -> Store<State> {
+    let mut store = Store::new(&host.engine, state);
+    store.limiter(|state| &mut state.limiter);
+    store.set_hostcall_fuel(limits.call_bytes);
+    store.set_max_component_handles(limits.handles as usize);
+    store.set_epoch_deadline(1);
+    let mut watch = interrupt.watch();
+    store.epoch_deadline_callback(move |_| match watch.overdue() {
+        Some(stop) => Err(InvokeError::from(stop).into()),
+        // Others on this thread have their turn.
+        None => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
+    });
+    store
+}
+
+async fn call(
+    pipeline: &Pipeline,
+    store: &mut Store<State>,
+    request: Request,
+) -> wasmtime::Result<Result<Response, wit::Error>> {
+    let instance = pipeline.pre().instantiate_async(&mut *store).await?;
+    let Request { content_type, body, params } = request;
+    let request = wit::Request { content_type, body, params };
+    let answer = instance.dunlin_llm_handler().call_run(store, &request).await?;
+    Ok(answer.map(|wit::Response { content_type, body }| Response { content_type, body }))
+}
+
+fn within_budget(response: Response, meters: &Meters) -> Result<Response, InvokeError> {
+    meters.emitted_bytes.take((response.content_type.len() + response.body.len()) as u64)?;
+    Ok(response)
+}
+
+/// A pipeline that passes the end of its invocation on says the same as one that had to be trapped.
+fn judge(
+    answer: wasmtime::Result<Result<Response, wit::Error>>,
+    interrupt: &Interrupt,
+) -> Result<Response, InvokeError> {
+    let error = match answer {
+        Ok(Ok(response)) => return Ok(response),
+        Ok(Err(error)) => PipelineError::from(error),
+        Err(trap) => return Err(trapped(&trap)),
+    };
+    Err(match (error, interrupt.check()) {
+        (PipelineError::Deadline, Err(Stop::Deadline)) => InvokeError::Deadline,
+        (PipelineError::Cancelled, Err(Stop::Cancelled)) => InvokeError::Cancelled,
+        (PipelineError::Exhausted(budget), _) => InvokeError::Exhausted(budget),
+        (error, _) => InvokeError::Pipeline(error),
+    })
+}
+
+fn trapped(error: &wasmtime::Error) -> InvokeError {
+    if let Some(ours) = error.downcast_ref::<InvokeError>() {
+        return ours.clone();
+    }
+    if let Some(Exhausted(budget)) = error.downcast_ref() {
+        return InvokeError::Exhausted(*budget);
+    }
+    if let Some(I32Exit(code)) = error.downcast_ref() {
+        return InvokeError::Exited(*code);
+    }
+    if error.is::<PoolConcurrencyLimitError>() || error.is::<std::io::Error>() {
+        return InvokeError::Host(format!("{error:#}"));
+    }
+    let reason = match error.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    let backtrace = error.downcast_ref().map(WasmBacktrace::to_string).unwrap_or_default();
+    InvokeError::Trap { reason, backtrace }
+}

@@ -1,0 +1,36 @@
+//! What an invocation may use. Whatever is not named here does not exist for it.
+
+use dunlin_engine_handle::Engine;
+
+/// What one invocation may use.
+#[derive(Debug, Clone, Default)]
+pub struct Grants {
+    pub models: Vec<ModelGrant>,
+    /// Environment variables that the guest sees.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Grants {
+    #[must_use]
+    pub fn model(mut self, grant: ModelGrant) -> Self {
+        self.models.push(grant);
+        self
+    }
+}
+
+/// A model under the name that the pipeline knows it by.
+#[derive(Debug, Clone)]
+pub struct ModelGrant {
+    pub alias: String,
+    /// Of the model file.
+    pub digest: String,
+    pub engine: Engine,
+    /// How the engine runs it now, for usage.
+    pub operating_point: String,
+}
+
+impl ModelGrant {
+    pub fn new(alias: impl Into<String>, digest: impl Into<String>, engine: Engine) -> Self {
+        Self { alias: alias.into(), digest: digest.into(), engine, operating_point: String::new() }
+    }
+}

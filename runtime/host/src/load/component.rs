@@ -1,0 +1,193 @@
+//! What some bytes are, and what they ask for, before anything is compiled.
+
+use wasmparser::{Parser, Payload};
+
+use crate::{MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS};
+
+/// Of linear memory.
+const PAGE_BYTES: u64 = 64 << 10;
+
+/// The interface that makes a component a pipeline.
+const HANDLER: &str = "dunlin:llm/handler";
+const VERSION: &str = "0.1.0";
+
+/// Packages that this host offers, and in which versions.
+const OFFERED: [(&str, &str); 7] = [
+    ("dunlin:llm", VERSION),
+    ("wasi:io", WASI),
+    ("wasi:cli", WASI),
+    ("wasi:clocks", WASI),
+    ("wasi:random", WASI),
+    ("wasi:filesystem", WASI),
+    ("wasi:sockets", WASI),
+];
+const WASI: &str = "0.2.12";
+
+/// Names in a component are shown up to this many.
+const MAX_NAMED: usize = 5;
+
+/// Why some bytes are no pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    NotAComponent(String),
+    Damaged(String),
+    WrongWorld(String),
+    TooDemanding(String),
+}
+
+/// The interfaces that a pipeline imports.
+pub(crate) fn check(bytes: &[u8]) -> Result<Vec<String>, Refusal> {
+    if let Some(other) = other_than_component(bytes) {
+        return Err(Refusal::NotAComponent(other));
+    }
+    let interface = Interface::read(bytes).map_err(|error| Refusal::Damaged(error.to_string()))?;
+    interface.demands()?;
+    let handlers =
+        interface.exports.iter().map(|name| Name::of(name)).filter(|name| name.interface == HANDLER);
+    match handlers.collect::<Vec<_>>()[..] {
+        [] => return Err(Refusal::WrongWorld(no_handler(&interface))),
+        [handler, ..] if handler.fits(VERSION) => {}
+        [Name { version, .. }, ..] => {
+            return Err(Refusal::WrongWorld(format!(
+                "it is made for {HANDLER}@{version}, and this host runs {HANDLER}@{VERSION}; build it against that version"
+            )));
+        }
+    }
+    match interface.imports.iter().find(|name| !is_offered(&Name::of(name))) {
+        Some(unknown) => Err(Refusal::WrongWorld(format!(
+            "it imports {unknown}, which pipelines do not get; what they get is the world dunlin:llm/pipeline@{VERSION} and WASI 0.2"
+        ))),
+        None => Ok(interface.imports),
+    }
+}
+
+/// The name of an interface, as in `wasi:io/poll@0.2.12`.
+#[derive(Debug, Clone, Copy)]
+struct Name<'a> {
+    interface: &'a str,
+    /// May be empty.
+    version: &'a str,
+}
+
+impl<'a> Name<'a> {
+    fn of(name: &'a str) -> Self {
+        let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+        Self { interface, version }
+    }
+
+    /// Before 1.0, versions that agree in the minor are compatible.
+    fn fits(&self, offered: &str) -> bool {
+        let series = |version: &'a str| version.rsplit_once('.').map(|(series, _)| series);
+        series(self.version).is_some()
+            && series(self.version) == offered.rsplit_once('.').map(|(series, _)| series)
+    }
+}
+
+fn is_offered(name: &Name<'_>) -> bool {
+    let package = name.interface.split('/').next();
+    OFFERED.iter().any(|(offered, version)| package == Some(offered) && name.fits(version))
+}
+
+fn no_handler(interface: &Interface) -> String {
+    let exports = match &interface.exports[..] {
+        [] => "nothing".to_owned(),
+        some => some.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", "),
+    };
+    let hint = if interface.exports.iter().any(|name| name.starts_with("wasi:cli/run")) {
+        ": it is a command-line program"
+    } else if interface.exports.iter().any(|name| name.starts_with("wasi:http/")) {
+        ": it is an HTTP handler"
+    } else {
+        ""
+    };
+    format!("it exports {exports}{hint}; a pipeline exports {HANDLER}@{VERSION} (world dunlin:llm/pipeline)")
+}
+
+fn other_than_component(bytes: &[u8]) -> Option<String> {
+    let what = match bytes {
+        [] => "the file is empty".to_owned(),
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return None,
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+            "it is a core module; those come with wasi_ephemeral_nn later, build it for wasm32-wasip2 to get a component".to_owned()
+        }
+        [0, b'a', b's', b'm', ..] => "it is WebAssembly of a kind or version that this host does not know".to_owned(),
+        [b'G', b'G', b'U', b'F', ..] => "it is a GGUF model, which goes where a model is asked for".to_owned(),
+        [0x7f, b'E', b'L', b'F', ..] => {
+            "it is native code; if wasmtime made it, use the component that it was made of".to_owned()
+        }
+        [0x1f, 0x8b, ..] | [b'P', b'K', 3, 4, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            "it is an archive; unpack it first".to_owned()
+        }
+        [b'#', b'!', ..] => "it is a script".to_owned(),
+        _ => match std::str::from_utf8(&bytes[..bytes.len().min(512)]) {
+            Ok(text) if text.trim_start().starts_with("(component") || text.trim_start().starts_with("(module") => {
+                "it is WebAssembly as text; `wasm-tools parse` makes the binary of it".to_owned()
+            }
+            Ok(_) => "it is text".to_owned(),
+            Err(_) => "it does not begin like WebAssembly".to_owned(),
+        },
+    };
+    Some(what)
+}
+
+/// The outermost imports and exports of a component, and the largest of what is in it.
+#[derive(Debug, Default)]
+struct Interface {
+    imports: Vec<String>,
+    exports: Vec<String>,
+    memory_bytes: u64,
+    table_elements: u64,
+}
+
+impl Interface {
+    fn read(bytes: &[u8]) -> wasmparser::Result<Self> {
+        let mut interface = Self::default();
+        let mut depth = 0;
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload? {
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth -= 1,
+                Payload::MemorySection(memories) => {
+                    for memory in memories {
+                        let bytes = memory?.initial.saturating_mul(PAGE_BYTES);
+                        interface.memory_bytes = interface.memory_bytes.max(bytes);
+                    }
+                }
+                Payload::TableSection(tables) => {
+                    for table in tables {
+                        interface.table_elements = interface.table_elements.max(table?.ty.initial);
+                    }
+                }
+                Payload::ComponentImportSection(imports) if depth == 0 => {
+                    for import in imports {
+                        interface.imports.push(import?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(exports) if depth == 0 => {
+                    for export in exports {
+                        interface.exports.push(export?.name.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(interface)
+    }
+
+    fn demands(&self) -> Result<(), Refusal> {
+        if self.memory_bytes > MAX_MEMORY_BYTES {
+            return Err(Refusal::TooDemanding(format!(
+                "its memory begins with {} MiB, at most {} are possible",
+                self.memory_bytes >> 20,
+                MAX_MEMORY_BYTES >> 20
+            )));
+        }
+        if self.table_elements > MAX_TABLE_ELEMENTS.into() {
+            return Err(Refusal::TooDemanding(format!(
+                "its table begins with {} elements, at most {MAX_TABLE_ELEMENTS} are possible",
+                self.table_elements
+            )));
+        }
+        Ok(())
+    }
+}
