@@ -1,8 +1,9 @@
 //! What the shell can complete beyond options: models and pipelines by name.
 
 use clap_complete::CompletionCandidate;
+use dunlin_plugins::Plugin;
 
-use crate::{folders::Folders, pipelines::FIRST_PARTY, store::Catalog};
+use crate::{folders::Folders, store::Catalog};
 
 pub(crate) fn models() -> Vec<CompletionCandidate> {
     let Ok(folders) = Folders::find() else { return Vec::new() };
@@ -10,5 +11,6 @@ pub(crate) fn models() -> Vec<CompletionCandidate> {
 }
 
 pub(crate) fn pipelines() -> Vec<CompletionCandidate> {
-    FIRST_PARTY.iter().map(|pipeline| CompletionCandidate::new(pipeline.name)).collect()
+    let candidate = |plugin: &Plugin| CompletionCandidate::new(plugin.name).help(Some(plugin.summary.into()));
+    dunlin_plugins::all().iter().map(candidate).collect()
 }

@@ -74,7 +74,7 @@ fn answered(error: &PipelineError, at: &Circumstances<'_>) -> Failure {
     let failure = Failure::new(Exit::Failed, format!("{}: {error}", at.pipeline));
     let (served, trained) = at.context;
     match error {
-        PipelineError::InvalidArgument(_) => {
+        PipelineError::InvalidArgument(_) if dunlin_plugins::find(at.pipeline).is_some() => {
             failure.hint(format!("`dunlin pipelines {}` says what it takes", at.pipeline))
         }
         PipelineError::PromptTooLong { .. } if served < trained => failure
