@@ -1,0 +1,39 @@
+//! `dunlin completions`.
+
+use std::io;
+
+use clap_complete::env::Shells;
+
+use crate::failure::Failure;
+
+const HELP: &str = "\
+Examples:
+  echo 'source <(dunlin completions bash)' >> ~/.bashrc
+  echo 'source <(dunlin completions zsh)' >> ~/.zshrc
+  dunlin completions fish > ~/.config/fish/completions/dunlin.fish
+
+  Models and pipelines are completed by name, as they are at the time.";
+
+/// Print what makes a shell complete this command
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct Completions {
+    /// bash, zsh, fish, elvish or powershell
+    #[arg(value_parser = ["bash", "zsh", "fish", "elvish", "powershell"])]
+    shell: String,
+}
+
+impl Completions {
+    /// # Errors
+    /// If the reader of the output went away.
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        let shells = Shells::builtins();
+        let shell = shells
+            .completer(&self.shell)
+            .ok_or_else(|| Failure::usage(format!("no completions for {}", self.shell)))?;
+        let mut script = Vec::new();
+        shell.write_registration("COMPLETE", "dunlin", "dunlin", "dunlin", &mut script)?;
+        io::Write::write_all(&mut io::stdout().lock(), &script)?;
+        Ok(())
+    }
+}

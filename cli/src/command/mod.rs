@@ -1,0 +1,9 @@
+//! The subcommands, each in a file.
+
+pub(crate) mod chat;
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod eval;
+pub(crate) mod model;
+pub(crate) mod pipelines;
+pub(crate) mod run;

@@ -1,0 +1,141 @@
+//! What a pipeline may use: time, memory, tokens, models, variables.
+
+use std::{env, time::Duration};
+
+use dunlin_host::Limits;
+
+use crate::{duration, failure::Failure};
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Limits and grants")]
+pub(crate) struct LimitArguments {
+    /// When to stop it, as in 30s, 500ms or 2m
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration::parse)]
+    pub(crate) deadline: Duration,
+    /// At most this much; NAME is tokens, kv-cells, contexts, generations, host-calls, emitted-bytes or memory (in MiB)
+    #[arg(long = "limit", value_name = "NAME=N")]
+    limits: Vec<String>,
+    /// Something else that it may use: `env=NAME[=VALUE]`, a variable; `model=[NAME=]ALIAS|FILE`, one more model
+    #[arg(long = "grant", value_name = "WHAT=...")]
+    grants: Vec<String>,
+    /// Where all draws come from: the same seed draws the same [default: a new one each time]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// What `--grant` says, in parts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Granted {
+    pub(crate) environment: Vec<(String, String)>,
+    /// The name for the pipeline, and what the model is called here.
+    pub(crate) models: Vec<(String, String)>,
+}
+
+impl LimitArguments {
+    /// # Errors
+    /// If a limit is not known or no number.
+    pub(crate) fn limits(&self) -> Result<Limits, Failure> {
+        let mut limits = Limits { wall_time: self.deadline, ..Limits::default() };
+        for text in &self.limits {
+            set(&mut limits, text)?;
+        }
+        Ok(limits)
+    }
+
+    /// # Errors
+    /// If something is granted that there is not.
+    pub(crate) fn granted(&self) -> Result<Granted, Failure> {
+        let mut granted = Granted::default();
+        for text in &self.grants {
+            match text.split_once('=') {
+                Some(("env", variable)) => granted.environment.push(self::variable(variable)?),
+                Some(("model", model)) => {
+                    let (name, model) = model.split_once('=').unwrap_or((model, model));
+                    granted.models.push((name.to_owned(), model.to_owned()));
+                }
+                _ => {
+                    return Err(Failure::usage(format!("--grant {text:?} is not known"))
+                        .hint("there are env=NAME, env=NAME=VALUE, model=ALIAS and model=NAME=FILE"));
+                }
+            }
+        }
+        Ok(granted)
+    }
+}
+
+fn set(limits: &mut Limits, text: &str) -> Result<(), Failure> {
+    let (name, number) = text.split_once('=').unwrap_or((text, ""));
+    let number: u64 = number.parse().map_err(|_| {
+        Failure::usage(format!("--limit {text:?} has no number")).hint("write --limit tokens=1000")
+    })?;
+    let limit = match name {
+        "tokens" => &mut limits.tokens,
+        "kv-cells" => &mut limits.kv_cells,
+        "contexts" => &mut limits.contexts,
+        "generations" => &mut limits.generations,
+        "host-calls" => &mut limits.host_calls,
+        "emitted-bytes" => &mut limits.emitted_bytes,
+        "memory" => {
+            limits.memory_bytes = number.saturating_mul(1 << 20);
+            return Ok(());
+        }
+        _ => {
+            return Err(Failure::usage(format!("there is no limit {name:?}")).hint(
+                "there are tokens, kv-cells, contexts, generations, host-calls, emitted-bytes and memory",
+            ));
+        }
+    };
+    *limit = number;
+    Ok(())
+}
+
+fn variable(text: &str) -> Result<(String, String), Failure> {
+    if let Some((name, value)) = text.split_once('=') {
+        return Ok((name.to_owned(), value.to_owned()));
+    }
+    let value = env::var(text).map_err(|error| {
+        Failure::usage(format!("cannot grant the variable {text}: {error}"))
+            .hint("set it, or write --grant env=NAME=VALUE")
+    })?;
+    Ok((text.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(limits: &[&str], grants: &[&str]) -> LimitArguments {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        LimitArguments {
+            deadline: Duration::from_secs(1),
+            limits: owned(limits),
+            grants: owned(grants),
+            seed: None,
+        }
+    }
+
+    #[test]
+    fn limits_are_set_by_name() {
+        let limits = arguments(&["tokens=5", "memory=16"], &[]).limits().unwrap();
+        assert_eq!(
+            (limits.tokens, limits.memory_bytes, limits.wall_time),
+            (5, 16 << 20, Duration::from_secs(1))
+        );
+        for wrong in ["tokens", "tokens=many", "joules=3"] {
+            assert!(arguments(&[wrong], &[]).limits().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn grants_have_names() {
+        let granted =
+            arguments(&[], &["env=A=b=c", "model=demo:small", "model=judge=./x.gguf"]).granted().unwrap();
+        assert_eq!(granted.environment, [("A".to_owned(), "b=c".to_owned())]);
+        let models: Vec<_> =
+            granted.models.iter().map(|(name, model)| (name.as_str(), model.as_str())).collect();
+        assert_eq!(models, [("demo:small", "demo:small"), ("judge", "./x.gguf")]);
+        for wrong in ["env=DUNLIN_NOT_SET", "file=/etc", "demo"] {
+            assert!(arguments(&[], &[wrong]).granted().is_err(), "{wrong}");
+        }
+    }
+}

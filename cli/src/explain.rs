@@ -1,0 +1,102 @@
+//! Errors of the host, in words and with a next step.
+
+use dunlin_host::{Budget, InvokeError, LoadError, PipelineError};
+
+use crate::{
+    duration, engine,
+    failure::{Exit, Failure},
+};
+
+/// What is known where an invocation failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Circumstances<'a> {
+    pub(crate) pipeline: &'a str,
+    pub(crate) deadline: std::time::Duration,
+    /// Tokens that the engine serves, and tokens that the model was trained on.
+    pub(crate) context: (u32, u32),
+    /// Why the engine is gone, if it is.
+    pub(crate) engine_death: Option<&'a str>,
+}
+
+/// Why a pipeline cannot be run.
+pub(crate) fn not_loaded(error: &LoadError) -> Failure {
+    let sentence = error.to_string();
+    match error {
+        LoadError::Read { .. } => Failure::usage(sentence),
+        LoadError::NotAComponent { .. } | LoadError::WrongWorld { .. } => Failure::new(Exit::Component, sentence)
+            .hint("a pipeline is a component of the world dunlin:llm/pipeline: in Rust, the crate dunlin-guest built for wasm32-wasip2"),
+        LoadError::TooLarge { .. } | LoadError::Invalid { .. } | LoadError::TooDemanding { .. } => {
+            Failure::new(Exit::Component, sentence)
+        }
+        LoadError::CompileLimit { .. } => Failure::new(Exit::Component, sentence)
+            .hint("make it smaller (wasm-opt, or another optimisation level), or free some memory"),
+        LoadError::Compiler { .. } => Failure::new(Exit::Failed, sentence).hint("this is a fault of Dunlin: please report it"),
+    }
+}
+
+/// Why a run has no response.
+pub(crate) fn not_run(error: &InvokeError, at: &Circumstances<'_>) -> Failure {
+    let name = at.pipeline;
+    let failed = |sentence: String| Failure::new(Exit::Failed, sentence);
+    if let (Some(reason), false) = (at.engine_death, is_stop(error)) {
+        return engine::died(reason);
+    }
+    match error {
+        InvokeError::Pipeline(error) => answered(error, at),
+        InvokeError::Cancelled => Failure::new(Exit::Interrupted, "interrupted"),
+        InvokeError::Deadline => Failure::new(
+            Exit::Deadline,
+            format!("{name} was not done within {}", duration::show(at.deadline)),
+        )
+        .hint("--deadline gives it longer"),
+        InvokeError::Exhausted(budget) => exhausted(name, *budget),
+        InvokeError::Memory { limit_bytes } => {
+            failed(format!("{name} wanted more than its {} MiB of memory", limit_bytes >> 20))
+                .hint("give it less to do at once, or more memory if it was limited by --limit memory=")
+        }
+        InvokeError::Trap { reason, backtrace } => {
+            let failure = failed(format!("{name} trapped: {reason}"));
+            if backtrace.is_empty() { failure } else { failure.hint(format!("it was in\n{backtrace}")) }
+        }
+        InvokeError::Table { .. } | InvokeError::Handles | InvokeError::Exited(_) => {
+            failed(format!("{name}: {error}"))
+        }
+        InvokeError::Host(_) => failed(error.to_string()).hint("this is a fault of Dunlin: please report it"),
+    }
+}
+
+/// The ends that a caller asked for; they say nothing of the engine.
+fn is_stop(error: &InvokeError) -> bool {
+    matches!(error, InvokeError::Cancelled | InvokeError::Deadline)
+}
+
+fn answered(error: &PipelineError, at: &Circumstances<'_>) -> Failure {
+    let failure = Failure::new(Exit::Failed, format!("{}: {error}", at.pipeline));
+    let (served, trained) = at.context;
+    match error {
+        PipelineError::InvalidArgument(_) if dunlin_plugins::find(at.pipeline).is_some() => {
+            failure.hint(format!("`dunlin pipelines {}` says what it takes", at.pipeline))
+        }
+        PipelineError::PromptTooLong { .. } if served < trained => failure
+            .hint(format!("--context N gives it more: this model was trained on up to {trained} tokens")),
+        PipelineError::PromptTooLong { .. } => {
+            failure.hint("shorten the input, or take a model with a longer context; `summarize` reads long texts in pieces")
+        }
+        PipelineError::ModelNotFound(_) | PipelineError::NotPermitted(_) => {
+            failure.hint("a pipeline gets the model of --model, and what --grant gives it")
+        }
+        PipelineError::Unsupported(_) => failure.hint("`dunlin model show` says what a model can do"),
+        PipelineError::Unavailable { reason, .. } => engine::died(reason),
+        PipelineError::Deadline => Failure { exit: Exit::Deadline, ..failure },
+        _ => failure,
+    }
+}
+
+fn exhausted(name: &str, budget: Budget) -> Failure {
+    let failure = Failure::new(Exit::Failed, format!("{name} used up its budget of {budget}"));
+    match budget {
+        Budget::WallTime => Failure { exit: Exit::Deadline, ..failure }.hint("--deadline gives it longer"),
+        Budget::Energy => failure,
+        _ => failure.hint(format!("--limit {budget}=N gives it more")),
+    }
+}

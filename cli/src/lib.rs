@@ -1,0 +1,70 @@
+//! The command `dunlin`: runs prompt pipelines, chats, keeps models, measures them, says what this machine has.
+//!
+//! Each subcommand is a file of `command`; what they share is beside it by noun: engines, the host, pipelines and models by
+//! name, failures with their exit codes. Read `command::run` first: it is the way of one request.
+//!
+//! Absent here: llama.cpp, wasmtime, anything that a pipeline or an engine does.
+
+mod arguments;
+mod command;
+mod completion;
+mod duration;
+mod engine;
+mod explain;
+mod failure;
+mod folders;
+mod host;
+mod interrupt;
+mod log;
+mod pipelines;
+mod runtime;
+mod store;
+mod terminal;
+mod usage;
+mod version;
+
+use std::{env, process::ExitCode};
+
+use anstream::ColorChoice;
+use clap::{CommandFactory, Parser};
+use clap_complete::CompleteEnv;
+
+use self::{
+    arguments::{Arguments, Color, Command},
+    failure::Failure,
+};
+
+/// What the executable does.
+pub fn main() -> ExitCode {
+    if env::args_os().nth(1).is_some_and(|first| first == host::COMPILE_CHILD) {
+        return dunlin_host::compile_child_main();
+    }
+    CompleteEnv::with_factory(Arguments::command).complete();
+    match execute(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let failure = Failure::of(&error);
+            failure.report();
+            failure.exit.into()
+        }
+    }
+}
+
+fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+    let global = arguments.global;
+    match global.color {
+        Color::Auto => {}
+        Color::Always => ColorChoice::AlwaysAnsi.write_global(),
+        Color::Never => ColorChoice::Never.write_global(),
+    }
+    log::start(global.verbose)?;
+    match &arguments.command {
+        Command::Run(run) => run.execute(global),
+        Command::Chat(chat) => chat.execute(global),
+        Command::Pipelines(pipelines) => pipelines.execute(),
+        Command::Model(model) => model.execute(global),
+        Command::Eval(eval) => eval.execute(global),
+        Command::Doctor(doctor) => doctor.execute(),
+        Command::Completions(completions) => completions.execute(),
+    }
+}

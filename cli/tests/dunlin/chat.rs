@@ -1,0 +1,211 @@
+//! `dunlin chat`, in a terminal and in a pipe.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    sync::{Arc, Condvar, Mutex},
+    time::{Duration, Instant},
+};
+
+use expect_test::expect;
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+
+use crate::support::{Home, slow};
+
+const CTRL_C: &str = "\u{3}";
+const CTRL_D: &str = "\u{4}";
+const ALT_ENTER: &str = "\u{1b}\r";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The command in a terminal of 100 columns and 30 lines.
+struct Terminal {
+    screen: Arc<(Mutex<vt100::Parser>, Condvar)>,
+    keyboard: Box<dyn Write + Send>,
+    child: Box<dyn portable_pty::Child + Send + Sync>,
+    _pty: Box<dyn portable_pty::MasterPty + Send>,
+}
+
+impl Terminal {
+    fn start(home: &Home, arguments: &str) -> Self {
+        let size = PtySize { rows: 30, cols: 100, ..PtySize::default() };
+        let pty = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_dunlin"));
+        command.args(arguments.split_whitespace());
+        command.cwd(home.path("work"));
+        command.env_clear();
+        home.environment().iter().for_each(|(name, value)| command.env(name, value));
+        command.env("TERM", "xterm-256color");
+        let child = pty.slave.spawn_command(command).unwrap();
+        let screen = Arc::new((Mutex::new(vt100::Parser::new(30, 100, 0)), Condvar::new()));
+        let mut output = pty.master.try_clone_reader().unwrap();
+        let shown = screen.clone();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length @ 1..) = output.read(&mut bytes) {
+                shown.0.lock().unwrap().process(&bytes[..length]);
+                shown.1.notify_all();
+            }
+        });
+        Self { screen, keyboard: pty.master.take_writer().unwrap(), child, _pty: pty.master }
+    }
+
+    fn type_keys(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn text(&self) -> String {
+        self.screen.0.lock().unwrap().screen().contents()
+    }
+
+    /// Waits until the screen is as it should be.
+    #[track_caller]
+    fn wait(&self, what: &str, is_there: impl Fn(&str) -> bool) {
+        let parser = self.screen.0.lock().unwrap();
+        let not_yet = |parser: &mut vt100::Parser| !is_there(&parser.screen().contents());
+        let (parser, timeout) = self.screen.1.wait_timeout_while(parser, PATIENCE, not_yet).unwrap();
+        assert!(!timeout.timed_out(), "waited for {what}:\n{}", parser.screen().contents());
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str) {
+        self.wait(text, |screen| screen.contains(text));
+    }
+
+    /// The last line that is not blank is an empty prompt.
+    #[track_caller]
+    fn wait_for_prompt(&self) {
+        self.wait("the prompt", |screen| screen.trim_end().ends_with("\n>") || screen.trim() == ">");
+    }
+
+    #[track_caller]
+    fn leave(mut self) {
+        self.type_keys(CTRL_D);
+        let began = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < PATIENCE, "it does not leave:\n{}", self.text());
+            std::thread::yield_now();
+        }
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+fn slow_home() -> Home {
+    let home = Home::new();
+    fs::hard_link(slow(), home.path("work/slow.gguf"))
+        .unwrap_or_else(|_| drop(fs::copy(slow(), home.path("work/slow.gguf")).unwrap()));
+    home
+}
+
+#[test]
+fn a_talk_in_a_terminal() {
+    let home = Home::new();
+    let mut terminal = Terminal::start(&home, "chat --model tiny.gguf --max-tokens 8 --temperature 0");
+    terminal.wait_for_prompt();
+    terminal.type_keys("Hello\r");
+    terminal.wait_for("(cut after 8 tokens)");
+    terminal.wait_for_prompt();
+    terminal.type_keys("/usage\r");
+    terminal.wait_for("context: ");
+    terminal.type_keys("/frob\r");
+    terminal.wait_for("there is no /frob");
+    terminal.wait_for_prompt();
+    let shown = home.stable(&terminal.text());
+    expect![].assert_eq(&shown);
+    terminal.leave();
+}
+
+#[test]
+fn ctrl_c_stops_the_answer_and_not_the_chat() {
+    let home = slow_home();
+    let mut terminal = Terminal::start(&home, "chat --model slow.gguf --threads 1 --max-tokens 1500");
+    terminal.wait_for_prompt();
+    terminal.type_keys("Tell me everything\r");
+    // Some of the answer is there.
+    terminal.wait("an answer", |screen| {
+        screen.split("Tell me everything").nth(1).is_some_and(|answer| answer.trim().len() > 5)
+    });
+    let began = Instant::now();
+    terminal.type_keys(CTRL_C);
+    terminal.wait_for("(stopped)");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    terminal.wait_for_prompt();
+    // The line is cleared, and the chat goes on.
+    terminal.type_keys("half a quest");
+    terminal.wait_for("half a quest");
+    terminal.type_keys(CTRL_C);
+    terminal.type_keys("/clear\r");
+    terminal.wait_for("forgotten");
+    terminal.wait_for_prompt();
+    terminal.leave();
+}
+
+#[test]
+fn many_lines_history_and_completion() {
+    let home = Home::new();
+    let mut terminal = Terminal::start(&home, "chat --model tiny.gguf --max-tokens 1 --temperature 0");
+    terminal.wait_for_prompt();
+    terminal.type_keys("first");
+    terminal.type_keys(ALT_ENTER);
+    terminal.type_keys("second\r");
+    terminal.wait_for("(cut after 1 tokens)");
+    terminal.type_keys("/sa\t");
+    terminal.wait_for("> /save");
+    terminal.type_keys(" talk.json\r");
+    terminal.wait_for("1 answer in talk.json");
+    terminal.leave();
+    let saved: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(home.path("work/talk.json")).unwrap()).unwrap();
+    assert_eq!(saved[0]["content"], "first\nsecond");
+    // What was written is there in the next chat.
+    let mut terminal = Terminal::start(&home, "chat --model tiny.gguf --quiet");
+    terminal.wait_for_prompt();
+    terminal.type_keys("\u{1b}[A");
+    terminal.wait_for("> /save talk.json");
+    terminal.type_keys(CTRL_C);
+    terminal.leave();
+}
+
+#[test]
+fn a_full_context_forgets_what_is_oldest() {
+    let home = Home::new();
+    let question = "word ".repeat(40);
+    let questions = format!("{question}\n").repeat(8) + "/usage\n";
+    let output = home
+        .dunlin("chat --model tiny.gguf --max-tokens 16 --temperature 0 --context 256")
+        .input(questions)
+        .output();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("(the context is full: the oldest "), "{said}");
+    assert!(said.contains("all 8 answers"), "{said}");
+}
+
+#[test]
+fn a_message_that_is_too_long_by_itself() {
+    let home = Home::new();
+    home.dunlin("chat --model tiny.gguf --context 128").input("word ".repeat(600)).check(&expect![]);
+}
+
+#[test]
+fn each_line_of_a_pipe_is_a_message() {
+    let home = Home::new();
+    let output = home
+        .dunlin("chat --model tiny.gguf --max-tokens 4 --temperature 0 --quiet")
+        .input("Hello\n\n/seed 7\nAnd again\n/bye\nNever heard\n")
+        .output();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().lines().count() >= 2);
+    home.dunlin("chat --model tiny.gguf").input(b"\xff\n").check(&expect![]);
+}
+
+#[test]
+fn another_model_goes_on_with_the_talk() {
+    let home = slow_home();
+    home.dunlin("model add slow.gguf --alias slow --quiet").stdout();
+    let output = home
+        .dunlin("chat --model tiny.gguf --max-tokens 2 --temperature 0")
+        .input("Hello\n/model slow\nAnd you?\n/usage\n")
+        .output();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("slow (") && said.contains("all 2 answers"), "{said}");
+}

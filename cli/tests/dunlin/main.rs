@@ -1,0 +1,12 @@
+//! The command as a person meets it: the real binary, real engines on tiny models, and all that it prints.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod chat;
+mod doctor;
+mod download;
+mod eval;
+mod faults;
+mod help;
+mod model;
+mod run;
+mod support;

@@ -1,0 +1,129 @@
+//! `dunlin model`, but for what is fetched.
+
+use std::fs;
+
+use dunlin_gguf::{
+    GgufWriter, Planned, corpus,
+    synth::{Mix, SynthShape, synth},
+};
+use expect_test::expect;
+
+use crate::support::Home;
+
+#[test]
+fn a_model_comes_shows_itself_and_goes() {
+    let home = Home::new();
+    home.dunlin("model ls").check(&expect![]);
+    home.dunlin("model add tiny.gguf --alias mine --quiet").check(&expect![]);
+    home.dunlin("model add tiny.gguf --alias mine --variant other --link --quiet").check(&expect![]);
+    home.dunlin("model ls").check(&expect![]);
+    home.dunlin("model show mine").check(&expect![]);
+    home.dunlin("model rm mine").check(&expect![]);
+    home.dunlin("model ls --json").check(&expect![]);
+    assert!(home.path("work/tiny.gguf").exists());
+}
+
+#[test]
+fn names_that_are_taken_or_unknown() {
+    let home = Home::new();
+    home.dunlin("model add tiny.gguf --alias mine").stdout();
+    home.dunlin("model add tiny.gguf --alias mine").check(&expect![]);
+    home.dunlin("model synth tiny --seed 2 -o other.gguf --quiet").stdout();
+    home.dunlin("model add other.gguf --alias mine").check(&expect![]);
+    home.dunlin("model add other.gguf --alias mine --replace --quiet").check(&expect![]);
+    home.dunlin("model show mien").check(&expect![]);
+    home.dunlin("model rm other").check(&expect![]);
+    home.dunlin("model rm mine:q4_0").check(&expect![]);
+    home.dunlin("model add other.gguf --alias Mine!").check(&expect![]);
+}
+
+#[test]
+fn what_came_with_dunlin_stays() {
+    let home = Home::new();
+    let folder = home.path("bundled/demo");
+    fs::create_dir(&folder).unwrap();
+    for name in ["large", "small"] {
+        fs::copy(home.path("work/tiny.gguf"), folder.join(format!("demo-{name}.gguf"))).unwrap();
+    }
+    let alias = r#"
+        alias = "demo"
+        description = "Operations text of edge nodes"
+        [[variant]]
+        name = "large"
+        file = "demo-large.gguf"
+        [[variant]]
+        name = "small"
+        file = "demo-small.gguf"
+    "#;
+    fs::write(folder.join("alias.toml"), alias).unwrap();
+    home.dunlin("model ls").check(&expect![]);
+    home.dunlin("model rm demo").check(&expect![]);
+    home.dunlin("model show demo:tiny").check(&expect![]);
+    fs::remove_file(folder.join("demo-small.gguf")).unwrap();
+    fs::write(folder.join("demo-large.gguf"), b"GGUF").unwrap();
+    home.dunlin("model ls").check(&expect![]);
+}
+
+#[test]
+fn a_split_model_is_one() {
+    let home = Home::new();
+    let parts = split(&home);
+    home.dunlin(&format!("model check {}", parts[1])).check(&expect![]);
+    home.dunlin(&format!("model add {} --quiet", parts[0])).check(&expect![]);
+    home.dunlin("model rm whole").check(&expect![]);
+}
+
+/// The sound model of the attack files in two parts.
+fn split(home: &Home) -> [&'static str; 2] {
+    let names = ["whole-00001-of-00002.gguf", "whole-00002-of-00002.gguf"];
+    let whole = corpus::sound();
+    let (first, second) = whole.tensors.split_at(whole.tensors.len() / 2);
+    for (index, tensors) in [first, second].into_iter().enumerate() {
+        let mut part = if index == 0 { whole.clone() } else { GgufWriter::new() };
+        part.u16("split.no", index as u16).u16("split.count", 2);
+        part.i32("split.tensors.count", whole.tensors.len() as i32);
+        part.tensors.clear();
+        let mut offset = 0;
+        for tensor in tensors {
+            part.tensors.push(Planned { offset, ..tensor.clone() });
+            offset = (offset + tensor.bytes).next_multiple_of(part.alignment);
+        }
+        home.write(names[index], part.bytes());
+    }
+    names
+}
+
+#[test]
+fn a_file_is_checked_in_a_sentence() {
+    let home = Home::new();
+    home.dunlin("model check tiny.gguf").check(&expect![]);
+    home.dunlin("model check nothing.gguf").check(&expect![]);
+    home.dunlin("model check script.wasm").check(&expect![]);
+    let whole = fs::read(home.path("work/tiny.gguf")).unwrap();
+    home.write("cut.gguf", &whole[..whole.len() / 2]);
+    home.dunlin("model check cut.gguf").check(&expect![]);
+    home.dunlin("model add cut.gguf").check(&expect![]);
+    let json = home.dunlin("model check cut.gguf --json").json();
+    assert_eq!(json["error"]["kind"], "model");
+    assert!(json["checked_ms"].as_f64().unwrap() < 50.0, "{json}");
+}
+
+#[test]
+fn a_model_that_does_not_fit_says_what_is_missing() {
+    let home = Home::new();
+    let shape = SynthShape { context_length: 1 << 31, ..SynthShape::TINY };
+    synth(&shape, Mix::Q8_0, 1, &home.path("work/long.gguf"), |_| ()).unwrap();
+    home.dunlin("model check long.gguf --quiet").stdout();
+    let check = home.dunlin("model check long.gguf --context 2000000000").output();
+    assert_eq!(check.status.code(), Some(4));
+    let check = String::from_utf8(check.stderr).unwrap();
+    expect![].assert_eq(&home.stable(&check));
+    // The engine says the same: what is in `command/model/memory.rs` is what it really takes.
+    let run = home.dunlin("run ./script.wasm --model long.gguf --context 2000000000 --text x").output();
+    assert_eq!(run.status.code(), Some(4));
+    let needs = |text: &str| {
+        let from = text.find("it needs").unwrap_or_else(|| panic!("{text}"));
+        text[from..].split(';').next().unwrap().to_owned()
+    };
+    assert_eq!(needs(&check), needs(&String::from_utf8(run.stderr).unwrap()));
+}

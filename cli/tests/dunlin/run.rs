@@ -1,0 +1,111 @@
+//! `dunlin run`, when all is well.
+
+use std::process::Stdio;
+
+use expect_test::expect;
+
+use crate::support::Home;
+
+/// Says ten tokens of what the tiny model has in it.
+const TEN: &str = "open tiny\ncreate\nappend 0 Hello\ngenerate 0 max=10\nstream 0\n";
+
+#[test]
+fn text_is_streamed_and_a_line_of_usage_follows() {
+    let home = Home::new();
+    home.dunlin("run ./script.wasm --model tiny.gguf --seed 1").input(TEN).check(&expect![]);
+}
+
+#[test]
+fn one_json_document() {
+    let home = Home::new();
+    let mut json = home.dunlin("run ./script.wasm --model tiny.gguf --seed 1 --json").input(TEN).json();
+    assert!(json["timings_ms"]["total"].as_f64().unwrap() >= json["timings_ms"]["run"].as_f64().unwrap());
+    assert!(json["usage"]["tpot_p50_us"].as_u64().unwrap() > 0, "{json}");
+    for part in ["timings_ms", "usage"] {
+        json[part].as_object_mut().unwrap().values_mut().for_each(|value| *value = 0.into());
+    }
+    for (part, key) in [("pipeline", "digest"), ("model", "backend"), ("model", "threads"), ("model", "file")]
+    {
+        json[part][key] = "...".into();
+    }
+    expect![].assert_eq(&format!("{json:#}"));
+}
+
+#[test]
+fn lines_of_json_as_they_come() {
+    let home = Home::new();
+    let script = "open tiny\ncreate\nappend 0 Hello\ngenerate 0 max=3\nstream 0\n";
+    let lines = home.dunlin("run ./script.wasm --model tiny.gguf --json-lines").input(script).stdout();
+    let kinds: Vec<_> = lines
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["type"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(kinds.last().unwrap(), "end");
+    assert!(kinds.len() > 1 && kinds[..kinds.len() - 1].iter().all(|kind| kind == "text"), "{kinds:?}");
+}
+
+#[test]
+fn input_comes_from_where_it_is_said() {
+    let home = Home::new();
+    home.write("ask.txt", "available");
+    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --input ask.txt").check(&expect![]);
+    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --text available").check(&expect![]);
+    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --input -").input("available").check(&expect![]);
+    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --input nothing.txt").check(&expect![]);
+}
+
+#[test]
+fn the_same_seed_draws_the_same() {
+    let home = Home::new();
+    let script = "open tiny\ncreate\nappend 0 Hello\ngenerate 0 max=20 temperature=1\nfinish 0\n";
+    let draw = |seed: &str| {
+        home.dunlin(&format!("run ./script.wasm --model tiny.gguf --quiet --seed {seed}"))
+            .input(script)
+            .stdout()
+    };
+    assert_eq!(draw("7"), draw("7"));
+    assert_ne!(draw("7"), draw("8"));
+}
+
+#[test]
+fn more_is_granted_by_name() {
+    let home = Home::new();
+    home.dunlin("run ./script.wasm --model tiny.gguf --grant model=judge=tiny.gguf --quiet --text available")
+        .check(&expect![]);
+}
+
+#[test]
+fn nobody_reads_on_and_nobody_complains() {
+    let home = Home::new();
+    let script = "open tiny\ncreate\nappend 0 Hello\ngenerate 0 max=400\nstream 0\n";
+    let command = home.dunlin("run ./script.wasm --model tiny.gguf").input(script);
+    let path = home.write("script.txt", script);
+    let mut command = command.into_command();
+    command.stdin(std::fs::File::open(path).unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(141), ""));
+}
+
+#[test]
+fn a_pipeline_is_compiled_once() {
+    let home = Home::new();
+    let cache = home.path("cache");
+    let arguments = [
+        "run",
+        "./script.wasm",
+        "--model",
+        "tiny.gguf",
+        "--text",
+        "available",
+        "--json",
+        "--cache-dir",
+        cache.to_str().unwrap(),
+    ];
+    let compile = |home: &Home| home.dunlin_with(&arguments).json()["timings_ms"]["compile"].clone();
+    assert!(compile(&home).as_f64().unwrap() > 0.0);
+    assert!(compile(&home).is_null());
+}
