@@ -1,4 +1,5 @@
-//! Against llama.cpp's own benchmark, built from the same sources.
+//! Against llama.cpp's own benchmark, built from the same sources. It warms up before it measures, and so do we: the
+//! other one has just had the caches.
 
 use std::{hint::black_box, time::Instant};
 
@@ -13,7 +14,10 @@ pub(crate) fn decode(arguments: &Arguments, setting: &Setting) -> anyhow::Result
     let process = Process::start(setting)?;
     let pairs = Pairs::interleave(
         arguments.pairs,
-        || Ok(process.run(setting.generate(fresh_prompt(1), 128))?.decode_rate()),
+        || {
+            process.run(setting.generate(fresh_prompt(1), 8))?;
+            Ok(process.run(setting.generate(fresh_prompt(1), 128))?.decode_rate())
+        },
         || llama_bench(program, setting, 0, 128),
     )?;
     pairs.report_rates();
@@ -23,8 +27,10 @@ pub(crate) fn decode(arguments: &Arguments, setting: &Setting) -> anyhow::Result
 pub(crate) fn prefill(arguments: &Arguments, setting: &Setting) -> anyhow::Result<()> {
     let Some(program) = &arguments.llama_bench else { return skip() };
     let process = Process::start(setting)?;
-    let prefill = || Ok(process.run(setting.generate(fresh_prompt(512), 1))?.prefill_rate());
-    prefill()?;
+    let prefill = || {
+        process.run(setting.generate(fresh_prompt(512), 1))?;
+        Ok(process.run(setting.generate(fresh_prompt(512), 1))?.prefill_rate())
+    };
     Pairs::interleave(arguments.pairs, prefill, || llama_bench(program, setting, 512, 0))?.report_rates();
     Ok(())
 }
