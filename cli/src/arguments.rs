@@ -38,7 +38,6 @@ Environment:
     long_version = crate::version::LONG,
     styles = style::help(),
     max_term_width = 110,
-    disable_help_subcommand = true,
     after_help = "`dunlin COMMAND --help` says more, with examples.",
     after_long_help = format!("{EXAMPLES}\n\n{ENVIRONMENT}\n\nExit codes:\n{}", Exit::TABLE),
 )]

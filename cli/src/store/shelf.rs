@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    process,
 };
 
 use anyhow::Context;
@@ -78,6 +79,41 @@ impl Shelf {
         let incoming = self.folder.join(INCOMING);
         fs::create_dir_all(&incoming).with_context(|| format!("cannot make {}", incoming.display()))?;
         Ok(incoming)
+    }
+
+    /// Where this process brings one of the files of a model.
+    pub(crate) fn incoming_file(&self, index: usize) -> anyhow::Result<PathBuf> {
+        Ok(self.incoming()?.join(format!("{}-{index}.gguf", process::id())))
+    }
+
+    /// Removes what a process brought that did not finish.
+    pub(crate) fn remove_incoming_of(&self, process: u32) {
+        for (owner, path) in self.incoming_files() {
+            if owner == process {
+                drop(fs::remove_file(path));
+            }
+        }
+    }
+
+    /// Removes what was brought by processes that are no more.
+    pub(crate) fn remove_abandoned(&self) {
+        let lives = |process: u32| Path::new("/proc").join(process.to_string()).exists();
+        for (owner, path) in self.incoming_files() {
+            if !lives(owner) {
+                drop(fs::remove_file(path));
+            }
+        }
+    }
+
+    /// With the process that brings each; downloads are folders, which stay.
+    fn incoming_files(&self) -> Vec<(u32, PathBuf)> {
+        let Ok(listing) = fs::read_dir(self.folder.join(INCOMING)) else { return Vec::new() };
+        let owned = |entry: fs::DirEntry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (owner, _) = name.strip_suffix(".gguf")?.split_once('-')?;
+            Some((owner.parse().ok()?, entry.path()))
+        };
+        listing.filter_map(|entry| owned(entry.ok()?)).collect()
     }
 
     /// Whether a variant of this name may come.

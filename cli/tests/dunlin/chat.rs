@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
+    num::NonZero,
     sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
 };
@@ -15,9 +16,11 @@ use crate::support::{Home, slow};
 const CTRL_C: &str = "\u{3}";
 const CTRL_D: &str = "\u{4}";
 const ALT_ENTER: &str = "\u{1b}\r";
+const ROWS: NonZero<u16> = NonZero::new(30).unwrap();
+const COLUMNS: NonZero<u16> = NonZero::new(100).unwrap();
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The command in a terminal of 100 columns and 30 lines.
+/// The command in a terminal.
 struct Terminal {
     screen: Arc<(Mutex<vt100::Parser>, Condvar)>,
     keyboard: Box<dyn Write + Send>,
@@ -27,7 +30,7 @@ struct Terminal {
 
 impl Terminal {
     fn start(home: &Home, arguments: &str) -> Self {
-        let size = PtySize { rows: 30, cols: 100, ..PtySize::default() };
+        let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), ..PtySize::default() };
         let pty = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_dunlin"));
         command.args(arguments.split_whitespace());
@@ -36,7 +39,7 @@ impl Terminal {
         home.environment().iter().for_each(|(name, value)| command.env(name, value));
         command.env("TERM", "xterm-256color");
         let child = pty.slave.spawn_command(command).unwrap();
-        let screen = Arc::new((Mutex::new(vt100::Parser::new(30, 100, 0)), Condvar::new()));
+        let screen = Arc::new((Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)), Condvar::new()));
         let mut output = pty.master.try_clone_reader().unwrap();
         let shown = screen.clone();
         std::thread::spawn(move || {
@@ -110,7 +113,25 @@ fn a_talk_in_a_terminal() {
     terminal.wait_for("there is no /frob");
     terminal.wait_for_prompt();
     let shown = home.stable(&terminal.text());
-    expect![].assert_eq(&shown);
+    expect![[r#"
+        tiny.gguf (155,968 parameters, Q8_0, context of 512 tokens) · /help says what can be done, Ctrl-D leaves
+        > Hello
+
+
+
+
+
+
+
+        nd
+        (cut after 8 tokens)
+        > /usage
+        usage: 18 prompt tokens, 8 output tokens · TTFT [TIME] · TPOT [TIME], [RATE] tokens/s · [TIME] in all
+        all 1 answers: 18 + 0 cached prompt tokens, 8 output tokens
+        context: 26 of 512 tokens
+        > /frob
+        error: there is no /frob; /help lists what there is
+        > "#]].assert_eq(&shown);
     terminal.leave();
 }
 
@@ -183,7 +204,12 @@ fn a_full_context_forgets_what_is_oldest() {
 #[test]
 fn a_message_that_is_too_long_by_itself() {
     let home = Home::new();
-    home.dunlin("chat --model tiny.gguf --context 128").input("word ".repeat(600)).check(&expect![]);
+    home.dunlin("chat --model tiny.gguf --context 128").input("word ".repeat(600)).check(&expect![[r#"
+        exit code 1
+        --- stderr
+        error: this message alone has 1814 tokens, and the context takes 127
+          hint: shorten it, or start with --context N
+    "#]]);
 }
 
 #[test]

@@ -151,9 +151,26 @@ fn check_nothing_left(home: &Home) {
 fn a_file_is_fetched_checked_and_named() {
     let server = Server::start(|asked| Reply::file(asked, &model(), "1"));
     let home = Home::new();
-    check(&server, &home, "models/Tiny-Test-Q8_0.gguf?token=secret", "", &expect![]);
+    check(&server, &home, "models/Tiny-Test-Q8_0.gguf?token=secret", "", &expect![[r#"
+        exit status: 0
+        added tiny-test:q8_0: "tiny (random weights)", llama, Q8_0, 167 kB (fetched, 179 kB)
+        --- stderr
+        warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+        try: dunlin run chat --model tiny-test --text Hello
+    "#]]);
     let alias = fs::read_to_string(home.path("data/dunlin/models/tiny-test/alias.toml")).unwrap();
-    expect![].assert_eq(&alias.replace(&server.port.to_string(), "PORT"));
+    expect![[r##"
+        # A model of Dunlin; written by `dunlin model`. The first variant is the default.
+
+        alias = "tiny-test"
+
+        [[variant]]
+        name = "q8_0"
+        file = "tiny-test-q8_0.gguf"
+        sha256 = "ead309be44862ad1fd4b8cecdd18719c7324eadc4c19fddf26254ed00557b580"
+        bytes = 179008
+        source = "http://127.0.0.1:PORT/models/Tiny-Test-Q8_0.gguf"
+    "##]].assert_eq(&alias.replace(&server.port.to_string(), "PORT"));
     assert_eq!(fs::read(home.path("data/dunlin/models/tiny-test/tiny-test-q8_0.gguf")).unwrap(), model());
     check_nothing_left(&home);
 }

@@ -20,20 +20,58 @@ fn pipelines_that_are_none() {
     home.write("empty.wasm", b"");
     home.write("cut.wasm", &dunlin_host_guests::SCRIPT[..5000]);
     home.write("text.wasm", "Hello");
-    home.dunlin("run core.wasm --model tiny.gguf --text x").check(&expect![]);
-    home.dunlin("run empty.wasm --model tiny.gguf --text x").check(&expect![]);
-    home.dunlin("run cut.wasm --model tiny.gguf --text x").check(&expect![]);
-    home.dunlin("run text.wasm --model tiny.gguf --text x").check(&expect![]);
-    home.dunlin("run tiny.gguf --model tiny.gguf --text x").check(&expect![]);
-    home.dunlin("run ./nothing.wasm --model tiny.gguf --text x").check(&expect![]);
-    home.dunlin("run . --model tiny.gguf --text x").check(&expect![]);
+    home.dunlin("run core.wasm --model tiny.gguf --text x").check(&expect![[r#"
+        exit code 7
+        --- stderr
+        error: core is not a WebAssembly component: it is a core module; those come with wasi_ephemeral_nn later, build it for wasm32-wasip2 to get a component
+          hint: a pipeline is a component of the world dunlin:llm/pipeline: in Rust, the crate dunlin-guest built for wasm32-wasip2
+    "#]]);
+    home.dunlin("run empty.wasm --model tiny.gguf --text x").check(&expect![[r#"
+        exit code 7
+        --- stderr
+        error: empty is not a WebAssembly component: the file is empty
+          hint: a pipeline is a component of the world dunlin:llm/pipeline: in Rust, the crate dunlin-guest built for wasm32-wasip2
+    "#]]);
+    home.dunlin("run cut.wasm --model tiny.gguf --text x").check(&expect![[r#"
+        exit code 7
+        --- stderr
+        error: cut is damaged, or not a valid component: unexpected end-of-file (at offset 0x1240)
+    "#]]);
+    home.dunlin("run text.wasm --model tiny.gguf --text x").check(&expect![[r#"
+        exit code 7
+        --- stderr
+        error: text is not a WebAssembly component: it is text
+          hint: a pipeline is a component of the world dunlin:llm/pipeline: in Rust, the crate dunlin-guest built for wasm32-wasip2
+    "#]]);
+    home.dunlin("run tiny.gguf --model tiny.gguf --text x").check(&expect![[r#"
+        exit code 7
+        --- stderr
+        error: tiny is not a WebAssembly component: it is a GGUF model, which goes where a model is asked for
+          hint: a pipeline is a component of the world dunlin:llm/pipeline: in Rust, the crate dunlin-guest built for wasm32-wasip2
+    "#]]);
+    home.dunlin("run ./nothing.wasm --model tiny.gguf --text x").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: there is no file ./nothing.wasm
+    "#]]);
+    home.dunlin("run . --model tiny.gguf --text x").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: . is a folder
+          hint: name the .wasm file in it
+    "#]]);
 }
 
 #[test]
 fn a_component_of_another_world() {
     let home = Home::new();
     home.write("empty-component.wasm", b"\0asm\x0d\0\x01\0");
-    home.dunlin("run empty-component.wasm --model tiny.gguf --text x").check(&expect![]);
+    home.dunlin("run empty-component.wasm --model tiny.gguf --text x").check(&expect![[r#"
+        exit code 7
+        --- stderr
+        error: empty-component is not a pipeline for this host: it exports nothing; a pipeline exports dunlin:llm/handler@0.1.0 (world dunlin:llm/pipeline)
+          hint: a pipeline is a component of the world dunlin:llm/pipeline: in Rust, the crate dunlin-guest built for wasm32-wasip2
+    "#]]);
 }
 
 #[test]

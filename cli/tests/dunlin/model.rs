@@ -13,13 +13,53 @@ use crate::support::Home;
 #[test]
 fn a_model_comes_shows_itself_and_goes() {
     let home = Home::new();
-    home.dunlin("model ls").check(&expect![]);
-    home.dunlin("model add tiny.gguf --alias mine --quiet").check(&expect![]);
-    home.dunlin("model add tiny.gguf --alias mine --variant other --link --quiet").check(&expect![]);
-    home.dunlin("model ls").check(&expect![]);
-    home.dunlin("model show mine").check(&expect![]);
-    home.dunlin("model rm mine").check(&expect![]);
-    home.dunlin("model ls --json").check(&expect![]);
+    home.dunlin("model ls").check(&expect![[r#"
+        --- stderr
+        there are no models yet; `dunlin model add FILE|URL` adds one
+    "#]]);
+    home.dunlin("model add tiny.gguf --alias mine --quiet").check(&expect![[r#"
+        added mine:q8_0: "tiny (random weights)", llama, Q8_0, 167 kB (a hard link to the original, 179 kB)
+        --- stderr
+        try: dunlin run chat --model mine --text Hello
+    "#]]);
+    home.dunlin("model add tiny.gguf --alias mine --variant other --link --quiet").check(&expect![[r#"
+        added mine:other: "tiny (random weights)", llama, Q8_0, 167 kB (left where it is, 179 kB)
+        --- stderr
+        try: dunlin run chat --model mine --text Hello
+    "#]]);
+    home.dunlin("model ls").check(&expect![[r#"
+        NAME          SIZE  PARAMETERS  TYPE  CONTEXT
+        mine:q8_0   179 kB     155,968  Q8_0      512  default
+        mine:other  179 kB     155,968  Q8_0      512
+        --- stderr
+        warning: [HOME]/data/dunlin/models/.lock/alias.toml cannot be read: Not a directory (os error 20)
+    "#]]);
+    home.dunlin("model show mine").check(&expect![[r#"
+        alias          mine:q8_0
+        file           [HOME]/data/dunlin/models/mine/mine-q8_0.gguf (179 kB)
+        sha256         ead309be44862ad1fd4b8cecdd18719c7324eadc4c19fddf26254ed00557b580
+        name           tiny (random weights)
+        architecture   llama
+        quantization   Q8_0
+        parameters     155,968
+        weights        167 kB in 20 tensors (165 kB Q8_0, 1.28 kB F32)
+        context        512 tokens
+        vocabulary     512 tokens, gpt2 (smollm)
+        layers         2 of 64 numbers
+        attention      4 heads, 2 for keys and values, of 16
+        memory         attention
+        chat template  yes
+        here           needs 32.3 MB with a context of 512 tokens; [MEMORY] are free
+    "#]]);
+    home.dunlin("model rm mine").check(&expect![[r#"
+        removed mine:q8_0, mine:other, 179 kB freed
+        [HOME]/work/tiny.gguf was registered in place, and stays
+    "#]]);
+    home.dunlin("model ls --json").check(&expect![[r#"
+        []
+        --- stderr
+        warning: [HOME]/data/dunlin/models/.lock/alias.toml cannot be read: Not a directory (os error 20)
+    "#]]);
     assert!(home.path("work/tiny.gguf").exists());
 }
 
@@ -96,13 +136,32 @@ fn split(home: &Home) -> [&'static str; 2] {
 #[test]
 fn a_file_is_checked_in_a_sentence() {
     let home = Home::new();
-    home.dunlin("model check tiny.gguf").check(&expect![]);
-    home.dunlin("model check nothing.gguf").check(&expect![]);
-    home.dunlin("model check script.wasm").check(&expect![]);
+    home.dunlin("model check tiny.gguf").check(&expect![[r#"
+        sound: "tiny (random weights)", llama, Q8_0, 167 kB, checked in [TIME]
+        fits: needs 32.3 MB with a context of 512 tokens; [MEMORY] are free
+    "#]]);
+    home.dunlin("model check nothing.gguf").check(&expect![[r#"
+        exit code 3
+        --- stderr
+        error: nothing.gguf: there is no such file
+    "#]]);
+    home.dunlin("model check script.wasm").check(&expect![[r#"
+        exit code 3
+        --- stderr
+        error: script.wasm: it is no GGUF file, it starts with bytes [00, 61, 73, 6d] instead of "GGUF"
+    "#]]);
     let whole = fs::read(home.path("work/tiny.gguf")).unwrap();
     home.write("cut.gguf", &whole[..whole.len() / 2]);
-    home.dunlin("model check cut.gguf").check(&expect![]);
-    home.dunlin("model add cut.gguf").check(&expect![]);
+    home.dunlin("model check cut.gguf").check(&expect![[r#"
+        exit code 3
+        --- stderr
+        error: cut.gguf: tensor "blk.0.ffn_up.weight" ends at byte 95,552 but the file has 89,504: it is truncated, download it again
+    "#]]);
+    home.dunlin("model add cut.gguf").check(&expect![[r#"
+        exit code 3
+        --- stderr
+        error: cut.gguf: tensor "blk.0.ffn_up.weight" ends at byte 95,552 but the file has 89,504: it is truncated, download it again
+    "#]]);
     let json = home.dunlin("model check cut.gguf --json").json();
     assert_eq!(json["error"]["kind"], "model");
     assert!(json["checked_ms"].as_f64().unwrap() < 50.0, "{json}");

@@ -12,7 +12,16 @@ const TEN: &str = "open tiny\ncreate\nappend 0 Hello\ngenerate 0 max=10\nstream 
 #[test]
 fn text_is_streamed_and_a_line_of_usage_follows() {
     let home = Home::new();
-    home.dunlin("run ./script.wasm --model tiny.gguf --seed 1").input(TEN).check(&expect![]);
+    home.dunlin("run ./script.wasm --model tiny.gguf --seed 1").input(TEN).check(&expect![[r#"
+        ooohuhuhuhuhuhuhu
+        ok
+        0
+        4
+        0
+        StopReason::MaxTokens at  on
+        --- stderr
+        usage: 4 prompt tokens, 10 output tokens · TTFT [TIME] · TPOT [TIME], [RATE] tokens/s · [TIME] in all
+    "#]]);
 }
 
 #[test]
@@ -28,7 +37,51 @@ fn one_json_document() {
     {
         json[part][key] = "...".into();
     }
-    expect![].assert_eq(&format!("{json:#}"));
+    expect![[r#"
+        {
+          "result": "ok\n0\n4\n0\nStopReason::MaxTokens at  on\n",
+          "content_type": "text/plain; charset=utf-8",
+          "usage": {
+            "generations": 0,
+            "prompt_tokens": 0,
+            "cached_tokens": 0,
+            "output_tokens": 0,
+            "forced_tokens": 0,
+            "scored_tokens": 0,
+            "queue_us": 0,
+            "ttft_us": 0,
+            "tpot_p50_us": 0,
+            "tpot_p99_us": 0,
+            "tokens_per_second": 0,
+            "host_calls": 0,
+            "emitted_bytes": 0,
+            "pipeline_memory_bytes": 0
+          },
+          "timings_ms": {
+            "compile": 0,
+            "load": 0,
+            "run": 0,
+            "total": 0
+          },
+          "pipeline": {
+            "name": "script",
+            "digest": "..."
+          },
+          "model": {
+            "name": "tiny.gguf",
+            "file": "...",
+            "sha256": null,
+            "architecture": "llama",
+            "quantization": "Q8_0",
+            "parameters": 155968,
+            "context_length": 512,
+            "threads": "...",
+            "backend": "..."
+          },
+          "seed": 1,
+          "notes": [],
+          "log": ""
+        }"#]].assert_eq(&format!("{json:#}"));
 }
 
 #[test]
@@ -50,10 +103,20 @@ fn lines_of_json_as_they_come() {
 fn input_comes_from_where_it_is_said() {
     let home = Home::new();
     home.write("ask.txt", "available");
-    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --input ask.txt").check(&expect![]);
-    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --text available").check(&expect![]);
-    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --input -").input("available").check(&expect![]);
-    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --input nothing.txt").check(&expect![]);
+    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --input ask.txt").check(&expect![[r#"
+        tiny
+    "#]]);
+    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --text available").check(&expect![[r#"
+        tiny
+    "#]]);
+    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --input -").input("available").check(&expect![[r#"
+        tiny
+    "#]]);
+    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --input nothing.txt").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: cannot read the input nothing.txt: No such file or directory (os error 2)
+    "#]]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
 
 use self::{
     editor::{Editor, Read},
-    room::{Next, Room},
+    room::{CtrlC, Next, Room},
 };
 use crate::{
     arguments::{Global, ModelArgument},
@@ -70,12 +70,12 @@ impl Chat {
     pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
         let folders = Folders::find()?;
         let catalog = Catalog::open(&folders);
-        let mut room = Room::open(self, catalog, &folders, global)?;
         if io::stdin().is_terminal() && io::stdout().is_terminal() {
+            let mut room = Room::open(self, catalog, &folders, global, CtrlC::StopsTheAnswer)?;
             room.greet();
             talk(&mut room, &folders)
         } else {
-            answer_lines(&mut room)
+            answer_lines(&mut Room::open(self, catalog, &folders, global, CtrlC::EndsTheCommand)?)
         }
     }
 }

@@ -39,6 +39,13 @@ const CHUNKS: usize = 64;
 /// Of the context, what is left when the oldest turns are forgotten; so that it does not happen at every turn.
 const REMEMBERED: f64 = 0.6;
 
+/// What Ctrl-C does while there is an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CtrlC {
+    StopsTheAnswer,
+    EndsTheCommand,
+}
+
 /// What to do after a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
@@ -54,6 +61,7 @@ pub(super) struct Room {
     options: EngineOptions,
     progress: Progress,
     quiet: bool,
+    ctrl_c: CtrlC,
     partner: Partner,
     conversation: Conversation,
     settings: Settings,
@@ -89,6 +97,7 @@ impl Room {
         catalog: Catalog,
         folders: &Folders,
         global: Global,
+        ctrl_c: CtrlC,
     ) -> anyhow::Result<Self> {
         let model = catalog.find(&chat.model.model)?;
         let runtime = runtime()?;
@@ -109,6 +118,7 @@ impl Room {
             options: chat.engine,
             progress,
             quiet: global.quiet,
+            ctrl_c,
             partner,
             conversation: Conversation { system: chat.system.clone(), turns: Vec::new() },
             settings: Settings {
@@ -294,11 +304,11 @@ impl Room {
         let invocation = Invocation { cancel: CancellationToken::new(), ..self.invocation(question, output) };
         self.partner.incarnation = self.partner.engine.status().incarnation;
         let cancel = invocation.cancel.clone();
-        let stop = cancel.clone();
+        let (stop, ctrl_c) = (cancel.clone(), self.ctrl_c);
         let waiting = self.progress.wait("thinking");
         self.runtime.block_on(async {
             let watching = tokio::spawn(async move {
-                if tokio::signal::ctrl_c().await.is_ok() {
+                if ctrl_c == CtrlC::StopsTheAnswer && tokio::signal::ctrl_c().await.is_ok() {
                     stop.cancel();
                 }
             });

@@ -126,7 +126,9 @@ mod tests {
 
     #[test]
     fn a_virtual_machine_has_none() {
-        check(&[], &expect![]);
+        check(&[], &expect![[r#"
+            Note no sensor of power was found
+        "#]]);
     }
 
     #[test]
@@ -140,7 +142,10 @@ mod tests {
                 ("sys/class/hwmon/hwmon0/name", "coretemp\n"),
                 ("sys/class/hwmon/hwmon0/temp1_input", "1\n"),
             ],
-            &expect![],
+            &expect![[r#"
+                Ok RAPL counts the energy of the processor
+                Ok BAT0, which tells what it gives
+            "#]],
         );
     }
 

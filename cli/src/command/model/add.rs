@@ -6,7 +6,6 @@ use std::{
     process,
 };
 
-use anyhow::Context;
 use dunlin_gguf::{Bytes, Gguf};
 use sha2::{Digest, Sha256};
 
@@ -15,6 +14,8 @@ use crate::{
     arguments::Global,
     failure::{Exit, Failure, warn},
     folders::Folders,
+    interrupt::Interrupt,
+    runtime::runtime,
     store::{
         alias::Name,
         download::{self, Fetched, Url},
@@ -40,7 +41,7 @@ split model name the first part: all become one model. Every file is checked (se
 Models are in $XDG_DATA_HOME/dunlin/models, a folder each, described by its alias.toml.";
 
 /// Add a model file, or fetch one, and give it a name
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct Add {
     /// A GGUF file, or the address of one
@@ -88,15 +89,42 @@ impl Add {
     /// If the file is refused, cannot be had, or the name is taken.
     pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
         let shelf = Shelf::new(Folders::find()?.models());
+        shelf.remove_abandoned();
+        let (add, adding_to) = (self.clone(), shelf.clone());
+        let runtime = runtime()?;
+        let added = runtime.block_on(async {
+            let interrupt = Interrupt::watch()?;
+            let adding = tokio::task::spawn_blocking(move || add.add(&adding_to, global));
+            tokio::select! {
+                added = adding => added?,
+                () = interrupt.token.cancelled() => Err(self.interrupted(&shelf, &interrupt).into()),
+            }
+        });
+        // The work may be in the middle of a read or a write: the process ends with it.
+        runtime.shutdown_background();
+        added
+    }
+
+    fn interrupted(&self, shelf: &Shelf, interrupt: &Interrupt) -> Failure {
+        shelf.remove_incoming_of(process::id());
+        let failure = interrupt.failure();
+        if Url::looks_like(&self.source) {
+            failure.hint("the same command goes on where it stopped")
+        } else {
+            failure
+        }
+    }
+
+    fn add(&self, shelf: &Shelf, global: Global) -> anyhow::Result<()> {
         let progress = Progress::new(global.quiet);
         let conflict = if self.replace { Conflict::Replace } else { Conflict::Refuse };
         if Url::looks_like(&self.source) {
-            return self.add_url(&shelf, conflict, &progress);
+            return self.add_url(shelf, conflict, &progress);
         }
         let gguf = open(Path::new(&self.source))?;
         let (alias, variant) = self.names(&gguf, Path::new(&self.source))?;
-        let brought = self.bring(&gguf, &shelf, &progress)?;
-        self.settle(&shelf, conflict, &gguf, (alias, variant), brought)
+        let brought = self.bring(&gguf, shelf, &progress)?;
+        self.settle(shelf, conflict, &gguf, (alias, variant), brought)
     }
 
     fn add_url(&self, shelf: &Shelf, conflict: Conflict, progress: &Progress) -> anyhow::Result<()> {
@@ -131,10 +159,9 @@ impl Add {
             if self.link {
                 place::hash_file(&part.path, &mut hash, |bytes| bar.advance(bytes))?;
             } else {
-                let incoming = shelf.incoming()?;
-                let file = Temporary::new(incoming.join(format!("{}-{index}.gguf", process::id())));
+                let file = Temporary::new(shelf.incoming_file(index)?);
                 placed = place::place(&part.path, file.path(), &mut hash, |bytes| bar.advance(bytes))
-                    .map_err(|error| not_placed(error, &incoming))?;
+                    .map_err(|error| not_placed(error, file.path()))?;
                 files.push(file);
             }
             hashes.push(hex(hash));
@@ -229,18 +256,19 @@ fn fetched_model(fetched: &mut Fetched, gguf: &Gguf, url: &Url) -> anyhow::Resul
     Ok(Brought { files: Files::Incoming(files), sha256, bytes, source: url.public(), how: "fetched" })
 }
 
-fn not_placed(error: std::io::Error, incoming: &Path) -> anyhow::Error {
+fn not_placed(error: std::io::Error, file: &Path) -> anyhow::Error {
+    let folder = file.parent().unwrap_or(file).display();
     if error.kind() == std::io::ErrorKind::StorageFull {
         return Failure::new(
             Exit::Failed,
-            format!("the disk of {} is full; nothing was added", incoming.display()),
+            format!("the disk of {folder} is full; nothing was added"),
         )
         .hint(
             "free some, leave the file where it is (--link), or keep models elsewhere: XDG_DATA_HOME=FOLDER",
         )
         .into();
     }
-    anyhow::Error::new(error).context(format!("cannot write to {}", incoming.display()))
+    anyhow::Error::new(error).context(format!("cannot write to {folder}"))
 }
 
 /// `SmolLM2-135M-Instruct` of `SmolLM2-135M-Instruct-Q8_0-00001-of-00002.gguf`.
