@@ -11,7 +11,7 @@ use std::{
 use expect_test::expect;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
-use crate::support::{Home, slow};
+use crate::support::Home;
 
 const CTRL_C: &str = "\u{3}";
 const CTRL_D: &str = "\u{4}";
@@ -92,13 +92,6 @@ impl Terminal {
     }
 }
 
-fn slow_home() -> Home {
-    let home = Home::new();
-    fs::hard_link(slow(), home.path("work/slow.gguf"))
-        .unwrap_or_else(|_| drop(fs::copy(slow(), home.path("work/slow.gguf")).unwrap()));
-    home
-}
-
 #[test]
 fn a_talk_in_a_terminal() {
     let home = Home::new();
@@ -137,7 +130,7 @@ fn a_talk_in_a_terminal() {
 
 #[test]
 fn ctrl_c_stops_the_answer_and_not_the_chat() {
-    let home = slow_home();
+    let home = Home::with_slow();
     let mut terminal = Terminal::start(&home, "chat --model slow.gguf --threads 1 --max-tokens 1500");
     terminal.wait_for_prompt();
     terminal.type_keys("Tell me everything\r");
@@ -154,6 +147,7 @@ fn ctrl_c_stops_the_answer_and_not_the_chat() {
     terminal.type_keys("half a quest");
     terminal.wait_for("half a quest");
     terminal.type_keys(CTRL_C);
+    terminal.wait_for_prompt();
     terminal.type_keys("/clear\r");
     terminal.wait_for("forgotten");
     terminal.wait_for_prompt();
@@ -183,6 +177,7 @@ fn many_lines_history_and_completion() {
     terminal.type_keys("\u{1b}[A");
     terminal.wait_for("> /save talk.json");
     terminal.type_keys(CTRL_C);
+    terminal.wait_for_prompt();
     terminal.leave();
 }
 
@@ -221,12 +216,17 @@ fn each_line_of_a_pipe_is_a_message() {
         .output();
     assert!(output.status.success());
     assert!(String::from_utf8(output.stdout).unwrap().lines().count() >= 2);
-    home.dunlin("chat --model tiny.gguf").input(b"\xff\n").check(&expect![]);
+    home.dunlin("chat --model tiny.gguf").input(b"\xff\n").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: line 1 of the input is not UTF-8
+          hint: `iconv` makes it so
+    "#]]);
 }
 
 #[test]
 fn another_model_goes_on_with_the_talk() {
-    let home = slow_home();
+    let home = Home::with_slow();
     home.dunlin("model add slow.gguf --alias slow --quiet").stdout();
     let output = home
         .dunlin("chat --model tiny.gguf --max-tokens 2 --temperature 0")

@@ -23,7 +23,8 @@ fn what_there_is_and_what_is_missing() {
     assert_eq!(output.status.code(), Some(1));
     expect![[r#"
         missing  engine        DUNLIN_ENGINE names [HOME]/nothing, which is no file
-                                ->"#]].assert_eq(&home.stable(&line(&String::from_utf8(output.stdout).unwrap(), "engine")));
+                                ->"#]]
+    .assert_eq(&home.stable(&line(&String::from_utf8(output.stdout).unwrap(), "engine")));
 }
 
 #[test]

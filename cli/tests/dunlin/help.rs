@@ -200,13 +200,57 @@ fn what_it_was_built_of() {
 #[test]
 fn what_is_not_understood() {
     let home = Home::new();
-    home.dunlin("run").check(&expect![]);
-    home.dunlin("rnu").check(&expect![]);
-    home.dunlin("run ./script.wasm --threads 0").check(&expect![]);
-    home.dunlin("run ./script.wasm --deadline soon").check(&expect![]);
-    home.dunlin("run ./script.wasm --model tiny.gguf --param choices").check(&expect![]);
-    home.dunlin("run frobnicate --model tiny.gguf --text x").check(&expect![]);
-    home.dunlin("run clasify --model tiny.gguf --text x").check(&expect![]);
+    home.dunlin("run").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: the following required arguments were not provided:
+          <PIPELINE>
+
+        Usage: dunlin run <PIPELINE>
+
+        For more information, try '--help'.
+    "#]]);
+    home.dunlin("rnu").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: unrecognized subcommand 'rnu'
+
+        Usage: dunlin [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+    "#]]);
+    home.dunlin("run ./script.wasm --threads 0").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: invalid value '0' for '--threads <N|PREFILL,DECODE>': a number of threads is 1 to 512; two are separated by a comma
+
+        For more information, try '--help'.
+    "#]]);
+    home.dunlin("run ./script.wasm --deadline soon").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: invalid value 'soon' for '--deadline <DURATION>': "soon" is no unit; there are ms, s, m and h
+
+        For more information, try '--help'.
+    "#]]);
+    home.dunlin("run ./script.wasm --model tiny.gguf --param choices").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: --param "choices" has no value
+          hint: write --param KEY=VALUE
+    "#]]);
+    home.dunlin("run frobnicate --model tiny.gguf --text x").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: there is no pipeline "frobnicate"
+          hint: there are chat, classify, extract, summarize, vote; a component of your own is named by its path
+    "#]]);
+    home.dunlin("run clasify --model tiny.gguf --text x").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: there is no pipeline "clasify"
+          hint: did you mean "classify"?
+    "#]]);
 }
 
 #[test]

@@ -67,14 +67,51 @@ fn a_model_comes_shows_itself_and_goes() {
 fn names_that_are_taken_or_unknown() {
     let home = Home::new();
     home.dunlin("model add tiny.gguf --alias mine").stdout();
-    home.dunlin("model add tiny.gguf --alias mine").check(&expect![]);
+    home.dunlin("model add tiny.gguf --alias mine").check(&expect![[r#"
+        mine:q8_0 is there already, the very same file
+    "#]]);
     home.dunlin("model synth tiny --seed 2 -o other.gguf --quiet").stdout();
-    home.dunlin("model add other.gguf --alias mine").check(&expect![]);
-    home.dunlin("model add other.gguf --alias mine --replace --quiet").check(&expect![]);
-    home.dunlin("model show mien").check(&expect![]);
-    home.dunlin("model rm other").check(&expect![]);
-    home.dunlin("model rm mine:q4_0").check(&expect![]);
-    home.dunlin("model add other.gguf --alias Mine!").check(&expect![]);
+    home.dunlin("model add other.gguf --alias mine").check(&expect![[r#"
+        exit code 1
+        --- stderr
+        error: there is a model mine:q8_0 already, and it is another file
+          hint: --variant NAME adds it beside that one, --replace puts it in its place
+    "#]]);
+    home.dunlin("model add other.gguf --alias mine --replace --quiet").check(&expect![[r#"
+        replaced mine:q8_0: "tiny (random weights)", llama, Q8_0, 167 kB (a hard link to the original, 179 kB)
+        --- stderr
+        try: dunlin run chat --model mine --text Hello
+    "#]]);
+    home.dunlin("model show mien").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        warning: [HOME]/data/dunlin/models/.lock/alias.toml cannot be read: Not a directory (os error 20)
+        error: there is no model "mien"
+          hint: did you mean "mine"? `dunlin model ls` lists them all
+    "#]]);
+    home.dunlin("model rm other").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        warning: [HOME]/data/dunlin/models/.lock/alias.toml cannot be read: Not a directory (os error 20)
+        warning: [HOME]/data/dunlin/models/.lock/alias.toml cannot be read: Not a directory (os error 20)
+        error: there is no model "other"
+          hint: `dunlin model ls` lists them, `dunlin model add FILE|URL` adds one; the name of a file ends in .gguf or has a slash
+    "#]]);
+    home.dunlin("model rm mine:q4_0").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        warning: [HOME]/data/dunlin/models/.lock/alias.toml cannot be read: Not a directory (os error 20)
+        warning: [HOME]/data/dunlin/models/.lock/alias.toml cannot be read: Not a directory (os error 20)
+        error: there is no model "mine:q4_0"
+          hint: did you mean "mine"? `dunlin model ls` lists them all
+    "#]]);
+    home.dunlin("model add other.gguf --alias Mine!").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: invalid value 'Mine!' for '--alias <NAME>': names have up to 64 of a-z, 0-9, '-', '_' and '.', and begin with a letter or a digit
+
+        For more information, try '--help'.
+    "#]]);
 }
 
 #[test]
@@ -96,21 +133,48 @@ fn what_came_with_dunlin_stays() {
         file = "demo-small.gguf"
     "#;
     fs::write(folder.join("alias.toml"), alias).unwrap();
-    home.dunlin("model ls").check(&expect![]);
-    home.dunlin("model rm demo").check(&expect![]);
-    home.dunlin("model show demo:tiny").check(&expect![]);
+    home.dunlin("model ls").check(&expect![[r#"
+        NAME          SIZE  PARAMETERS  TYPE  CONTEXT
+        demo:large  179 kB     155,968  Q8_0      512  default; came with Dunlin
+        demo:small  179 kB     155,968  Q8_0      512  came with Dunlin
+    "#]]);
+    home.dunlin("model rm demo").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: demo came with Dunlin, and is not yours to remove
+          hint: it is in [HOME]/bundled/demo
+    "#]]);
+    home.dunlin("model show demo:tiny").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: there is no model "demo:tiny"
+          hint: did you mean "demo"? `dunlin model ls` lists them all
+    "#]]);
     fs::remove_file(folder.join("demo-small.gguf")).unwrap();
     fs::write(folder.join("demo-large.gguf"), b"GGUF").unwrap();
-    home.dunlin("model ls").check(&expect![]);
+    home.dunlin("model ls").check(&expect![[r#"
+        NAME        SIZE  PARAMETERS  TYPE  CONTEXT
+        demo:large                                   it has 4 bytes, fewer than the 24 of the shortest GGUF header: download it again
+        demo:small                                   there is no such file
+    "#]]);
 }
 
 #[test]
 fn a_split_model_is_one() {
     let home = Home::new();
     let parts = split(&home);
-    home.dunlin(&format!("model check {}", parts[1])).check(&expect![]);
-    home.dunlin(&format!("model add {} --quiet", parts[0])).check(&expect![]);
-    home.dunlin("model rm whole").check(&expect![]);
+    home.dunlin(&format!("model check {}", parts[1])).check(&expect![[r#"
+        sound: "attack (random weights)", llama, F16, 54.9 kB, checked in [TIME]
+        fits: needs 29.3 MB with a context of 512 tokens; [MEMORY] are free
+    "#]]);
+    home.dunlin(&format!("model add {} --quiet", parts[0])).check(&expect![[r#"
+        added whole:f16: "attack (random weights)", llama, F16, 54.9 kB (a hard link to the original, 61.5 kB)
+        --- stderr
+        try: dunlin run chat --model whole --text Hello
+    "#]]);
+    home.dunlin("model rm whole").check(&expect![[r#"
+        removed whole:f16, 61.5 kB freed
+    "#]]);
 }
 
 /// The sound model of the attack files in two parts.
@@ -170,15 +234,18 @@ fn a_file_is_checked_in_a_sentence() {
 #[test]
 fn a_model_that_does_not_fit_says_what_is_missing() {
     let home = Home::new();
-    let shape = SynthShape { context_length: 1 << 31, ..SynthShape::TINY };
+    let shape = SynthShape { context_length: 1 << 27, ..SynthShape::TINY };
     synth(&shape, Mix::Q8_0, 1, &home.path("work/long.gguf"), |_| ()).unwrap();
     home.dunlin("model check long.gguf --quiet").stdout();
-    let check = home.dunlin("model check long.gguf --context 2000000000").output();
+    let check = home.dunlin("model check long.gguf --context 134217728").output();
     assert_eq!(check.status.code(), Some(4));
     let check = String::from_utf8(check.stderr).unwrap();
-    expect![].assert_eq(&home.stable(&check));
+    expect![[r#"
+        error: long.gguf is sound, but does not fit: 172 GB are missing: it needs 187 GB: weights 167 kB, cache 34.4 GB, compute 144 GB, logits 131 kB, reserve 8.61 GB; [MEMORY] are free: take a smaller quantisation, a smaller model or a board with more memory
+          hint: --context N takes less; `dunlin doctor` shows what is free
+    "#]].assert_eq(&home.stable(&check));
     // The engine says the same: what is in `command/model/memory.rs` is what it really takes.
-    let run = home.dunlin("run ./script.wasm --model long.gguf --context 2000000000 --text x").output();
+    let run = home.dunlin("run ./script.wasm --model long.gguf --context 134217728 --text x").output();
     assert_eq!(run.status.code(), Some(4));
     let needs = |text: &str| {
         let from = text.find("it needs").unwrap_or_else(|| panic!("{text}"));

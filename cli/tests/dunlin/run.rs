@@ -81,7 +81,8 @@ fn one_json_document() {
           "seed": 1,
           "notes": [],
           "log": ""
-        }"#]].assert_eq(&format!("{json:#}"));
+        }"#]]
+    .assert_eq(&format!("{json:#}"));
 }
 
 #[test]
@@ -109,9 +110,11 @@ fn input_comes_from_where_it_is_said() {
     home.dunlin("run ./script.wasm --model tiny.gguf --quiet --text available").check(&expect![[r#"
         tiny
     "#]]);
-    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --input -").input("available").check(&expect![[r#"
+    home.dunlin("run ./script.wasm --model tiny.gguf --quiet --input -").input("available").check(&expect![
+        [r#"
         tiny
-    "#]]);
+    "#]
+    ]);
     home.dunlin("run ./script.wasm --model tiny.gguf --quiet --input nothing.txt").check(&expect![[r#"
         exit code 2
         --- stderr
@@ -122,7 +125,7 @@ fn input_comes_from_where_it_is_said() {
 #[test]
 fn the_same_seed_draws_the_same() {
     let home = Home::new();
-    let script = "open tiny\ncreate\nappend 0 Hello\ngenerate 0 max=20 temperature=1\nfinish 0\n";
+    let script = "open tiny\ncreate\nappend 0 Hello\ngenerate 0 max=20\nfinish 0\n";
     let draw = |seed: &str| {
         home.dunlin(&format!("run ./script.wasm --model tiny.gguf --quiet --seed {seed}"))
             .input(script)
@@ -136,7 +139,9 @@ fn the_same_seed_draws_the_same() {
 fn more_is_granted_by_name() {
     let home = Home::new();
     home.dunlin("run ./script.wasm --model tiny.gguf --grant model=judge=tiny.gguf --quiet --text available")
-        .check(&expect![]);
+        .check(&expect![[r#"
+            tiny judge
+        "#]]);
 }
 
 #[test]

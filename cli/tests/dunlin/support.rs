@@ -24,10 +24,20 @@ impl Home {
         fs::create_dir(home.path("bundled")).unwrap();
         fs::create_dir(home.path("work")).unwrap();
         fs::write(home.path("work/script.wasm"), dunlin_host_guests::SCRIPT).unwrap();
-        fs::hard_link(tiny(), home.path("work/tiny.gguf"))
-            .or_else(|_| fs::copy(tiny(), home.path("work/tiny.gguf")).map(drop))
-            .unwrap();
+        home.bring(&tiny());
         home
+    }
+
+    /// One with the slow model, too.
+    pub(crate) fn with_slow() -> Self {
+        let home = Self::new();
+        home.bring(&slow());
+        home
+    }
+
+    fn bring(&self, file: &Path) {
+        let path = self.path("work").join(file.file_name().unwrap());
+        fs::hard_link(file, &path).or_else(|_| fs::copy(file, &path).map(drop)).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -165,11 +175,21 @@ pub(crate) fn tiny() -> PathBuf {
     made("tiny.gguf", &SynthShape::TINY)
 }
 
-/// A model that takes some milliseconds for each token.
-pub(crate) fn slow() -> PathBuf {
+/// A model that takes some milliseconds for each token, and hardly ever says the one that ends an answer.
+fn slow() -> PathBuf {
     let shape =
-        SynthShape { layers: 24, embedding_length: 512, feed_forward_length: 2048, ..SynthShape::TINY };
-    made("slow.gguf", &SynthShape { name: "slow", heads: 8, kv_heads: 8, context_length: 2048, ..shape })
+        SynthShape { layers: 8, embedding_length: 512, feed_forward_length: 2048, ..SynthShape::TINY };
+    made(
+        "slow.gguf",
+        &SynthShape {
+            name: "slow",
+            heads: 8,
+            kv_heads: 8,
+            context_length: 2048,
+            vocabulary: 1 << 17,
+            ..shape
+        },
+    )
 }
 
 fn made(name: &str, shape: &SynthShape) -> PathBuf {
