@@ -6,7 +6,9 @@ pub(crate) mod place;
 pub(crate) mod shelf;
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -200,6 +202,8 @@ pub(crate) fn nearest<'a>(text: &str, names: &'a [String]) -> Option<&'a str> {
 fn entries_in(owner: Owner, shelf: &Path) -> Vec<Entry> {
     let Ok(listing) = fs::read_dir(shelf) else { return Vec::new() };
     let mut folders: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    // Not what is on its way in, nor what a person put there.
+    folders.retain(|folder| folder.is_dir() && folder.file_name().is_some_and(|name| !is_hidden(name)));
     folders.sort();
     let read = |folder: PathBuf| match Alias::read(&folder) {
         Ok(alias) => Some(Entry { owner, alias: alias?, folder }),
@@ -209,6 +213,10 @@ fn entries_in(owner: Owner, shelf: &Path) -> Vec<Entry> {
         }
     };
     folders.into_iter().filter_map(read).collect()
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 /// Beside an installed command; in the tree that this one was built in.

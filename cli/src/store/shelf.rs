@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use serde::Serialize;
 
 use super::{
     alias::{self, Alias, Name, Variant},
@@ -52,7 +53,8 @@ pub(crate) enum Conflict {
     Replace,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Added {
     New,
     Replaced,
@@ -61,7 +63,7 @@ pub(crate) enum Added {
 }
 
 /// What a removal freed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Removed {
     pub(crate) names: Vec<String>,
     pub(crate) bytes: u64,

@@ -131,7 +131,8 @@ fn a_talk_in_a_terminal() {
 #[test]
 fn ctrl_c_stops_the_answer_and_not_the_chat() {
     let home = Home::with_slow();
-    let mut terminal = Terminal::start(&home, "chat --model slow.gguf --threads 1 --max-tokens 1500");
+    let mut terminal =
+        Terminal::start(&home, "chat --model slow.gguf --threads 1 --max-tokens 1500 --temperature 5");
     terminal.wait_for_prompt();
     terminal.type_keys("Tell me everything\r");
     // Some of the answer is there.

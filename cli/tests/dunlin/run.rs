@@ -125,11 +125,9 @@ fn input_comes_from_where_it_is_said() {
 #[test]
 fn the_same_seed_draws_the_same() {
     let home = Home::new();
-    let script = "open tiny\ncreate\nappend 0 Hello\ngenerate 0 max=20\nfinish 0\n";
     let draw = |seed: &str| {
-        home.dunlin(&format!("run ./script.wasm --model tiny.gguf --quiet --seed {seed}"))
-            .input(script)
-            .stdout()
+        let chat = "run chat --param max_tokens=20 --param temperature=2 --text Hello --model tiny.gguf";
+        home.dunlin(&format!("{chat} --quiet --seed {seed}")).stdout()
     };
     assert_eq!(draw("7"), draw("7"));
     assert_ne!(draw("7"), draw("8"));

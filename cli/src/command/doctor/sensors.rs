@@ -164,8 +164,11 @@ mod tests {
                 Ok sensors of power on the board: ina3221
             "#]],
         );
-        check(&[("proc/device-tree/model", "Raspberry Pi 5 Model B\0"), ("dev/vcio", "")], &expect![[r#"
+        check(
+            &[("proc/device-tree/model", "Raspberry Pi 5 Model B\0"), ("dev/vcio", "")],
+            &expect![[r#"
             Ok the PMIC tells currents and voltages of the rails (vcgencmd pmic_read_adc)
-        "#]]);
+        "#]],
+        );
     }
 }

@@ -1,12 +1,13 @@
 //! `dunlin model add`.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     process,
 };
 
 use dunlin_gguf::{Bytes, Gguf};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::check::summary;
@@ -65,6 +66,9 @@ pub(crate) struct Add {
     /// Put it in the place of a variant of the same name
     #[arg(long)]
     replace: bool,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 fn sha256(text: &str) -> Result<String, String> {
@@ -82,6 +86,18 @@ struct Brought {
     source: String,
     /// What was done with the file, in words.
     how: &'static str,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+struct Report {
+    name: String,
+    outcome: Added,
+    #[serde(skip)]
+    summary: String,
+    how: &'static str,
+    bytes: u64,
+    sha256: String,
 }
 
 impl Add {
@@ -118,16 +134,27 @@ impl Add {
     fn add(&self, shelf: &Shelf, global: Global) -> anyhow::Result<()> {
         let progress = Progress::new(global.quiet);
         let conflict = if self.replace { Conflict::Replace } else { Conflict::Refuse };
-        if Url::looks_like(&self.source) {
-            return self.add_url(shelf, conflict, &progress);
+        let report = if Url::looks_like(&self.source) {
+            self.add_url(shelf, conflict, &progress)?
+        } else {
+            let path = Path::new(&self.source);
+            let gguf = Gguf::open(path).map_err(|error| Failure::new(Exit::Model, error.to_string()))?;
+            let names = self.names(&gguf, path)?;
+            let brought = self.bring(&gguf, shelf, &progress)?;
+            self.settle(shelf, conflict, &gguf, names, brought)?
+        };
+        if self.json {
+            return terminal::print_json(&report);
         }
-        let gguf = open(Path::new(&self.source))?;
-        let (alias, variant) = self.names(&gguf, Path::new(&self.source))?;
-        let brought = self.bring(&gguf, shelf, &progress)?;
-        self.settle(shelf, conflict, &gguf, (alias, variant), brought)
+        terminal::print(&report)?;
+        if !global.quiet && report.outcome != Added::Known {
+            let (alias, _) = report.name.split_once(':').unwrap_or_default();
+            terminal::tell(format_args!("try: dunlin run chat --model {alias} --text Hello"));
+        }
+        Ok(())
     }
 
-    fn add_url(&self, shelf: &Shelf, conflict: Conflict, progress: &Progress) -> anyhow::Result<()> {
+    fn add_url(&self, shelf: &Shelf, conflict: Conflict, progress: &Progress) -> anyhow::Result<Report> {
         let url = Url::parse(&self.source)?;
         if self.link {
             return Err(Failure::usage("--link is for files that are here").hint("leave it out").into());
@@ -139,7 +166,8 @@ impl Add {
             shelf.check(alias, variant, conflict)?;
         }
         let mut fetched = download::download(&url, &self.sha256, &shelf.incoming()?, progress)?;
-        let gguf = open(fetched.first())?;
+        let gguf = Gguf::open(fetched.first())
+            .map_err(|error| Failure::new(Exit::Model, format!("{}: {}", url.public(), error.refusal)))?;
         let names = self.names(&gguf, Path::new(&url.file_name()))?;
         let brought = fetched_model(&mut fetched, &gguf, &url)?;
         self.settle(shelf, conflict, &gguf, names, brought)
@@ -218,26 +246,26 @@ impl Add {
         gguf: &Gguf,
         (alias, variant): (Name, Name),
         brought: Brought,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Report> {
         let name = format!("{alias}:{variant}");
         let Brought { files, sha256, bytes, source, how } = brought;
         let description = self.description.clone();
-        let addition = Addition { alias: alias.clone(), description, variant, files, sha256, bytes, source };
-        let done = match shelf.add(addition, conflict)? {
-            Added::Known => {
-                return Ok(terminal::print(format_args!("{name} is there already, the very same file"))?);
-            }
-            Added::New => "added",
-            Added::Replaced => "replaced",
-        };
-        terminal::print(format_args!("{done} {name}: {} ({how}, {})", summary(gguf.model()), Bytes(bytes)))?;
-        terminal::tell(format_args!("try: dunlin run chat --model {alias} --text Hello"));
-        Ok(())
+        let addition = Addition { alias, description, variant, files, sha256: sha256.clone(), bytes, source };
+        let outcome = shelf.add(addition, conflict)?;
+        Ok(Report { name, outcome, summary: summary(gguf.model()), how, bytes, sha256 })
     }
 }
 
-fn open(path: &Path) -> Result<Gguf, Failure> {
-    Gguf::open(path).map_err(|error| Failure::new(Exit::Model, error.to_string()))
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, summary, how, .. } = self;
+        let done = match self.outcome {
+            Added::Known => return write!(f, "{name} is there already, the very same file"),
+            Added::New => "added",
+            Added::Replaced => "replaced",
+        };
+        write!(f, "{done} {name}: {summary} ({how}, {})", Bytes(self.bytes))
+    }
 }
 
 fn fetched_model(fetched: &mut Fetched, gguf: &Gguf, url: &Url) -> anyhow::Result<Brought> {

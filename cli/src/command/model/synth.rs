@@ -7,6 +7,8 @@ use dunlin_gguf::{
     synth::{Mix, SynthShape, synth},
 };
 
+use serde_json::json;
+
 use crate::{
     arguments::Global,
     failure::Failure,
@@ -40,6 +42,9 @@ pub(crate) struct Synth {
     /// Write over a file that is there
     #[arg(long)]
     force: bool,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 fn shapes() -> Vec<&'static str> {
@@ -68,6 +73,9 @@ impl Synth {
             bar.get_or_insert_with(|| progress.bytes("writing", Some(done.total))).set_position(done.written);
         })?;
         drop(bar);
+        if self.json {
+            return terminal::print_json(&json!({ "file": path, "bytes": total }));
+        }
         terminal::print(format_args!("{} ({} of random weights)", path.display(), Bytes(total)))?;
         if !global.quiet {
             terminal::tell(format_args!("try: dunlin run chat --model {} --text Hello", shown(&path)));

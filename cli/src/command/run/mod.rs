@@ -261,7 +261,8 @@ impl Opened {
             engine_death: engine_death.as_deref(),
         };
         let failure = match &outcome.result {
-            Ok(_) => None,
+            // What a pipeline says after it was stopped is shown, but it is not all.
+            Ok(_) => interrupt.token.is_cancelled().then(|| interrupt.failure()),
             Err(InvokeError::Cancelled) => Some(interrupt.failure()),
             Err(error) => Some(explain::not_run(error, &circumstances)),
         };
@@ -289,7 +290,7 @@ impl Opened {
 
 /// What the pipeline wrote to its stdout and stderr: where it failed, and for those who want to see more.
 fn show_log(outcome: &Outcome, global: Global) {
-    let lines: Vec<&str> = outcome.log.text.lines().collect();
+    let lines: Vec<&str> = outcome.log.text.lines().filter(|line| !line.is_empty()).collect();
     if lines.is_empty() || (outcome.result.is_ok() && global.verbose == 0) {
         return;
     }
