@@ -127,7 +127,8 @@ pub(crate) fn executable() -> Result<PathBuf, Failure> {
         return if path.is_file() {
             Ok(path)
         } else {
-            Err(Failure::new(Exit::Engine, format!("{VARIABLE} names {}, which is no file", path.display())))
+            Err(Failure::new(Exit::Engine, format!("{VARIABLE} names {}, which is no file", path.display()))
+                .hint(format!("name the executable {NAME}, or unset {VARIABLE}")))
         };
     }
     let here = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();

@@ -23,8 +23,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    pub(crate) const TABLE: &'static str = "\
-  0    done
+    pub(crate) const TABLE: &'static str = "  0    done
   1    the pipeline failed, trapped or ran into a limit, or the command did not work out
   2    the command line, a parameter or the input is wrong
   3    the model file is refused

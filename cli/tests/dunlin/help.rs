@@ -57,14 +57,13 @@ fn the_command_as_a_whole() {
           DUNLIN_MODEL           the model where --model is not given
           DUNLIN_ENGINE          the engine executable, where it is not beside this command
           DUNLIN_BUNDLED_MODELS  the folder of models that came with Dunlin
-          DUNLIN_LOG             what is logged to stderr: a level, or
-          `dunlin_host=debug,dunlin_engine=info` and the like
+          DUNLIN_LOG             what is logged to stderr: debug, or dunlin_host=debug,dunlin_engine=info
           NO_COLOR               no colours, whatever it is set to
-          XDG_DATA_HOME, XDG_CACHE_HOME, XDG_STATE_HOME  hold models, compiled pipelines and the chat's
+          XDG_DATA_HOME          holds models; XDG_CACHE_HOME compiled pipelines, XDG_STATE_HOME the chat's
           history
 
         Exit codes:
-        0    done
+          0    done
           1    the pipeline failed, trapped or ran into a limit, or the command did not work out
           2    the command line, a parameter or the input is wrong
           3    the model file is refused
@@ -159,23 +158,19 @@ fn the_command_as_a_whole() {
           dunlin run summarize --input report.txt --deadline 2m
           dunlin run ./mine.wasm --model ./model.gguf --threads 4,2 --text "Hello"
 
-        Output:
-          What the pipeline emits comes to stdout at once. Its answer follows, unless it is what was emitted
-          already. A line with the
-          usage follows on stderr: prompt tokens (computed + cached), output tokens, TTFT (time to the first
-          token, from the start of
-          the invocation), TPOT (median time per further token) and its inverse.
+        Output: What the pipeline emits comes to stdout at once. Its answer follows, unless it is what was
+        emitted already. A line with the usage follows on stderr: prompt tokens (computed + cached), output
+        tokens, TTFT (time to the first token, from the start of the invocation), TPOT (median time per
+        further token) and its inverse.
 
           --json gives one document: result, content_type, usage (times in microseconds), timings_ms
-          (compile is null where it was
-          compiled before), pipeline, model, seed, notes, log. Where it failed, `error` stands in place of
-          the result: kind,
-          exit_code, message, hint. --json-lines gives each chunk as it comes, {"type": "text" | "json" |
-          "progress", ...}, and
-          the same document last, with "type": "end".
+          (compile is null where it was compiled before), pipeline, model, seed, notes, log. Where it
+          failed, `error` stands in place of the result: kind, exit_code, message, hint. --json-lines gives
+          each chunk as it comes, {"type": "text" | "json" | "progress", ...}, and the same document last,
+          with "type": "end".
 
         Exit codes:
-        0    done
+          0    done
           1    the pipeline failed, trapped or ran into a limit, or the command did not work out
           2    the command line, a parameter or the input is wrong
           3    the model file is refused

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use expect_test::expect;
+use regex_lite::Regex;
 
 use crate::support::Home;
 
@@ -12,16 +13,24 @@ const TEN: &str = "open tiny\ncreate\nappend 0 Hello\ngenerate 0 max=10\nstream 
 #[test]
 fn text_is_streamed_and_a_line_of_usage_follows() {
     let home = Home::new();
-    home.dunlin("run ./script.wasm --model tiny.gguf --seed 1").input(TEN).check(&expect![[r#"
-        ooohuhuhuhuhuhuhu
-        ok
-        0
-        4
-        0
-        StopReason::MaxTokens at  on
-        --- stderr
-        usage: 4 prompt tokens, 10 output tokens · TTFT [TIME] · TPOT [TIME], [RATE] tokens/s · [TIME] in all
-    "#]]);
+    let output = home.dunlin("run ./script.wasm --model tiny.gguf").input(TEN).output();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let (streamed, response) = stdout.split_once("ok\n").unwrap();
+    assert!(!streamed.is_empty() && response.contains("StopReason"), "{stdout}");
+    let usage = "^usage: 4 prompt tokens, [0-9]+ output tokens · TTFT \\[TIME\\] · TPOT \\[TIME\\], \\[RATE\\] tokens/s · \\[TIME\\] in all\n$";
+    let stderr = home.stable(&String::from_utf8(output.stderr).unwrap());
+    assert!(Regex::new(usage).unwrap().is_match(&stderr), "{stderr}");
+}
+
+#[test]
+fn what_is_scored_is_counted() {
+    let home = Home::new();
+    let classify = "run classify --param choices=a,b --model tiny.gguf --text x";
+    let output = home.dunlin(classify).output();
+    assert!(matches!(&*output.stdout, b"a\n" | b"b\n"), "{output:?}");
+    expect![[r#"
+        usage: 35 tokens scored · [TIME] in all
+    "#]].assert_eq(&home.stable(&String::from_utf8(output.stderr).unwrap()));
 }
 
 #[test]
@@ -33,13 +42,14 @@ fn one_json_document() {
     for part in ["timings_ms", "usage"] {
         json[part].as_object_mut().unwrap().values_mut().for_each(|value| *value = 0.into());
     }
+    json["result"] = "...".into();
     for (part, key) in [("pipeline", "digest"), ("model", "backend"), ("model", "threads"), ("model", "file")]
     {
         json[part][key] = "...".into();
     }
     expect![[r#"
         {
-          "result": "ok\n0\n4\n0\nStopReason::MaxTokens at  on\n",
+          "result": "...",
           "content_type": "text/plain; charset=utf-8",
           "usage": {
             "generations": 0,

@@ -245,7 +245,8 @@ impl Room {
         terminal::tell(usage::line(last));
         let Usage { prompt_tokens, cached_tokens, output_tokens, generations, .. } = self.total;
         self.note(&format!(
-            "all {generations} answers: {prompt_tokens} + {cached_tokens} cached prompt tokens, {output_tokens} output tokens"
+            "{} in all: {prompt_tokens} + {cached_tokens} cached prompt tokens, {output_tokens} output tokens",
+            counted(generations as usize, "answer")
         ));
         self.note(&format!(
             "context: {} of {} tokens",
@@ -356,7 +357,8 @@ impl Room {
         let result = match &outcome.result {
             Ok(response) => {
                 if was_cut(&response.body) {
-                    self.note(&format!("(cut after {} tokens)", outcome.usage.output_tokens));
+                    let tokens = counted(outcome.usage.output_tokens as usize, "token");
+                    self.note(&format!("(cut after {tokens}; --max-tokens allows more)"));
                 }
                 Ok(())
             }

@@ -44,8 +44,8 @@ The file has a JSON object on each line:
   answer   what is right: a text, or of an extraction an object (or the text of one)
   subtask, split, id   names to tell items apart by
 
-Every item goes through a pipeline: classify, extract, or chat at temperature 0. An answer is right if it is the expected one: the
-label, the object with all its values, the text but for white space. A failed invocation is a wrong answer. Shown are the accuracy and
+Every item goes through a pipeline: classify, extract, or chat at temperature 0. An answer is right if it is the expected one: the \
+label, the object with all its values, the text but for white space. A failed invocation is a wrong answer. Shown are the accuracy and \
 its standard error, beside what guessing reaches.";
 
 /// Measure how often a model is right

@@ -35,8 +35,8 @@ Examples:
 
 Without --alias and --variant, the file's name gives the alias and its quantisation the variant: smollm2-135m-instruct:q8_0.
 
-A file is shared with the store where the file system can do that (reflink, or else a hard link), copied where it cannot, and
-left where it is with --link. A download that was cut off goes on where it stopped when the same command is given again. Of a
+A file is shared with the store where the file system can do that (reflink, or else a hard link), copied where it cannot, and \
+left where it is with --link. A download that was cut off goes on where it stopped when the same command is given again. Of a \
 split model name the first part: all become one model. Every file is checked (see `dunlin model check`) and its SHA-256 kept.
 
 Models are in $XDG_DATA_HOME/dunlin/models, a folder each, described by its alias.toml.";

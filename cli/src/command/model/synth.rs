@@ -21,7 +21,7 @@ Examples:
   dunlin model synth qwen2.5-0.5b --quant Q4_K_M -o qwen.gguf
   dunlin run chat --model qwen.gguf --text \"Hello\"
 
-Shapes: tiny, and those of SmolLM2-135M, Qwen2.5-0.5B and Llama-3.2-1B. Such a model loads, tokenizes and computes like the real
+Shapes: tiny, and those of SmolLM2-135M, Qwen2.5-0.5B and Llama-3.2-1B. Such a model loads, tokenizes and computes like the real \
 one, at the same speed, and says nothing that means anything. The same seed gives the same file.";
 
 /// Make up a model: a real shape with random weights, for measuring speed

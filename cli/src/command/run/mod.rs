@@ -53,13 +53,13 @@ Examples:
   dunlin run ./mine.wasm --model ./model.gguf --threads 4,2 --text \"Hello\"
 
 Output:
-  What the pipeline emits comes to stdout at once. Its answer follows, unless it is what was emitted already. A line with the
-  usage follows on stderr: prompt tokens (computed + cached), output tokens, TTFT (time to the first token, from the start of
+  What the pipeline emits comes to stdout at once. Its answer follows, unless it is what was emitted already. A line with the \
+  usage follows on stderr: prompt tokens (computed + cached), output tokens, TTFT (time to the first token, from the start of \
   the invocation), TPOT (median time per further token) and its inverse.
 
-  --json gives one document: result, content_type, usage (times in microseconds), timings_ms (compile is null where it was
-  compiled before), pipeline, model, seed, notes, log. Where it failed, `error` stands in place of the result: kind,
-  exit_code, message, hint. --json-lines gives each chunk as it comes, {\"type\": \"text\" | \"json\" | \"progress\", ...}, and
+  --json gives one document: result, content_type, usage (times in microseconds), timings_ms (compile is null where it was \
+  compiled before), pipeline, model, seed, notes, log. Where it failed, `error` stands in place of the result: kind, \
+  exit_code, message, hint. --json-lines gives each chunk as it comes, {\"type\": \"text\" | \"json\" | \"progress\", ...}, and \
   the same document last, with \"type\": \"end\".";
 
 /// Run a pipeline once, on some input
