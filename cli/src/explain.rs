@@ -93,6 +93,9 @@ fn answered(error: &PipelineError, at: &Circumstances<'_>) -> Failure {
         _ => failure,
     };
     match error {
+        PipelineError::InvalidArgument(reason) if reason.contains("not UTF-8") => {
+            failure.hint("`iconv -c -t utf-8` leaves out what is not text, -f says what it was before")
+        }
         PipelineError::InvalidArgument(_) if dunlin_plugins::find(at.pipeline).is_some() => {
             failure.hint(format!("`dunlin pipelines {}` says what it takes", at.pipeline))
         }

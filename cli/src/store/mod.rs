@@ -14,7 +14,7 @@ use std::{
 
 use self::alias::{Alias, Name, Variant};
 use crate::{
-    failure::{Failure, warn},
+    failure::{Exit, Failure, warn},
     folders::Folders,
 };
 
@@ -112,7 +112,12 @@ impl Catalog {
                 None => entry.alias.variants.first(),
             };
             if let Some(found) = found {
-                return Ok(Model::of(text, &entry.folder, found));
+                let model = Model::of(text, &entry.folder, found);
+                return if model.path.exists() {
+                    Ok(model)
+                } else {
+                    Err(without_file(&model, entry.owner).into())
+                };
             }
         }
         Err(self.unknown(text).into())
@@ -181,6 +186,15 @@ impl Catalog {
         };
         Failure::usage(format!("there is no model {text:?}")).hint(hint)
     }
+}
+
+/// A model whose name is known, and nothing else.
+fn without_file(model: &Model, owner: Owner) -> Failure {
+    let message = format!("the file of the model {} is missing: {}", model.name, model.path.display());
+    Failure::new(Exit::Model, message).hint(match owner {
+        Owner::You => "`dunlin model rm` forgets it, `dunlin model add --replace` brings it again",
+        Owner::Dunlin => "the README.md beside it says where it comes from; --model takes another one, `dunlin model ls` lists them",
+    })
 }
 
 fn no_such_file(text: &str) -> Failure {

@@ -79,7 +79,7 @@ impl Shelf {
     /// Where files are brought before they have a name; made if it is not there.
     pub(crate) fn incoming(&self) -> anyhow::Result<PathBuf> {
         let incoming = self.folder.join(INCOMING);
-        fs::create_dir_all(&incoming).with_context(|| format!("cannot make {}", incoming.display()))?;
+        fs::create_dir_all(&incoming).map_err(|error| not_made(&incoming, &error))?;
         Ok(incoming)
     }
 
@@ -132,7 +132,7 @@ impl Shelf {
         let Addition { alias: name, description, variant, files, sha256, bytes, source } = addition;
         let _lock = self.lock()?;
         let folder = self.folder.join(name.as_str());
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder).map_err(|error| not_made(&folder, &error))?;
         let fresh = || Alias { alias: name.clone(), description: None, variants: Vec::new() };
         let mut alias = Alias::read(&folder)?.unwrap_or_else(fresh);
         let known = alias.variants.iter().position(|known| known.name == variant);
@@ -201,12 +201,17 @@ impl Shelf {
 
     /// Held while the names change.
     fn lock(&self) -> anyhow::Result<File> {
-        fs::create_dir_all(&self.folder).with_context(|| format!("cannot make {}", self.folder.display()))?;
+        fs::create_dir_all(&self.folder).map_err(|error| not_made(&self.folder, &error))?;
         let path = self.folder.join(LOCK);
         let lock = File::options().write(true).create(true).truncate(false).open(&path);
         let locked = lock.and_then(|file| file.lock().map(|()| file));
         locked.with_context(|| format!("cannot lock {}", path.display()))
     }
+}
+
+fn not_made(folder: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot make {}: {error}", folder.display()))
+        .hint("models can be kept elsewhere: XDG_DATA_HOME=FOLDER")
 }
 
 fn taken(alias: &Name, variant: &Name) -> Failure {

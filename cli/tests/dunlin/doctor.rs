@@ -20,7 +20,8 @@ fn what_there_is_and_what_is_missing() {
     }
     expect![[r#"
         note     models        none yet
-                                -> dunlin model add FILE|URL"#]].assert_eq(&line(&shown, "  models "));
+                                -> dunlin model add FILE|URL"#]]
+    .assert_eq(&line(&shown, "  models "));
     let output = home.dunlin("doctor").env("DUNLIN_ENGINE", home.path("nothing")).output();
     assert_eq!(output.status.code(), Some(1));
     expect![[r#"

@@ -30,7 +30,8 @@ fn what_is_scored_is_counted() {
     assert!(matches!(&*output.stdout, b"a\n" | b"b\n"), "{output:?}");
     expect![[r#"
         usage: 35 tokens scored · [TIME] in all
-    "#]].assert_eq(&home.stable(&String::from_utf8(output.stderr).unwrap()));
+    "#]]
+    .assert_eq(&home.stable(&String::from_utf8(output.stderr).unwrap()));
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::{
     host, pipelines,
     runtime::{random_seed, runtime},
     store::{Catalog, Model},
-    terminal::{self, counted, progress::Progress, style},
+    terminal::{self, STDOUT, counted, keys::UnseenControlKeys, progress::Progress, style},
     usage,
 };
 
@@ -307,6 +307,7 @@ impl Room {
         let cancel = invocation.cancel.clone();
         let (stop, ctrl_c) = (cancel.clone(), self.ctrl_c);
         let waiting = self.progress.wait("thinking");
+        let _unseen = UnseenControlKeys::new();
         self.runtime.block_on(async {
             let watching = tokio::spawn(async move {
                 if ctrl_c == CtrlC::StopsTheAnswer && tokio::signal::ctrl_c().await.is_ok() {
@@ -323,7 +324,7 @@ impl Room {
             };
             let (outcome, said) = tokio::join!(self.host.invoke(&self.pipeline, invocation), showing);
             watching.abort();
-            Ok((outcome, said?))
+            Ok((outcome, said.context(STDOUT)?))
         })
     }
 
@@ -351,11 +352,15 @@ impl Room {
 
     fn conclude(&mut self, question: String, outcome: Outcome, said: answer::Said) -> anyhow::Result<()> {
         add(&mut self.total, &outcome.usage);
-        if !said.text.is_empty() {
+        let is_blank = said.text.trim().is_empty();
+        if !is_blank {
             self.conversation.turns.push(Turn { question, answer: said.text });
         }
         let result = match &outcome.result {
             Ok(response) => {
+                if is_blank {
+                    self.note("(the answer is empty)");
+                }
                 if was_cut(&response.body) {
                     let tokens = counted(outcome.usage.output_tokens as usize, "token");
                     self.note(&format!("(cut after {tokens}; --max-tokens allows more)"));

@@ -63,7 +63,7 @@ impl Finding {
         Self { what, level: Level::Missing, found: found.into(), next_step: Some(next_step.into()) }
     }
 
-    fn print(&self) -> std::io::Result<()> {
+    fn print(&self) -> anyhow::Result<()> {
         let (mark, style) = match self.level {
             Level::Ok => ("ok", style::GOOD),
             Level::Note => ("note", style::NOTE),

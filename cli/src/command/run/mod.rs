@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context;
 use clap_complete::engine::ArgValueCandidates;
 use dunlin_engine_handle::{Engine, ModelInfo};
-use dunlin_host::{Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource};
+use dunlin_host::{Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -35,7 +35,7 @@ use crate::{
     pipelines,
     runtime::{SHUTDOWN, random_seed, runtime},
     store::{Catalog, Model},
-    terminal::{self, output::printable, progress::Progress},
+    terminal::{self, STDOUT, output::printable, progress::Progress},
     usage,
 };
 
@@ -177,7 +177,7 @@ async fn write(
     while let Some(chunk) = chunks.recv().await {
         if let Err(error) = report.chunk(chunk) {
             interrupt.token.cancel();
-            return Err(error.into());
+            return Err(error).context(STDOUT);
         }
     }
     Ok(())
@@ -275,13 +275,14 @@ impl Opened {
             seed: told.seed,
             timings: Timings { began: told.began, compile: self.compiled.compile_time, load: self.load_time },
         };
-        report.end(&ended)?;
+        report.end(&ended).context(STDOUT)?;
         if let Some(path) = told.report {
             fs::write(path, format!("{:#}\n", ended.document()))
                 .with_context(|| format!("cannot write the report {}", path.display()))?;
         }
         show_log(outcome, told.global);
-        if !told.global.quiet && report.form() == Form::Text {
+        let is_idle = failure.is_some() && outcome.usage == Usage::default();
+        if !told.global.quiet && !is_idle && report.form() == Form::Text {
             terminal::tell(usage::line(outcome));
         }
         Ok(failure)
