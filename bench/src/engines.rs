@@ -14,16 +14,25 @@ use dunlin_engine::{Vitals, Wake};
 use dunlin_engine_handle::{
     Call, CallId, Engine, FromEngine, Generate, Load, Patience, Program, Sampling, Threads, Token, Usage,
 };
+use dunlin_gguf::Gguf;
 
 /// A model and how to run it.
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) model: PathBuf,
     pub(crate) threads: u32,
-    pub(crate) ends: Vec<Token>,
+    ends: Vec<Token>,
 }
 
 impl Setting {
+    pub(crate) fn new(model: PathBuf, threads: u32) -> anyhow::Result<Self> {
+        let gguf = Gguf::open(&model)?;
+        let special = &gguf.model().tokenizer.special;
+        let ends =
+            [&special.eos, &special.eot, &special.eom].into_iter().flatten().map(|token| token.id).collect();
+        Ok(Self { model, threads, ends })
+    }
+
     pub(crate) fn load(&self) -> Load {
         let threads = Threads { prefill: self.threads, decode: self.threads };
         Load { model: self.model.clone(), threads, reserve_bytes: 0, ..Load::default() }
@@ -42,9 +51,20 @@ pub(crate) fn fresh_prompt(length: usize) -> Vec<Token> {
     (0..length).map(|_| fastrand::u32(300..400)).collect()
 }
 
-/// Tokens a second after the first.
-pub(crate) fn decode_rate(usage: &Usage) -> f64 {
-    f64::from(usage.output_tokens - 1) / ((usage.total_us - usage.ttft_us) as f64 / 1e6)
+/// How long a generation took, by the engine's own clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timed(pub(crate) Usage);
+
+impl Timed {
+    /// Tokens a second after the first.
+    pub(crate) fn decode_rate(&self) -> f64 {
+        f64::from(self.0.output_tokens - 1) / ((self.0.total_us - self.0.ttft_us) as f64 / 1e6)
+    }
+
+    /// Tokens of the prompt a second.
+    pub(crate) fn prefill_rate(&self) -> f64 {
+        f64::from(self.0.prompt_tokens) / (self.0.ttft_us as f64 / 1e6)
+    }
 }
 
 /// The engine loop in this process: no socket, no handle.
@@ -66,7 +86,12 @@ impl Bare {
         Ok(Self { wakes, out, next: 0 })
     }
 
-    pub(crate) fn run(&mut self, generates: Vec<Generate>) -> anyhow::Result<Vec<Usage>> {
+    pub(crate) fn run_one(&mut self, generate: Generate) -> anyhow::Result<Timed> {
+        Ok(self.run(vec![generate])?[0])
+    }
+
+    /// All at once; in the order in which they end.
+    pub(crate) fn run(&mut self, generates: Vec<Generate>) -> anyhow::Result<Vec<Timed>> {
         let first = self.next;
         for generate in generates {
             let wake = Wake::Call {
@@ -77,19 +102,19 @@ impl Bare {
             self.next += 1;
             self.wakes.send(wake)?;
         }
-        let mut usages = Vec::new();
-        while usages.len() < (self.next - first) as usize {
+        let mut timed = Vec::new();
+        while timed.len() < (self.next - first) as usize {
             match self.out.recv()? {
                 FromEngine::Step { deltas } => {
-                    usages.extend(
-                        deltas.into_iter().filter_map(|delta| delta.finish).map(|finish| finish.usage),
+                    timed.extend(
+                        deltas.into_iter().filter_map(|delta| delta.finish).map(|finish| Timed(finish.usage)),
                     );
                 }
                 FromEngine::Answer { answer, .. } => anyhow::bail!("{answer:?}"),
                 _ => {}
             }
         }
-        Ok(usages)
+        Ok(timed)
     }
 }
 
@@ -100,25 +125,40 @@ impl Drop for Bare {
 }
 
 /// The engine process behind its handle.
-pub(crate) fn start_process(setting: &Setting) -> anyhow::Result<Engine> {
-    let exe = std::env::current_exe()?;
-    let program = exe.with_file_name("dunlin-engine");
-    anyhow::ensure!(
-        program.exists(),
-        "{} is missing: cargo build --release -p dunlin-engine",
-        program.display()
-    );
-    Ok(Engine::start(Program::new(program), setting.load(), Patience::default()))
+#[derive(Debug)]
+pub(crate) struct Process {
+    runtime: tokio::runtime::Runtime,
+    pub(crate) engine: Engine,
 }
 
-pub(crate) async fn run_process(engine: &Engine, generate: Generate) -> anyhow::Result<Usage> {
-    let mut generation = engine.generate(generate);
-    while let Some(delta) = generation.next().await {
-        if let Some(finish) = delta?.finish {
-            return Ok(finish.usage);
-        }
+impl Process {
+    /// With the model loaded.
+    pub(crate) fn start(setting: &Setting) -> anyhow::Result<Self> {
+        let program = std::env::current_exe()?.with_file_name("dunlin-engine");
+        anyhow::ensure!(program.exists(), "{} is missing: run ./x bench", program.display());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let guard = runtime.enter();
+        let engine = Engine::start(Program::new(program), setting.load(), Patience::default());
+        drop(guard);
+        runtime.block_on(engine.ready())?;
+        Ok(Self { runtime, engine })
     }
-    anyhow::bail!("a generation without an end")
+
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    pub(crate) fn run(&self, generate: Generate) -> anyhow::Result<Timed> {
+        self.block_on(async {
+            let mut generation = self.engine.generate(generate);
+            while let Some(delta) = generation.next().await {
+                if let Some(finish) = delta?.finish {
+                    return Ok(Timed(finish.usage));
+                }
+            }
+            anyhow::bail!("a generation without an end")
+        })
+    }
 }
 
 /// llama.cpp's own benchmark: tokens a second of a prompt of `prompt` tokens, or of `decode` decoded ones.

@@ -8,59 +8,88 @@ use std::fmt;
 /// Resamples of the bootstrap.
 const RESAMPLES: usize = 10_000;
 
-/// A ratio over pairs: the median, and the interval that holds it with 95 % confidence (percentile bootstrap,
-/// Efron 1979).
+/// A median, and the interval that holds it with 95 % confidence (percentile bootstrap, Efron 1979).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Ratio {
-    pub(crate) median: f64,
+pub(crate) struct Median {
+    pub(crate) value: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
-    pub(crate) pairs: usize,
+    pub(crate) count: usize,
 }
 
-impl Ratio {
-    /// Of the values of `ours` by those of `theirs`, pair by pair.
-    pub(crate) fn of(ours: &[f64], theirs: &[f64]) -> Self {
-        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
+impl Median {
+    pub(crate) fn of(values: &[f64]) -> Self {
         let mut random = fastrand::Rng::with_seed(1);
         let mut medians: Vec<f64> = (0..RESAMPLES)
-            .map(|_| median((0..ratios.len()).map(|_| ratios[random.usize(..ratios.len())]).collect()))
+            .map(|_| median((0..values.len()).map(|_| values[random.usize(..values.len())]).collect()))
             .collect();
         medians.sort_by(f64::total_cmp);
         Self {
-            median: median(ratios.clone()),
+            value: median(values.to_vec()),
             low: medians[RESAMPLES / 40],
             high: medians[RESAMPLES - RESAMPLES / 40],
-            pairs: ratios.len(),
+            count: values.len(),
         }
     }
 }
 
-impl fmt::Display for Ratio {
+/// The value and its interval, with as many digits as asked for (`{:.3}`).
+impl fmt::Display for Median {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}x [{:.3}, {:.3}], {} pairs", self.median, self.low, self.high, self.pairs)
+        let digits = f.precision().unwrap_or(3);
+        let Self { value, low, high, count } = self;
+        write!(f, "{value:.digits$} [{low:.digits$}, {high:.digits$}] of {count}")
     }
 }
 
-/// Runs both `pairs` times, taking turns.
-pub(crate) fn interleave(
-    pairs: usize,
-    mut ours: impl FnMut() -> anyhow::Result<f64>,
-    mut theirs: impl FnMut() -> anyhow::Result<f64>,
-) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    for pair in 0..pairs {
-        if pair % 2 == 0 {
-            a.push(ours()?);
-            b.push(theirs()?);
-        } else {
-            b.push(theirs()?);
-            a.push(ours()?);
+/// What two ways of doing the same thing yielded, pair by pair.
+#[derive(Debug, Default)]
+pub(crate) struct Pairs {
+    ours: Vec<f64>,
+    theirs: Vec<f64>,
+}
+
+impl Pairs {
+    /// Runs both `count` times, taking turns.
+    pub(crate) fn interleave(
+        count: usize,
+        mut ours: impl FnMut() -> anyhow::Result<f64>,
+        mut theirs: impl FnMut() -> anyhow::Result<f64>,
+    ) -> anyhow::Result<Self> {
+        let mut pairs = Self::default();
+        for pair in 0..count {
+            if pair % 2 == 0 {
+                pairs.ours.push(ours()?);
+                pairs.theirs.push(theirs()?);
+            } else {
+                pairs.theirs.push(theirs()?);
+                pairs.ours.push(ours()?);
+            }
+            eprint!("\r  {}/{count} pairs", pair + 1);
         }
-        eprint!("\r  {}/{pairs} pairs", pair + 1);
+        eprint!("\r\x1b[K");
+        Ok(pairs)
     }
-    eprint!("\r\x1b[K");
-    Ok((a, b))
+
+    /// Of ours by theirs.
+    pub(crate) fn ratio(&self) -> Median {
+        Median::of(&self.each(|ours, theirs| ours / theirs))
+    }
+
+    /// Of ours less theirs.
+    pub(crate) fn difference(&self) -> Median {
+        Median::of(&self.each(|ours, theirs| ours - theirs))
+    }
+
+    /// Says how two speeds compare.
+    pub(crate) fn report_rates(&self) {
+        let (ours, theirs) = (median(self.ours.clone()), median(self.theirs.clone()));
+        println!("{} x ({ours:.0} against {theirs:.0} tokens/s)", self.ratio());
+    }
+
+    fn each(&self, of: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        self.ours.iter().zip(&self.theirs).map(|(&ours, &theirs)| of(ours, theirs)).collect()
+    }
 }
 
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
@@ -80,11 +109,21 @@ mod tests {
     #[test]
     fn the_interval_holds_the_median_and_narrows_with_agreement() {
         let theirs: Vec<f64> = (0..40).map(|i| 10.0 + f64::from(i % 7)).collect();
-        let close: Vec<f64> =
-            theirs.iter().enumerate().map(|(i, t)| t * (1.1 + (i % 3) as f64 * 0.001)).collect();
-        let ratio = Ratio::of(&close, &theirs);
-        assert!(ratio.low <= ratio.median && ratio.median <= ratio.high);
-        assert!((ratio.median - 1.101).abs() < 1e-9 && ratio.high - ratio.low < 0.003, "{ratio}");
+        let ours = theirs.iter().enumerate().map(|(i, t)| t * (1.1 + (i % 3) as f64 * 0.001)).collect();
+        let ratio = Pairs { ours, theirs }.ratio();
+        assert!(ratio.low <= ratio.value && ratio.value <= ratio.high);
+        assert!((ratio.value - 1.101).abs() < 1e-9 && ratio.high - ratio.low < 0.003, "{ratio}");
         assert_eq!(median(vec![3.0, 1.0, 2.0, 4.0]), 2.5);
+    }
+
+    #[test]
+    fn both_run_as_often_and_take_turns() {
+        let order = std::cell::RefCell::new(String::new());
+        let mark = |name| {
+            order.borrow_mut().push(name);
+            Ok(1.0)
+        };
+        let pairs = Pairs::interleave(4, || mark('a'), || mark('b')).unwrap();
+        assert_eq!((order.borrow().as_str(), pairs.difference().count), ("abbaabba", 4));
     }
 }

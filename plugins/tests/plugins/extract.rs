@@ -113,7 +113,7 @@ async fn what_comes_before_a_bad_line_is_told() {
         [
             r#"json {"service":"first"}"#,
             r#"json {"service":"second"}"#,
-            "error: invalid argument: line 3: the prompt has 5045 tokens, the model takes at most 4095",
+            "error: invalid argument: line 3: the prompt has 5044 tokens, the model takes at most 4095",
         ]
     );
     let fake = answering(|prompt| complete(if prompt.contains("bad") { "{\"service\":" } else { "{}" }));

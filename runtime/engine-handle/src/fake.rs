@@ -437,6 +437,8 @@ async fn play(
         ScriptEnd::Fail(error) => FromEngine::Answer { id, answer: Err(error) },
         ScriptEnd::Hang => std::future::pending().await,
         ScriptEnd::Die => {
+            // In a step after that of the last words, which are on their way.
+            tokio::time::sleep(Duration::from_millis(1)).await;
             let _ = over.send(None);
             return;
         }
