@@ -149,8 +149,13 @@ impl Catalog {
             let Entry { folder, alias, .. } = entry?;
             for variant in &alias.variants {
                 let other = Model::of(&format!("{}:{}", alias.alias, variant.name), &folder, variant);
-                if !found.iter().any(|known| known.variant == other.variant) {
+                if found.iter().any(|known| known.variant == other.variant) {
+                    continue;
+                }
+                if other.path.exists() {
                     found.push(other);
+                } else {
+                    warn(&format!("{} is left out: {} is missing", other.name, other.path.display()));
                 }
             }
         }
