@@ -23,9 +23,11 @@ Environment:
   DUNLIN_MODEL           the model where --model is not given
   DUNLIN_ENGINE          the engine executable, where it is not beside this command
   DUNLIN_BUNDLED_MODELS  the folder of models that came with Dunlin
-  DUNLIN_LOG             what is logged to stderr: a level, or `dunlin_host=debug,dunlin_engine=info` and the like
+  DUNLIN_LOG             what is logged to stderr: debug, or dunlin_host=debug,dunlin_engine=info
   NO_COLOR               no colours, whatever it is set to
-  XDG_DATA_HOME, XDG_CACHE_HOME, XDG_STATE_HOME  hold models, compiled pipelines and the chat's history";
+  XDG_DATA_HOME          where models are
+  XDG_CACHE_HOME         where compiled pipelines are
+  XDG_STATE_HOME         where the chat's history is";
 
 /// Runs prompt pipelines on models, on this machine.
 ///
@@ -38,7 +40,6 @@ Environment:
     long_version = crate::version::LONG,
     styles = style::help(),
     max_term_width = 110,
-    disable_help_subcommand = true,
     after_help = "`dunlin COMMAND --help` says more, with examples.",
     after_long_help = format!("{EXAMPLES}\n\n{ENVIRONMENT}\n\nExit codes:\n{}", Exit::TABLE),
 )]

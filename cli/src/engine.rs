@@ -21,7 +21,7 @@ const NAME: &str = "dunlin-engine";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::Args)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineOptions {
-    /// Threads for both phases, or for reading prompts and for writing answers [default: all cores]
+    /// Threads for both phases, or for reading prompts and for writing answers [default: all cores; one for models below 32 MB]
     #[arg(long, value_name = "N|PREFILL,DECODE", value_parser = threads)]
     pub(crate) threads: Option<Threads>,
     /// Longest conversation in tokens [default: what the model was trained on, at most 4096]
@@ -127,7 +127,8 @@ pub(crate) fn executable() -> Result<PathBuf, Failure> {
         return if path.is_file() {
             Ok(path)
         } else {
-            Err(Failure::new(Exit::Engine, format!("{VARIABLE} names {}, which is no file", path.display())))
+            Err(Failure::new(Exit::Engine, format!("{VARIABLE} names {}, which is no file", path.display()))
+                .hint(format!("name the executable {NAME}, or unset {VARIABLE}")))
         };
     }
     let here = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();

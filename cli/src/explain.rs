@@ -7,6 +7,12 @@ use crate::{
     failure::{Exit, Failure},
 };
 
+/// Functions of a guest's own that are named where it trapped.
+const MAX_PLACES: usize = 3;
+
+/// Beginnings of the names of functions that are the language's or of generated bindings, not the pipeline's.
+const RUNTIME: [&str; 6] = ["std[", "core[", "alloc[", "__rustc", "<", "dunlin_guest::bindings"];
+
 /// What is known where an invocation failed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Circumstances<'a> {
@@ -25,9 +31,10 @@ pub(crate) fn not_loaded(error: &LoadError) -> Failure {
         LoadError::Read { .. } => Failure::usage(sentence),
         LoadError::NotAComponent { .. } | LoadError::WrongWorld { .. } => Failure::new(Exit::Component, sentence)
             .hint("a pipeline is a component of the world dunlin:llm/pipeline: in Rust, the crate dunlin-guest built for wasm32-wasip2"),
-        LoadError::TooLarge { .. } | LoadError::Invalid { .. } | LoadError::TooDemanding { .. } => {
-            Failure::new(Exit::Component, sentence)
+        LoadError::Invalid { .. } => {
+            Failure::new(Exit::Component, sentence).hint("build it again, or fetch it again")
         }
+        LoadError::TooLarge { .. } | LoadError::TooDemanding { .. } => Failure::new(Exit::Component, sentence),
         LoadError::CompileLimit { .. } => Failure::new(Exit::Component, sentence)
             .hint("make it smaller (wasm-opt, or another optimisation level), or free some memory"),
         LoadError::Compiler { .. } => Failure::new(Exit::Failed, sentence).hint("this is a fault of Dunlin: please report it"),
@@ -55,8 +62,14 @@ pub(crate) fn not_run(error: &InvokeError, at: &Circumstances<'_>) -> Failure {
                 .hint("give it less to do at once, or more memory if it was limited by --limit memory=")
         }
         InvokeError::Trap { reason, backtrace } => {
+            tracing::info!(%backtrace, "a trap");
             let failure = failed(format!("{name} trapped: {reason}"));
-            if backtrace.is_empty() { failure } else { failure.hint(format!("it was in\n{backtrace}")) }
+            let places = places(backtrace);
+            if places.is_empty() {
+                failure
+            } else {
+                failure.hint(format!("it was in {}", places.join(", called by ")))
+            }
         }
         InvokeError::Table { .. } | InvokeError::Handles | InvokeError::Exited(_) => {
             failed(format!("{name}: {error}"))
@@ -73,11 +86,20 @@ fn is_stop(error: &InvokeError) -> bool {
 fn answered(error: &PipelineError, at: &Circumstances<'_>) -> Failure {
     let failure = Failure::new(Exit::Failed, format!("{}: {error}", at.pipeline));
     let (served, trained) = at.context;
+    let failure = match error {
+        PipelineError::InvalidArgument(_)
+        | PipelineError::PromptTooLong { .. }
+        | PipelineError::Constraint(_) => Failure { exit: Exit::Usage, ..failure },
+        _ => failure,
+    };
     match error {
+        PipelineError::InvalidArgument(reason) if reason.contains("not UTF-8") => {
+            failure.hint("`iconv -c -t utf-8` leaves out what is not text, -f says what it was before")
+        }
         PipelineError::InvalidArgument(_) if dunlin_plugins::find(at.pipeline).is_some() => {
             failure.hint(format!("`dunlin pipelines {}` says what it takes", at.pipeline))
         }
-        PipelineError::PromptTooLong { .. } if served < trained => failure
+        PipelineError::PromptTooLong { tokens, .. } if served < trained && *tokens < trained => failure
             .hint(format!("--context N gives it more: this model was trained on up to {trained} tokens")),
         PipelineError::PromptTooLong { .. } => {
             failure.hint("shorten the input, or take a model with a longer context; `summarize` reads long texts in pieces")
@@ -89,6 +111,25 @@ fn answered(error: &PipelineError, at: &Circumstances<'_>) -> Failure {
         PipelineError::Unavailable { reason, .. } => engine::died(reason),
         PipelineError::Deadline => Failure { exit: Exit::Deadline, ..failure },
         _ => failure,
+    }
+}
+
+/// The innermost functions of a pipeline's own in a backtrace of wasmtime, whose lines are `3: 0x1a2b - MODULE!FUNCTION`.
+fn places(backtrace: &str) -> Vec<&str> {
+    let mut functions: Vec<&str> = backtrace.lines().filter_map(function).collect();
+    let is_runtime = |function: &str| RUNTIME.iter().any(|prefix| function.starts_with(prefix));
+    functions.retain(|function| function.contains("::") && !is_runtime(function));
+    functions.dedup();
+    functions.truncate(MAX_PLACES);
+    functions
+}
+
+/// Without the hash that rustc puts after names.
+fn function(line: &str) -> Option<&str> {
+    let (_, name) = line.split_once(" - ")?.1.split_once('!')?;
+    match name.rsplit_once("::h") {
+        Some((name, hash)) if hash.len() == 16 => Some(name),
+        _ => Some(name),
     }
 }
 

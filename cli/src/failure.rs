@@ -23,10 +23,9 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    pub(crate) const TABLE: &'static str = "\
-  0    done
-  1    the pipeline answered with an error, trapped or ran into a limit, or the command did not work out
-  2    the command line or the input is wrong
+    pub(crate) const TABLE: &'static str = "  0    done
+  1    the pipeline failed, trapped or ran into a limit, or the command did not work out
+  2    the command line, a parameter or the input is wrong
   3    the model file is refused
   4    the model does not fit into the memory that is free
   5    the engine is missing, or died

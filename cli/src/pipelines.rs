@@ -22,7 +22,8 @@ pub(crate) fn find(text: &str) -> Result<PipelineSource, Failure> {
         return Err(Failure::usage(format!("{text} is a folder")).hint("name the .wasm file in it"));
     }
     if text.contains('/') || text.ends_with(".wasm") {
-        return Err(Failure::usage(format!("there is no file {text}")));
+        return Err(Failure::usage(format!("there is no file {text}"))
+            .hint("`dunlin pipelines` lists the pipelines that need no file"));
     }
     Err(unknown(text))
 }

@@ -9,19 +9,25 @@ use crate::{duration, terminal::style};
 
 /// The line under an answer.
 pub(crate) fn line(outcome: &Outcome) -> String {
-    let Usage { prompt_tokens, cached_tokens, output_tokens, .. } = outcome.usage;
+    let Usage { prompt_tokens, cached_tokens, output_tokens, scored_tokens, .. } = outcome.usage;
     let wall_time = duration::show(outcome.spent.wall_time);
     let faint = style::FAINT;
     let mut parts = Vec::new();
-    if output_tokens == 0 {
-        parts.push("no tokens generated".to_owned());
-    } else {
+    if scored_tokens > 0 {
+        parts.push(format!("{scored_tokens} tokens scored"));
+    }
+    if prompt_tokens + cached_tokens + output_tokens > 0 {
         let cached = if cached_tokens > 0 { format!(" + {cached_tokens} cached") } else { String::new() };
         parts.push(format!("{prompt_tokens}{cached} prompt tokens, {output_tokens} output tokens"));
+    }
+    if outcome.usage.ttft_us > 0 {
         parts.push(format!("TTFT {}", micros(outcome.usage.ttft_us)));
     }
     if let Some(rate) = tokens_per_second(&outcome.usage) {
         parts.push(format!("TPOT {}, {rate:.0} tokens/s", micros(outcome.usage.tpot_p50_us)));
+    }
+    if parts.is_empty() {
+        parts.push("no tokens".to_owned());
     }
     format!("{faint}usage: {} · {wall_time} in all{faint:#}", parts.join(" · "))
 }
@@ -43,6 +49,7 @@ pub(crate) struct UsageJson {
     cached_tokens: u32,
     output_tokens: u32,
     forced_tokens: u32,
+    scored_tokens: u32,
     queue_us: u64,
     ttft_us: u64,
     tpot_p50_us: u64,
@@ -61,6 +68,7 @@ impl From<&Outcome> for UsageJson {
             cached_tokens: usage.cached_tokens,
             output_tokens: usage.output_tokens,
             forced_tokens: usage.forced_tokens,
+            scored_tokens: usage.scored_tokens,
             queue_us: usage.queue_us,
             ttft_us: usage.ttft_us,
             tpot_p50_us: usage.tpot_p50_us,

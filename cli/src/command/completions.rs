@@ -1,10 +1,11 @@
 //! `dunlin completions`.
 
-use std::io;
+use std::io::{self, Write};
 
+use anyhow::Context;
 use clap_complete::env::Shells;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, terminal::STDOUT};
 
 const HELP: &str = "\
 Examples:
@@ -33,7 +34,6 @@ impl Completions {
             .ok_or_else(|| Failure::usage(format!("no completions for {}", self.shell)))?;
         let mut script = Vec::new();
         shell.write_registration("COMPLETE", "dunlin", "dunlin", "dunlin", &mut script)?;
-        io::Write::write_all(&mut io::stdout().lock(), &script)?;
-        Ok(())
+        io::stdout().lock().write_all(&script).context(STDOUT)
     }
 }

@@ -184,7 +184,25 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_understood_names_the_place() {
-        refuses("alias = \"Demo!\"", &expect![]);
-        refuses("alias = \"demo\"\n[[variant]]\nname = \"small\"", &expect![]);
+        refuses(
+            "alias = \"Demo!\"",
+            &expect![[r#"
+            FOLDER/alias.toml is not understood:
+            TOML parse error at line 1, column 9
+              |
+            1 | alias = "Demo!"
+              |         ^^^^^^^
+            "Demo!": names have up to 64 of a-z, 0-9, '-', '_' and '.', and begin with a letter or a digit"#]],
+        );
+        refuses(
+            "alias = \"demo\"\n[[variant]]\nname = \"small\"",
+            &expect![[r#"
+            FOLDER/alias.toml is not understood:
+            TOML parse error at line 2, column 1
+              |
+            2 | [[variant]]
+              | ^^^^^^^^^^^
+            missing field `file`"#]],
+        );
     }
 }

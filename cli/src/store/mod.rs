@@ -6,13 +6,15 @@ pub(crate) mod place;
 pub(crate) mod shelf;
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
 };
 
 use self::alias::{Alias, Name, Variant};
 use crate::{
-    failure::{Failure, warn},
+    failure::{Exit, Failure, warn},
     folders::Folders,
 };
 
@@ -110,7 +112,12 @@ impl Catalog {
                 None => entry.alias.variants.first(),
             };
             if let Some(found) = found {
-                return Ok(Model::of(text, &entry.folder, found));
+                let model = Model::of(text, &entry.folder, found);
+                return if model.path.exists() {
+                    Ok(model)
+                } else {
+                    Err(without_file(&model, entry.owner).into())
+                };
             }
         }
         Err(self.unknown(text).into())
@@ -142,8 +149,13 @@ impl Catalog {
             let Entry { folder, alias, .. } = entry?;
             for variant in &alias.variants {
                 let other = Model::of(&format!("{}:{}", alias.alias, variant.name), &folder, variant);
-                if !found.iter().any(|known| known.variant == other.variant) {
+                if found.iter().any(|known| known.variant == other.variant) {
+                    continue;
+                }
+                if other.path.exists() {
                     found.push(other);
+                } else {
+                    warn(&format!("{} is left out: {} is missing", other.name, other.path.display()));
                 }
             }
         }
@@ -181,6 +193,15 @@ impl Catalog {
     }
 }
 
+/// A model whose name is known, and nothing else.
+fn without_file(model: &Model, owner: Owner) -> Failure {
+    let message = format!("the file of the model {} is missing: {}", model.name, model.path.display());
+    Failure::new(Exit::Model, message).hint(match owner {
+        Owner::You => "`dunlin model rm` forgets it, `dunlin model add --replace` brings it again",
+        Owner::Dunlin => "the README.md beside it says where it comes from; --model takes another one, `dunlin model ls` lists them",
+    })
+}
+
 fn no_such_file(text: &str) -> Failure {
     Failure::usage(format!("there is no file {text}"))
         .hint("an alias is named without a slash; `dunlin model ls` lists them")
@@ -200,6 +221,8 @@ pub(crate) fn nearest<'a>(text: &str, names: &'a [String]) -> Option<&'a str> {
 fn entries_in(owner: Owner, shelf: &Path) -> Vec<Entry> {
     let Ok(listing) = fs::read_dir(shelf) else { return Vec::new() };
     let mut folders: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    // Not what is on its way in, nor what a person put there.
+    folders.retain(|folder| folder.is_dir() && folder.file_name().is_some_and(|name| !is_hidden(name)));
     folders.sort();
     let read = |folder: PathBuf| match Alias::read(&folder) {
         Ok(alias) => Some(Entry { owner, alias: alias?, folder }),
@@ -209,6 +232,10 @@ fn entries_in(owner: Owner, shelf: &Path) -> Vec<Entry> {
         }
     };
     folders.into_iter().filter_map(read).collect()
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 /// Beside an installed command; in the tree that this one was built in.

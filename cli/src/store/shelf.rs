@@ -4,9 +4,11 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    process,
 };
 
 use anyhow::Context;
+use serde::Serialize;
 
 use super::{
     alias::{self, Alias, Name, Variant},
@@ -51,7 +53,8 @@ pub(crate) enum Conflict {
     Replace,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Added {
     New,
     Replaced,
@@ -60,7 +63,7 @@ pub(crate) enum Added {
 }
 
 /// What a removal freed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Removed {
     pub(crate) names: Vec<String>,
     pub(crate) bytes: u64,
@@ -76,8 +79,43 @@ impl Shelf {
     /// Where files are brought before they have a name; made if it is not there.
     pub(crate) fn incoming(&self) -> anyhow::Result<PathBuf> {
         let incoming = self.folder.join(INCOMING);
-        fs::create_dir_all(&incoming).with_context(|| format!("cannot make {}", incoming.display()))?;
+        fs::create_dir_all(&incoming).map_err(|error| not_made(&incoming, &error))?;
         Ok(incoming)
+    }
+
+    /// Where this process brings one of the files of a model.
+    pub(crate) fn incoming_file(&self, index: usize) -> anyhow::Result<PathBuf> {
+        Ok(self.incoming()?.join(format!("{}-{index}.gguf", process::id())))
+    }
+
+    /// Removes what a process brought that did not finish.
+    pub(crate) fn remove_incoming_of(&self, process: u32) {
+        for (owner, path) in self.incoming_files() {
+            if owner == process {
+                drop(fs::remove_file(path));
+            }
+        }
+    }
+
+    /// Removes what was brought by processes that are no more.
+    pub(crate) fn remove_abandoned(&self) {
+        let lives = |process: u32| Path::new("/proc").join(process.to_string()).exists();
+        for (owner, path) in self.incoming_files() {
+            if !lives(owner) {
+                drop(fs::remove_file(path));
+            }
+        }
+    }
+
+    /// With the process that brings each; downloads are folders, which stay.
+    fn incoming_files(&self) -> Vec<(u32, PathBuf)> {
+        let Ok(listing) = fs::read_dir(self.folder.join(INCOMING)) else { return Vec::new() };
+        let owned = |entry: fs::DirEntry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (owner, _) = name.strip_suffix(".gguf")?.split_once('-')?;
+            Some((owner.parse().ok()?, entry.path()))
+        };
+        listing.filter_map(|entry| owned(entry.ok()?)).collect()
     }
 
     /// Whether a variant of this name may come.
@@ -94,7 +132,7 @@ impl Shelf {
         let Addition { alias: name, description, variant, files, sha256, bytes, source } = addition;
         let _lock = self.lock()?;
         let folder = self.folder.join(name.as_str());
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder).map_err(|error| not_made(&folder, &error))?;
         let fresh = || Alias { alias: name.clone(), description: None, variants: Vec::new() };
         let mut alias = Alias::read(&folder)?.unwrap_or_else(fresh);
         let known = alias.variants.iter().position(|known| known.name == variant);
@@ -163,12 +201,17 @@ impl Shelf {
 
     /// Held while the names change.
     fn lock(&self) -> anyhow::Result<File> {
-        fs::create_dir_all(&self.folder).with_context(|| format!("cannot make {}", self.folder.display()))?;
+        fs::create_dir_all(&self.folder).map_err(|error| not_made(&self.folder, &error))?;
         let path = self.folder.join(LOCK);
         let lock = File::options().write(true).create(true).truncate(false).open(&path);
         let locked = lock.and_then(|file| file.lock().map(|()| file));
         locked.with_context(|| format!("cannot lock {}", path.display()))
     }
+}
+
+fn not_made(folder: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot make {}: {error}", folder.display()))
+        .hint("models can be kept elsewhere: XDG_DATA_HOME=FOLDER")
 }
 
 fn taken(alias: &Name, variant: &Name) -> Failure {

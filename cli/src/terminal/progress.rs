@@ -59,14 +59,6 @@ impl Progress {
         bar.set_message(what.to_owned());
         Bar { multi: self.0.clone(), bar, began: Instant::now(), shown: OnceLock::new() }
     }
-
-    /// Hides the bars while something else is written to the terminal.
-    pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        match &self.0 {
-            Some(multi) => multi.suspend(write),
-            None => write(),
-        }
-    }
 }
 
 /// One bar; gone when dropped.

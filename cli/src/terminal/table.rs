@@ -51,10 +51,6 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     fn widths(&self) -> Vec<usize> {
         let heading = |column: usize| self.columns[column].0.chars().count();
         let widest = |column: usize| {

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
+    num::NonZero,
     sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
 };
@@ -10,14 +11,16 @@ use std::{
 use expect_test::expect;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
-use crate::support::{Home, slow};
+use crate::support::Home;
 
 const CTRL_C: &str = "\u{3}";
 const CTRL_D: &str = "\u{4}";
 const ALT_ENTER: &str = "\u{1b}\r";
+const ROWS: NonZero<u16> = NonZero::new(30).unwrap();
+const COLUMNS: NonZero<u16> = NonZero::new(100).unwrap();
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The command in a terminal of 100 columns and 30 lines.
+/// The command in a terminal.
 struct Terminal {
     screen: Arc<(Mutex<vt100::Parser>, Condvar)>,
     keyboard: Box<dyn Write + Send>,
@@ -27,7 +30,7 @@ struct Terminal {
 
 impl Terminal {
     fn start(home: &Home, arguments: &str) -> Self {
-        let size = PtySize { rows: 30, cols: 100, ..PtySize::default() };
+        let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), ..PtySize::default() };
         let pty = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_dunlin"));
         command.args(arguments.split_whitespace());
@@ -36,7 +39,7 @@ impl Terminal {
         home.environment().iter().for_each(|(name, value)| command.env(name, value));
         command.env("TERM", "xterm-256color");
         let child = pty.slave.spawn_command(command).unwrap();
-        let screen = Arc::new((Mutex::new(vt100::Parser::new(30, 100, 0)), Condvar::new()));
+        let screen = Arc::new((Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)), Condvar::new()));
         let mut output = pty.master.try_clone_reader().unwrap();
         let shown = screen.clone();
         std::thread::spawn(move || {
@@ -89,20 +92,13 @@ impl Terminal {
     }
 }
 
-fn slow_home() -> Home {
-    let home = Home::new();
-    fs::hard_link(slow(), home.path("work/slow.gguf"))
-        .unwrap_or_else(|_| drop(fs::copy(slow(), home.path("work/slow.gguf")).unwrap()));
-    home
-}
-
 #[test]
 fn a_talk_in_a_terminal() {
     let home = Home::new();
     let mut terminal = Terminal::start(&home, "chat --model tiny.gguf --max-tokens 8 --temperature 0");
     terminal.wait_for_prompt();
     terminal.type_keys("Hello\r");
-    terminal.wait_for("(cut after 8 tokens)");
+    terminal.wait_for("(cut after 8 tokens; ");
     terminal.wait_for_prompt();
     terminal.type_keys("/usage\r");
     terminal.wait_for("context: ");
@@ -110,14 +106,27 @@ fn a_talk_in_a_terminal() {
     terminal.wait_for("there is no /frob");
     terminal.wait_for_prompt();
     let shown = home.stable(&terminal.text());
-    expect![].assert_eq(&shown);
+    let (greeting, rest) = shown.split_once("> Hello\n").unwrap();
+    let (_answer, after) = rest.split_once("(cut after").unwrap();
+    expect![[r#"
+        tiny.gguf (155,968 parameters, Q8_0, context of 512 tokens) · /help says what can be done, Ctrl-D leaves
+        ...
+        (cut after 8 tokens; --max-tokens allows more)
+        > /usage
+        usage: 18 prompt tokens, 8 output tokens · TTFT [TIME] · TPOT [TIME], [RATE] tokens/s · [TIME] in all
+        1 answer in all: 18 + 0 cached prompt tokens, 8 output tokens
+        context: 26 of 512 tokens
+        > /frob
+        error: there is no /frob; /help lists what there is
+        > "#]].assert_eq(&format!("{greeting}...\n(cut after{after}"));
     terminal.leave();
 }
 
 #[test]
 fn ctrl_c_stops_the_answer_and_not_the_chat() {
-    let home = slow_home();
-    let mut terminal = Terminal::start(&home, "chat --model slow.gguf --threads 1 --max-tokens 1500");
+    let home = Home::with_slow();
+    let mut terminal =
+        Terminal::start(&home, "chat --model slow.gguf --threads 1 --max-tokens 1500 --temperature 5");
     terminal.wait_for_prompt();
     terminal.type_keys("Tell me everything\r");
     // Some of the answer is there.
@@ -133,6 +142,7 @@ fn ctrl_c_stops_the_answer_and_not_the_chat() {
     terminal.type_keys("half a quest");
     terminal.wait_for("half a quest");
     terminal.type_keys(CTRL_C);
+    terminal.wait_for_prompt();
     terminal.type_keys("/clear\r");
     terminal.wait_for("forgotten");
     terminal.wait_for_prompt();
@@ -147,7 +157,7 @@ fn many_lines_history_and_completion() {
     terminal.type_keys("first");
     terminal.type_keys(ALT_ENTER);
     terminal.type_keys("second\r");
-    terminal.wait_for("(cut after 1 tokens)");
+    terminal.wait_for("(cut after 1 token; ");
     terminal.type_keys("/sa\t");
     terminal.wait_for("> /save");
     terminal.type_keys(" talk.json\r");
@@ -162,6 +172,7 @@ fn many_lines_history_and_completion() {
     terminal.type_keys("\u{1b}[A");
     terminal.wait_for("> /save talk.json");
     terminal.type_keys(CTRL_C);
+    terminal.wait_for_prompt();
     terminal.leave();
 }
 
@@ -177,13 +188,18 @@ fn a_full_context_forgets_what_is_oldest() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
     assert!(said.contains("(the context is full: the oldest "), "{said}");
-    assert!(said.contains("all 8 answers"), "{said}");
+    assert!(said.contains("8 answers in all"), "{said}");
 }
 
 #[test]
 fn a_message_that_is_too_long_by_itself() {
     let home = Home::new();
-    home.dunlin("chat --model tiny.gguf --context 128").input("word ".repeat(600)).check(&expect![]);
+    home.dunlin("chat --model tiny.gguf --context 128").input("word ".repeat(600)).check(&expect![[r#"
+        exit code 1
+        --- stderr
+        error: this message alone has 1814 tokens, and the context takes 127
+          hint: shorten it, or start with --context N
+    "#]]);
 }
 
 #[test]
@@ -195,17 +211,22 @@ fn each_line_of_a_pipe_is_a_message() {
         .output();
     assert!(output.status.success());
     assert!(String::from_utf8(output.stdout).unwrap().lines().count() >= 2);
-    home.dunlin("chat --model tiny.gguf").input(b"\xff\n").check(&expect![]);
+    home.dunlin("chat --model tiny.gguf").input(b"\xff\n").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: line 1 of the input is not UTF-8
+          hint: `iconv` makes it so
+    "#]]);
 }
 
 #[test]
 fn another_model_goes_on_with_the_talk() {
-    let home = slow_home();
+    let home = Home::with_slow();
     home.dunlin("model add slow.gguf --alias slow --quiet").stdout();
     let output = home
         .dunlin("chat --model tiny.gguf --max-tokens 2 --temperature 0")
         .input("Hello\n/model slow\nAnd you?\n/usage\n")
         .output();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("slow (") && said.contains("all 2 answers"), "{said}");
+    assert!(said.contains("slow (") && said.contains("2 answers in all"), "{said}");
 }

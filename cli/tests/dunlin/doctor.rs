@@ -18,10 +18,16 @@ fn what_there_is_and_what_is_missing() {
     {
         assert!(shown.contains(what), "{what}:\n{shown}");
     }
-    expect![].assert_eq(&line(&shown, "models"));
+    expect![[r#"
+        note     models        none yet
+                                -> dunlin model add FILE|URL"#]]
+    .assert_eq(&line(&shown, "  models "));
     let output = home.dunlin("doctor").env("DUNLIN_ENGINE", home.path("nothing")).output();
     assert_eq!(output.status.code(), Some(1));
-    expect![].assert_eq(&home.stable(&line(&String::from_utf8(output.stdout).unwrap(), "engine")));
+    expect![[r#"
+        missing  engine        DUNLIN_ENGINE names [HOME]/nothing, which is no file
+                                -> name the executable dunlin-engine, or unset DUNLIN_ENGINE"#]]
+    .assert_eq(&home.stable(&line(&String::from_utf8(output.stdout).unwrap(), "engine")));
 }
 
 #[test]

@@ -4,14 +4,17 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
+    process::Stdio,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
 };
 
 use expect_test::{Expect, expect};
+use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
 
 use crate::support::{Home, tiny};
@@ -151,9 +154,33 @@ fn check_nothing_left(home: &Home) {
 fn a_file_is_fetched_checked_and_named() {
     let server = Server::start(|asked| Reply::file(asked, &model(), "1"));
     let home = Home::new();
-    check(&server, &home, "models/Tiny-Test-Q8_0.gguf?token=secret", "", &expect![]);
+    check(
+        &server,
+        &home,
+        "models/Tiny-Test-Q8_0.gguf?token=secret",
+        "",
+        &expect![[r#"
+        exit status: 0
+        added tiny-test:q8_0: "tiny (random weights)", llama, Q8_0, 167 kB (fetched, 179 kB)
+        --- stderr
+        warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+        try: dunlin run chat --model tiny-test --text Hello
+    "#]],
+    );
     let alias = fs::read_to_string(home.path("data/dunlin/models/tiny-test/alias.toml")).unwrap();
-    expect![].assert_eq(&alias.replace(&server.port.to_string(), "PORT"));
+    expect![[r##"
+        # A model of Dunlin; written by `dunlin model`. The first variant is the default.
+
+        alias = "tiny-test"
+
+        [[variant]]
+        name = "q8_0"
+        file = "tiny-test-q8_0.gguf"
+        sha256 = "ead309be44862ad1fd4b8cecdd18719c7324eadc4c19fddf26254ed00557b580"
+        bytes = 179008
+        source = "http://127.0.0.1:PORT/models/Tiny-Test-Q8_0.gguf"
+    "##]]
+    .assert_eq(&alias.replace(&server.port.to_string(), "PORT"));
     assert_eq!(fs::read(home.path("data/dunlin/models/tiny-test/tiny-test-q8_0.gguf")).unwrap(), model());
     check_nothing_left(&home);
 }
@@ -162,33 +189,57 @@ fn a_file_is_fetched_checked_and_named() {
 fn a_cut_connection_is_taken_up_where_it_was_cut() {
     let server = Server::start(|asked| {
         let reply = Reply::file(asked, &model(), "1");
-        if asked.number < 2 { reply.cut(100_000) } else { reply }
+        if asked.number < 2 { reply.cut(50_000) } else { reply }
     });
     let home = Home::new();
     add(&server, &home, "tiny.gguf", "").stdout();
     let from: Vec<_> = server.asked().iter().map(|asked| asked.from).collect();
-    assert_eq!(from, [None, Some(100_000), Some(200_000)]);
+    assert_eq!(from, [None, Some(50_000), Some(100_000)]);
     assert_eq!(fs::read(home.path("data/dunlin/models/tiny/tiny-q8_0.gguf")).unwrap(), model());
 }
 
 #[test]
 fn a_later_command_goes_on_where_an_earlier_one_gave_up() {
     let server = Server::start(|asked| match asked.number {
-        0 => Reply::file(asked, &model(), "1").cut(300_000),
+        0 => Reply::file(asked, &model(), "1").cut(150_000),
         1..=4 => Reply::new("503 Service Unavailable", ""),
         _ => Reply::file(asked, &model(), "1"),
     });
     let home = Home::new();
-    check(&server, &home, "tiny.gguf", "", &expect![]);
-    check(&server, &home, "tiny.gguf", "", &expect![]);
-    assert_eq!(server.asked().last().unwrap().from, Some(300_000));
+    check(
+        &server,
+        &home,
+        "tiny.gguf",
+        "",
+        &expect![[r#"
+        exit status: 1
+        --- stderr
+        warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+        error: http://127.0.0.1:PORT/tiny.gguf: the server answers 503 Service Unavailable
+          hint: 150 kB have come; the same command goes on from there
+    "#]],
+    );
+    check(
+        &server,
+        &home,
+        "tiny.gguf",
+        "",
+        &expect![[r#"
+        exit status: 0
+        added tiny:q8_0: "tiny (random weights)", llama, Q8_0, 167 kB (fetched, 179 kB)
+        --- stderr
+        warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+        try: dunlin run chat --model tiny --text Hello
+    "#]],
+    );
+    assert_eq!(server.asked().last().unwrap().from, Some(150_000));
     check_nothing_left(&home);
 }
 
 #[test]
 fn a_file_that_changed_is_fetched_from_its_beginning() {
     let server = Server::start(|asked| match asked.number {
-        0 => Reply::file(asked, &vec![b'G'; 10], "0").cut(1),
+        0 => Reply::file(asked, b"GGGGGGGGGG", "0").cut(1),
         _ => Reply::file(asked, &model(), "1"),
     });
     let home = Home::new();
@@ -201,7 +252,20 @@ fn a_file_that_changed_is_fetched_from_its_beginning() {
 fn a_file_with_another_hash_is_not_taken() {
     let server = Server::start(|asked| Reply::file(asked, &model(), "1"));
     let home = Home::new();
-    check(&server, &home, "tiny.gguf", &format!("--sha256 {}", "00".repeat(32)), &expect![]);
+    check(
+        &server,
+        &home,
+        "tiny.gguf",
+        &format!("--sha256 {}", "00".repeat(32)),
+        &expect![[r#"
+        exit status: 3
+        --- stderr
+        error: http://127.0.0.1:PORT/tiny.gguf is not the file that it should be: its SHA-256 is
+          ead309be44862ad1fd4b8cecdd18719c7324eadc4c19fddf26254ed00557b580, not
+          0000000000000000000000000000000000000000000000000000000000000000
+          hint: what was fetched is removed again; is the hash that of this file?
+    "#]],
+    );
     check_nothing_left(&home);
     let right: String = Sha256::digest(model()).iter().map(|byte| format!("{byte:02x}")).collect();
     add(&server, &home, "tiny.gguf", &format!("--sha256 {right}")).stdout();
@@ -215,8 +279,30 @@ fn redirects_are_followed_but_not_for_ever() {
         _ => Reply::new("307 Temporary Redirect", "").header("Location: /circle.gguf"),
     });
     let home = Home::new();
-    check(&server, &home, "latest.gguf", "--quiet", &expect![]);
-    check(&server, &home, "circle.gguf", "", &expect![]);
+    check(
+        &server,
+        &home,
+        "latest.gguf",
+        "--quiet",
+        &expect![[r#"
+            exit status: 0
+            added latest:q8_0: "tiny (random weights)", llama, Q8_0, 167 kB (fetched, 179 kB)
+            --- stderr
+            warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+        "#]],
+    );
+    check(
+        &server,
+        &home,
+        "circle.gguf",
+        "",
+        &expect![[r#"
+        exit status: 1
+        --- stderr
+        warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+        error: http://127.0.0.1:PORT/circle.gguf redirects in circles
+    "#]],
+    );
 }
 
 #[test]
@@ -224,16 +310,75 @@ fn what_a_server_may_answer_instead() {
     let server = Server::start(|asked| match asked.path.as_str() {
         "/page.gguf" => Reply::new("200 OK", "<!DOCTYPE html>"),
         "/login.gguf" => Reply::new("401 Unauthorized", ""),
-        "/cut.gguf" => Reply::new("200 OK", &model()[..100_000]),
-        "/huge.gguf" => Reply::new("200 OK", "GGUF").header("Content-Length: 1000000000000000"),
+        "/cut.gguf" => Reply::new("200 OK", &model()[..50_000]),
+        "/huge.gguf" => Reply::new("200 OK", "GGUF").header("Content-Length: 900000000000000"),
         _ => Reply::new("404 Not Found", ""),
     });
     let home = Home::new();
-    check(&server, &home, "nothing.gguf", "", &expect![]);
-    check(&server, &home, "login.gguf", "", &expect![]);
-    check(&server, &home, "page.gguf", "", &expect![]);
-    check(&server, &home, "cut.gguf", "", &expect![]);
-    check(&server, &home, "huge.gguf", "", &expect![]);
+    check(
+        &server,
+        &home,
+        "nothing.gguf",
+        "",
+        &expect![[r#"
+        exit status: 1
+        --- stderr
+        warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+        error: http://127.0.0.1:PORT/nothing.gguf: the server answers 404 Not Found
+          hint: is it the address of the file itself, not of its page?
+    "#]],
+    );
+    check(
+        &server,
+        &home,
+        "login.gguf",
+        "",
+        &expect![[r#"
+        exit status: 1
+        --- stderr
+        warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+        error: http://127.0.0.1:PORT/login.gguf: the server answers 401 Unauthorized
+          hint: it wants a login: fetch it with your browser, and `dunlin model add FILE`
+    "#]],
+    );
+    check(
+        &server,
+        &home,
+        "page.gguf",
+        "",
+        &expect![[r#"
+        exit status: 3
+        --- stderr
+        warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+        error: http://127.0.0.1:PORT/page.gguf leads to a web page, not to a GGUF file
+          hint: take the address of the download itself
+    "#]],
+    );
+    check(
+        &server,
+        &home,
+        "cut.gguf",
+        "",
+        &expect![[r#"
+            exit status: 3
+            --- stderr
+            warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+            error: http://127.0.0.1:PORT/cut.gguf: tensor "blk.0.attn_q.weight" ends at byte 51,776 but the file has 50,000: it is truncated, download it again
+        "#]],
+    );
+    check(
+        &server,
+        &home,
+        "huge.gguf",
+        "",
+        &expect![[r#"
+            exit status: 1
+            --- stderr
+            warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+            error: the disk is too full: 900000 GB more are needed, [SIZE] are free
+              hint: free some, or keep models elsewhere: XDG_DATA_HOME=FOLDER
+        "#]],
+    );
     check_nothing_left(&home);
 }
 
@@ -242,8 +387,49 @@ fn nobody_is_there() {
     let home = Home::new();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let server = Server { port, asked: Arc::default() };
-    check(&server, &home, "tiny.gguf", "", &expect![]);
-    home.dunlin("model add ftp://example.org/tiny.gguf").check(&expect![]);
+    check(
+        &server,
+        &home,
+        "tiny.gguf",
+        "",
+        &expect![[r#"
+        exit status: 1
+        --- stderr
+        warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+        error: http://127.0.0.1:PORT/tiny.gguf: io: Connection refused (os error 111)
+          hint: is this machine online? the same command tries again
+    "#]],
+    );
+    home.dunlin("model add ftp://example.org/tiny.gguf").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: ftp://example.org/tiny.gguf is no address that a file can be fetched from
+          hint: it begins with https:// (or http://)
+    "#]]);
+}
+
+#[test]
+fn ctrl_c_ends_a_download_that_can_go_on() {
+    let (asked, is_asked) = mpsc::channel();
+    let server = Server::start(move |_| {
+        asked.send(()).unwrap();
+        // Never answers.
+        thread::park();
+        Reply::new("200 OK", "")
+    });
+    let home = Home::new();
+    let mut command = add(&server, &home, "tiny.gguf", "").into_command();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    is_asked.recv().unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    expect![[r#"
+        warning: the connection is not encrypted; --sha256 makes sure that it is the right file
+        error: interrupted
+          hint: the same command goes on where it stopped
+    "#]]
+    .assert_eq(&String::from_utf8(output.stderr).unwrap());
 }
 
 #[test]
@@ -252,7 +438,7 @@ fn two_commands_fetch_the_same_once() {
     let home = Home::new();
     let spawn = || {
         let mut command = add(&server, &home, "tiny.gguf", "").into_command();
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     };
     let mut both = [spawn(), spawn()];
     both.iter_mut().for_each(|child| assert!(child.wait().unwrap().success()));

@@ -17,7 +17,7 @@ fn accuracy_by_kind_of_item() {
     home.write("items.jsonl", ITEMS);
     let shown = home.dunlin("eval items.jsonl --model tiny.gguf --quiet").stdout();
     let heading = shown.lines().next().unwrap();
-    expect![].assert_eq(heading);
+    expect!["TASK      SUBTASK   SPLIT   N  tiny           CHANCE"].assert_eq(heading);
     assert_eq!(shown.lines().count(), 5, "{shown}");
     let json = home.dunlin("eval items.jsonl --model tiny.gguf --json --limit 2").json();
     assert_eq!(json["items"], 2);
@@ -29,8 +29,21 @@ fn accuracy_by_kind_of_item() {
 fn what_is_not_understood() {
     let home = Home::new();
     home.write("items.jsonl", "{\"task\":\"classify\",\"text\":\"x\",\"answer\":\"ok\"}\n");
-    home.dunlin("eval items.jsonl --model tiny.gguf").check(&expect![]);
-    home.dunlin("eval nothing.jsonl --model tiny.gguf").check(&expect![]);
+    home.dunlin("eval items.jsonl --model tiny.gguf").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: items.jsonl, line 1: an item to classify has choices
+          hint: `dunlin eval --help` says what a line has
+    "#]]);
+    home.dunlin("eval nothing.jsonl --model tiny.gguf").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: cannot read nothing.jsonl: No such file or directory (os error 2)
+    "#]]);
     home.write("none.jsonl", "\n");
-    home.dunlin("eval none.jsonl --model tiny.gguf").check(&expect![]);
+    home.dunlin("eval none.jsonl --model tiny.gguf").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: none.jsonl has no items
+    "#]]);
 }

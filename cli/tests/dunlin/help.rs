@@ -7,8 +7,179 @@ use crate::support::Home;
 #[test]
 fn the_command_as_a_whole() {
     let home = Home::new();
-    home.dunlin("--help").check(&expect![]);
-    home.dunlin("run --help").check(&expect![]);
+    home.dunlin("--help").check(&expect![[r#"
+        Runs prompt pipelines on models, on this machine.
+
+        A pipeline is a WebAssembly component that uses a model through the interface `dunlin:llm`; a model
+        is a GGUF file, which runs in a process of its own. Some pipelines are part of this command: `dunlin
+        pipelines` lists them.
+
+        Usage: dunlin [OPTIONS] <COMMAND>
+
+        Commands:
+          run          Run a pipeline once, on some input
+          chat         Talk to a model
+          pipelines    List the pipelines that are part of this command, and what they take
+          model        Keep models: add, list, show, check, remove, and make some up
+          eval         Measure how often a model is right
+          doctor       Say what this machine has, and what is missing
+          completions  Print what makes a shell complete this command
+          help         Print this message or the help of the given subcommand(s)
+
+        Options:
+          -h, --help
+                  Print help (see a summary with '-h')
+
+          -V, --version
+                  Print version
+
+        Global options:
+          -q, --quiet
+                  No progress, no usage, no notes; errors only
+
+          -v, --verbose...
+                  Log what happens to stderr; twice for more
+
+              --color <WHEN>
+                  Whether to use colours
+          
+                  [default: auto]
+                  [possible values: auto, always, never]
+
+        Examples:
+          echo "disk nearly full" | dunlin run classify --param choices=ok,warning,critical
+          dunlin run extract --param schema=@schema.json --input line.txt | jq .
+          dunlin run ./mine.wasm --model ./qwen2.5-0.5b-q4_k_m.gguf < question.txt
+          dunlin chat
+          dunlin doctor
+
+        Environment:
+          DUNLIN_MODEL           the model where --model is not given
+          DUNLIN_ENGINE          the engine executable, where it is not beside this command
+          DUNLIN_BUNDLED_MODELS  the folder of models that came with Dunlin
+          DUNLIN_LOG             what is logged to stderr: debug, or dunlin_host=debug,dunlin_engine=info
+          NO_COLOR               no colours, whatever it is set to
+          XDG_DATA_HOME          holds models; XDG_CACHE_HOME compiled pipelines, XDG_STATE_HOME the chat's
+          history
+
+        Exit codes:
+          0    done
+          1    the pipeline failed, trapped or ran into a limit, or the command did not work out
+          2    the command line, a parameter or the input is wrong
+          3    the model file is refused
+          4    the model does not fit into the memory that is free
+          5    the engine is missing, or died
+          6    the deadline passed
+          7    the component is refused
+          130  interrupted (Ctrl-C), 141 the reader of the output went away, 143 terminated
+    "#]]);
+    home.dunlin("run --help").check(&expect![[r#"
+        Run a pipeline once, on some input
+
+        Usage: dunlin run [OPTIONS] <PIPELINE>
+
+        Arguments:
+          <PIPELINE>
+                  A pipeline of `dunlin pipelines`, or the path of a component
+
+        Options:
+          -m, --model <ALIAS|FILE>
+                  The model: an alias (`demo`, `demo:small`), or a GGUF file
+          
+                  [env: DUNLIN_MODEL]
+                  [default: demo]
+
+          -i, --input <FILE|->
+                  Where the input is: a file, or `-` for standard input [default: standard input]
+
+          -t, --text <TEXT>
+                  The input itself
+
+          -p, --param <KEY=VALUE>
+                  A parameter of the pipeline; `KEY=@FILE` takes what is in a file, `KEY=@@...` begins with
+                  an @
+
+              --json
+                  One JSON document on stdout: the result, the usage, and what it was made with
+
+              --json-lines
+                  JSON lines on stdout, as they come
+
+              --report <FILE>
+                  Write the document of --json to a file, beside what is shown
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Limits and grants:
+              --deadline <DURATION>
+                  When to stop it, as in 30s, 500ms or 2m
+          
+                  [default: 10m]
+
+              --limit <NAME=N>
+                  At most this much; NAME is tokens, kv-cells, contexts, generations, host-calls,
+                  emitted-bytes or memory (in MiB)
+
+              --grant <WHAT=...>
+                  Something else that it may use: `env=NAME[=VALUE]`, a variable; `model=[NAME=]ALIAS|FILE`,
+                  one more model
+
+              --seed <N>
+                  Where all draws come from: the same seed draws the same [default: a new one each time]
+
+        Engine:
+              --threads <N|PREFILL,DECODE>
+                  Threads for both phases, or for reading prompts and for writing answers [default: all
+                  cores]
+
+              --context <TOKENS>
+                  Longest conversation in tokens [default: what the model was trained on, at most 4096]
+
+              --cache-dir <FOLDER>
+                  Where compiled pipelines are kept [default: $XDG_CACHE_HOME/dunlin/pipelines]
+
+        Global options:
+          -q, --quiet
+                  No progress, no usage, no notes; errors only
+
+          -v, --verbose...
+                  Log what happens to stderr; twice for more
+
+              --color <WHEN>
+                  Whether to use colours
+          
+                  [default: auto]
+                  [possible values: auto, always, never]
+
+        Examples:
+          echo "EXT4-fs error (device sda1)" | dunlin run classify --param choices=ok,warning,critical
+          dunlin run extract --param schema=@schema.json --input line.txt | jq .
+          dunlin run summarize --input report.txt --deadline 2m
+          dunlin run ./mine.wasm --model ./model.gguf --threads 4,2 --text "Hello"
+
+        Output: What the pipeline emits comes to stdout at once. Its answer follows, unless it is what was
+        emitted already. A line with the usage follows on stderr: prompt tokens (computed + cached), output
+        tokens, TTFT (time to the first token, from the start of the invocation), TPOT (median time per
+        further token) and its inverse.
+
+          --json gives one document: result, content_type, usage (times in microseconds), timings_ms
+          (compile is null where it was compiled before), pipeline, model, seed, notes, log. Where it
+          failed, `error` stands in place of the result: kind, exit_code, message, hint. --json-lines gives
+          each chunk as it comes, {"type": "text" | "json" | "progress", ...}, and the same document last,
+          with "type": "end".
+
+        Exit codes:
+          0    done
+          1    the pipeline failed, trapped or ran into a limit, or the command did not work out
+          2    the command line, a parameter or the input is wrong
+          3    the model file is refused
+          4    the model does not fit into the memory that is free
+          5    the engine is missing, or died
+          6    the deadline passed
+          7    the component is refused
+          130  interrupted (Ctrl-C), 141 the reader of the output went away, 143 terminated
+    "#]]);
 }
 
 #[test]
@@ -22,13 +193,57 @@ fn what_it_was_built_of() {
 #[test]
 fn what_is_not_understood() {
     let home = Home::new();
-    home.dunlin("run").check(&expect![]);
-    home.dunlin("rnu").check(&expect![]);
-    home.dunlin("run ./script.wasm --threads 0").check(&expect![]);
-    home.dunlin("run ./script.wasm --deadline soon").check(&expect![]);
-    home.dunlin("run ./script.wasm --model tiny.gguf --param choices").check(&expect![]);
-    home.dunlin("run frobnicate --model tiny.gguf --text x").check(&expect![]);
-    home.dunlin("run clasify --model tiny.gguf --text x").check(&expect![]);
+    home.dunlin("run").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: the following required arguments were not provided:
+          <PIPELINE>
+
+        Usage: dunlin run <PIPELINE>
+
+        For more information, try '--help'.
+    "#]]);
+    home.dunlin("rnu").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: unrecognized subcommand 'rnu'
+
+        Usage: dunlin [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+    "#]]);
+    home.dunlin("run ./script.wasm --threads 0").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: invalid value '0' for '--threads <N|PREFILL,DECODE>': a number of threads is 1 to 512; two are separated by a comma
+
+        For more information, try '--help'.
+    "#]]);
+    home.dunlin("run ./script.wasm --deadline soon").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: invalid value 'soon' for '--deadline <DURATION>': "soon" is no unit; there are ms, s, m and h
+
+        For more information, try '--help'.
+    "#]]);
+    home.dunlin("run ./script.wasm --model tiny.gguf --param choices").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: --param "choices" has no value
+          hint: write --param KEY=VALUE
+    "#]]);
+    home.dunlin("run frobnicate --model tiny.gguf --text x").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: there is no pipeline "frobnicate"
+          hint: there are chat, classify, extract, summarize, vote; a component of your own is named by its path
+    "#]]);
+    home.dunlin("run clasify --model tiny.gguf --text x").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: there is no pipeline "clasify"
+          hint: did you mean "classify"?
+    "#]]);
 }
 
 #[test]

@@ -24,10 +24,20 @@ impl Home {
         fs::create_dir(home.path("bundled")).unwrap();
         fs::create_dir(home.path("work")).unwrap();
         fs::write(home.path("work/script.wasm"), dunlin_host_guests::SCRIPT).unwrap();
-        fs::hard_link(tiny(), home.path("work/tiny.gguf"))
-            .or_else(|_| fs::copy(tiny(), home.path("work/tiny.gguf")).map(drop))
-            .unwrap();
+        home.bring(&tiny());
         home
+    }
+
+    /// One with the slow model, too.
+    pub(crate) fn with_slow() -> Self {
+        let home = Self::new();
+        home.bring(&slow());
+        home
+    }
+
+    fn bring(&self, file: &Path) {
+        let path = self.path("work").join(file.file_name().unwrap());
+        fs::hard_link(file, &path).or_else(|_| fs::copy(file, &path).map(drop)).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -74,7 +84,9 @@ impl Home {
         for (pattern, name) in [
             (r"[0-9.]+ (µs|ms|s|min [0-9]+ s)\b", "[TIME]"),
             (r"[0-9]+ tokens/s", "[RATE] tokens/s"),
-            (r"[0-9.]+ [MG]B are free", "[MEMORY] are free"),
+            (r"[0-9.]+ [MG]B are free", "[SIZE] are free"),
+            (r"\((a hard link to the original|shares its blocks with the original|a copy)", "([SHARED]"),
+            (r"panicked at [^ ]*:", "panicked at [PLACE]:"),
         ] {
             text = Regex::new(pattern).unwrap().replace_all(&text, name).into_owned();
         }
@@ -165,19 +177,29 @@ pub(crate) fn tiny() -> PathBuf {
     made("tiny.gguf", &SynthShape::TINY)
 }
 
-/// A model that takes some milliseconds for each token.
-pub(crate) fn slow() -> PathBuf {
+/// A model that takes some milliseconds for each token. Drawn hot, it hardly ever says the one that ends an answer.
+fn slow() -> PathBuf {
     let shape =
-        SynthShape { layers: 24, embedding_length: 512, feed_forward_length: 2048, ..SynthShape::TINY };
-    made("slow.gguf", &SynthShape { name: "slow", heads: 8, kv_heads: 8, context_length: 2048, ..shape })
+        SynthShape { layers: 8, embedding_length: 512, feed_forward_length: 2048, ..SynthShape::TINY };
+    made(
+        "slow.gguf",
+        &SynthShape {
+            name: "slow",
+            heads: 8,
+            kv_heads: 8,
+            context_length: 2048,
+            vocabulary: 1 << 17,
+            ..shape
+        },
+    )
 }
 
 fn made(name: &str, shape: &SynthShape) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if dunlin_gguf::Gguf::open(&path).is_err() {
-        let own = path.with_extension(std::process::id().to_string());
-        synth(shape, Mix::Q8_0, 1, &own, |_| ()).unwrap();
-        fs::rename(own, &path).unwrap();
+        let own = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        synth(shape, Mix::Q8_0, 1, &own.path().join(name), |_| ()).unwrap();
+        fs::rename(own.path().join(name), &path).unwrap();
     }
     path
 }

@@ -98,7 +98,8 @@ fn obituary(status: ExitStatus, last_words: &LastWords) -> String {
         (None, Some(code)) => format!("exited with code {code}"),
         (None, None) => "ended".to_owned(),
     };
-    match last_words.last() {
+    // Whoever is killed did not know: the last line says something else.
+    match last_words.last().filter(|_| status.signal() != Some(9)) {
         Some(line) => format!("it {how}; it last said: {line}"),
         None => format!("it {how}"),
     }

@@ -13,7 +13,7 @@ use std::{
 
 use self::{
     editor::{Editor, Read},
-    room::{Next, Room},
+    room::{CtrlC, Next, Room},
 };
 use crate::{
     arguments::{Global, ModelArgument},
@@ -29,9 +29,9 @@ Examples:
   dunlin chat --model smol --system \"You answer in one sentence.\"
   printf 'What is a dunlin?\\nAnd a sanderling?\\n' | dunlin chat --quiet
 
-In a terminal, /help lists what can be done beside talking. Where standard input is no terminal, each line of it is a message of
-one conversation (or a command, with a slash), and the answers come to standard output, a line each at least; for one message of
-many lines there is `dunlin run chat`. Where the conversation outgrows the context, its oldest messages are forgotten, with a
+In a terminal, /help lists what can be done beside talking. Where standard input is no terminal, each line of it is a message of \
+one conversation (or a command, with a slash), and the answers come to standard output, a line each at least; for one message of \
+many lines there is `dunlin run chat`. Where the conversation outgrows the context, its oldest messages are forgotten, with a \
 notice. Everything goes through the pipeline `chat`.";
 
 /// Talk to a model
@@ -70,12 +70,12 @@ impl Chat {
     pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
         let folders = Folders::find()?;
         let catalog = Catalog::open(&folders);
-        let mut room = Room::open(self, catalog, &folders, global)?;
         if io::stdin().is_terminal() && io::stdout().is_terminal() {
+            let mut room = Room::open(self, catalog, &folders, global, CtrlC::StopsTheAnswer)?;
             room.greet();
             talk(&mut room, &folders)
         } else {
-            answer_lines(&mut room)
+            answer_lines(&mut Room::open(self, catalog, &folders, global, CtrlC::EndsTheCommand)?)
         }
     }
 }

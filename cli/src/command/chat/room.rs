@@ -26,7 +26,7 @@ use crate::{
     host, pipelines,
     runtime::{random_seed, runtime},
     store::{Catalog, Model},
-    terminal::{self, counted, progress::Progress, style},
+    terminal::{self, STDOUT, counted, keys::UnseenControlKeys, progress::Progress, style},
     usage,
 };
 
@@ -38,6 +38,13 @@ const CHUNKS: usize = 64;
 
 /// Of the context, what is left when the oldest turns are forgotten; so that it does not happen at every turn.
 const REMEMBERED: f64 = 0.6;
+
+/// What Ctrl-C does while there is an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CtrlC {
+    StopsTheAnswer,
+    EndsTheCommand,
+}
 
 /// What to do after a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +61,7 @@ pub(super) struct Room {
     options: EngineOptions,
     progress: Progress,
     quiet: bool,
+    ctrl_c: CtrlC,
     partner: Partner,
     conversation: Conversation,
     settings: Settings,
@@ -89,6 +97,7 @@ impl Room {
         catalog: Catalog,
         folders: &Folders,
         global: Global,
+        ctrl_c: CtrlC,
     ) -> anyhow::Result<Self> {
         let model = catalog.find(&chat.model.model)?;
         let runtime = runtime()?;
@@ -109,6 +118,7 @@ impl Room {
             options: chat.engine,
             progress,
             quiet: global.quiet,
+            ctrl_c,
             partner,
             conversation: Conversation { system: chat.system.clone(), turns: Vec::new() },
             settings: Settings {
@@ -235,7 +245,8 @@ impl Room {
         terminal::tell(usage::line(last));
         let Usage { prompt_tokens, cached_tokens, output_tokens, generations, .. } = self.total;
         self.note(&format!(
-            "all {generations} answers: {prompt_tokens} + {cached_tokens} cached prompt tokens, {output_tokens} output tokens"
+            "{} in all: {prompt_tokens} + {cached_tokens} cached prompt tokens, {output_tokens} output tokens",
+            counted(generations as usize, "answer")
         ));
         self.note(&format!(
             "context: {} of {} tokens",
@@ -294,11 +305,12 @@ impl Room {
         let invocation = Invocation { cancel: CancellationToken::new(), ..self.invocation(question, output) };
         self.partner.incarnation = self.partner.engine.status().incarnation;
         let cancel = invocation.cancel.clone();
-        let stop = cancel.clone();
+        let (stop, ctrl_c) = (cancel.clone(), self.ctrl_c);
         let waiting = self.progress.wait("thinking");
+        let _unseen = UnseenControlKeys::new();
         self.runtime.block_on(async {
             let watching = tokio::spawn(async move {
-                if tokio::signal::ctrl_c().await.is_ok() {
+                if ctrl_c == CtrlC::StopsTheAnswer && tokio::signal::ctrl_c().await.is_ok() {
                     stop.cancel();
                 }
             });
@@ -312,7 +324,7 @@ impl Room {
             };
             let (outcome, said) = tokio::join!(self.host.invoke(&self.pipeline, invocation), showing);
             watching.abort();
-            Ok((outcome, said?))
+            Ok((outcome, said.context(STDOUT)?))
         })
     }
 
@@ -340,13 +352,18 @@ impl Room {
 
     fn conclude(&mut self, question: String, outcome: Outcome, said: answer::Said) -> anyhow::Result<()> {
         add(&mut self.total, &outcome.usage);
-        if !said.text.is_empty() {
+        let is_blank = said.text.trim().is_empty();
+        if !is_blank {
             self.conversation.turns.push(Turn { question, answer: said.text });
         }
         let result = match &outcome.result {
             Ok(response) => {
+                if is_blank {
+                    self.note("(the answer is empty)");
+                }
                 if was_cut(&response.body) {
-                    self.note(&format!("(cut after {} tokens)", outcome.usage.output_tokens));
+                    let tokens = counted(outcome.usage.output_tokens as usize, "token");
+                    self.note(&format!("(cut after {tokens}; --max-tokens allows more)"));
                 }
                 Ok(())
             }

@@ -34,8 +34,8 @@ pub(super) const COMMANDS: &[(&str, &str, &str)] = &[
     ("/bye", "", "leave; Ctrl-D does, too"),
 ];
 
-pub(super) const KEYS: &str = "\
-  Alt-Enter, or \\ at its end, goes on to another line; \"\"\" begins and ends a text of many lines
+pub(super) const KEYS: &str =
+    "  Alt-Enter, or \\ at its end, goes on to another line; \"\"\" begins and ends a text of many lines
   Ctrl-C stops an answer, or clears the line; Up and Ctrl-R find what you wrote before";
 
 impl Slash {

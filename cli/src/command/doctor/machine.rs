@@ -7,7 +7,7 @@ use dunlin_host::{Allocation, Compile, Host, HostConfig};
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
-use crate::terminal::counted;
+use crate::{terminal::counted, version::WASMTIME};
 
 /// Less than this is little, even for the smallest models.
 const LITTLE_MEMORY: u64 = 512 << 20;
@@ -103,12 +103,13 @@ fn address_space() -> Finding {
 /// Whether the kernel lets the host reserve the memory of pipelines ahead.
 fn pool() -> Finding {
     match Host::new(HostConfig::new(Compile::InProcess)).map(|host| host.allocation().clone()) {
-        Ok(Allocation::Pooled { instances }) => {
-            Finding::ok("pipelines", format!("memory for {instances} at once is reserved ahead"))
-        }
+        Ok(Allocation::Pooled { instances }) => Finding::ok(
+            "pipelines",
+            format!("wasmtime {WASMTIME}; memory for {instances} at once is reserved ahead"),
+        ),
         Ok(Allocation::OnDemand { reason }) => Finding::note(
             "pipelines",
-            format!("their memory is taken when they start: {reason}"),
+            format!("wasmtime {WASMTIME}; their memory is taken when they start: {reason}"),
             "they start some microseconds later; nothing needs to be done",
         ),
         Err(error) => Finding::missing(

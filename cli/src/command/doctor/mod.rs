@@ -16,7 +16,7 @@ use crate::{
 };
 
 const HELP: &str = "\
-Each line is ok, a note (it works, or could work better), or missing (something will not work), with what to do about it. Sensors
+Each line is ok, a note (it works, or could work better), or missing (something will not work), with what to do about it. Sensors \
 are only looked for, not read.
 
 Exit codes: 0 nothing is missing; 1 something is.";
@@ -63,7 +63,7 @@ impl Finding {
         Self { what, level: Level::Missing, found: found.into(), next_step: Some(next_step.into()) }
     }
 
-    fn print(&self) -> std::io::Result<()> {
+    fn print(&self) -> anyhow::Result<()> {
         let (mark, style) = match self.level {
             Level::Ok => ("ok", style::GOOD),
             Level::Note => ("note", style::NOTE),

@@ -38,8 +38,13 @@ pub(super) fn engine() -> Vec<Finding> {
         _ => Finding::ok("engine", found),
     };
     let backend = asked(&path, "--backend");
-    let kernels = (!backend.is_empty()).then(|| Finding::ok("kernels", backend.replace('\n', "; ")));
+    let kernels = (!backend.is_empty()).then(|| Finding::ok("kernels", kernels(&backend)));
     [engine].into_iter().chain(kernels).collect()
+}
+
+/// llama.cpp says `CPU : AVX2 = 1 | FMA = 1`.
+fn kernels(backend: &str) -> String {
+    backend.replace('\n', "; ").replace(" = 1", "").replace(" | ", ", ").replace(" : ", ": ")
 }
 
 pub(super) fn models(folders: &Folders) -> Vec<Finding> {
@@ -53,7 +58,10 @@ pub(super) fn models(folders: &Folders) -> Vec<Finding> {
                 Err(error) => findings.push(Finding::note(
                     "models",
                     format!("{name}: {}", error.refusal),
-                    format!("dunlin model rm {name}, or add it again with --replace"),
+                    match entry.owner {
+                        Owner::You => format!("dunlin model rm {name}, or add it again with --replace"),
+                        Owner::Dunlin => format!("{} came without it, or damaged", entry.folder.display()),
+                    },
                 )),
             }
         }

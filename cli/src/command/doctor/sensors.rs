@@ -126,7 +126,12 @@ mod tests {
 
     #[test]
     fn a_virtual_machine_has_none() {
-        check(&[], &expect![]);
+        check(
+            &[],
+            &expect![[r#"
+            Note no sensor of power was found
+        "#]],
+        );
     }
 
     #[test]
@@ -140,7 +145,10 @@ mod tests {
                 ("sys/class/hwmon/hwmon0/name", "coretemp\n"),
                 ("sys/class/hwmon/hwmon0/temp1_input", "1\n"),
             ],
-            &expect![],
+            &expect![[r#"
+                Ok RAPL counts the energy of the processor
+                Ok BAT0, which tells what it gives
+            "#]],
         );
     }
 
@@ -152,8 +160,15 @@ mod tests {
                 ("sys/class/hwmon/hwmon3/curr1_input", "1\n"),
                 ("sys/class/hwmon/hwmon3/in1_input", "1\n"),
             ],
-            &expect![],
+            &expect![[r#"
+                Ok sensors of power on the board: ina3221
+            "#]],
         );
-        check(&[("proc/device-tree/model", "Raspberry Pi 5 Model B\0"), ("dev/vcio", "")], &expect![]);
+        check(
+            &[("proc/device-tree/model", "Raspberry Pi 5 Model B\0"), ("dev/vcio", "")],
+            &expect![[r#"
+            Ok the PMIC tells currents and voltages of the rails (vcgencmd pmic_read_adc)
+        "#]],
+        );
     }
 }

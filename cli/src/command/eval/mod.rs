@@ -11,8 +11,8 @@ use serde_json::json;
 
 use self::{
     examine::{Examined, examine},
-    item::Item,
-    score::Kind,
+    item::{Item, Task},
+    score::Score,
 };
 use crate::{
     arguments::{Global, ModelArgument},
@@ -44,8 +44,8 @@ The file has a JSON object on each line:
   answer   what is right: a text, or of an extraction an object (or the text of one)
   subtask, split, id   names to tell items apart by
 
-Every item goes through a pipeline: classify, extract, or chat at temperature 0. An answer is right if it is the expected one: the
-label, the object with all its values, the text but for white space. A failed invocation is a wrong answer. Shown are the accuracy and
+Every item goes through a pipeline: classify, extract, or chat at temperature 0. An answer is right if it is the expected one: the \
+label, the object with all its values, the text but for white space. A failed invocation is a wrong answer. Shown are the accuracy and \
 its standard error, beside what guessing reaches.";
 
 /// Measure how often a model is right
@@ -63,7 +63,7 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
     /// Invocations at once
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=128))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=128))]
     at_once: u32,
     /// One JSON document
     #[arg(long)]
@@ -147,27 +147,34 @@ fn table(examined: &[Examined]) -> Table {
     columns.extend(names.iter().map(|name| (name.as_str(), Align::Left)));
     columns.push(("CHANCE", Align::Right));
     let mut table = Table::new(columns);
-    let kinds: Vec<Kind> =
-        examined.first().map(|first| first.scores.0.keys().cloned().collect()).unwrap_or_default();
-    for kind in kinds {
-        let first = examined[0].scores.get(&kind);
-        let (task, subtask, split) = &kind;
-        let mut row: Vec<Cell> = vec![
-            task.name().into(),
-            subtask.clone().into(),
-            split.clone().into(),
-            Grouped(first.items.into()).to_string().into(),
-        ];
-        row.extend(examined.iter().map(|examined| {
-            let score = examined.scores.get(&kind);
-            let fields =
-                score.field_accuracy().map(|share| format!(", {share:.3} of keys")).unwrap_or_default();
-            let shown = format!("{:.3} ± {:.3}{fields}", score.accuracy(), score.standard_error());
-            let better = score.accuracy() > score.chance() + 2.0 * score.standard_error();
-            Cell::styled(shown, if better { style::GOOD } else { style::NOTE })
-        }));
-        row.push(format!("{:.3}", first.chance()).into());
-        table.row(row);
+    let Some(first) = examined.first() else { return table };
+    for kind in first.scores.0.keys() {
+        let scores: Vec<Score> = examined.iter().map(|examined| examined.scores.get(kind)).collect();
+        table.row(row(kind.0, &kind.1, &kind.2, &scores));
+    }
+    for task in first.scores.tasks() {
+        let scores: Vec<Score> = examined.iter().map(|examined| examined.scores.of_task(task)).collect();
+        table.row(row(task, "all", "all", &scores));
     }
     table
+}
+
+/// The scores are of the same items, one for each model.
+fn row(task: Task, subtask: &str, split: &str, scores: &[Score]) -> Vec<Cell> {
+    let first = scores.first().copied().unwrap_or_default();
+    let shown = |score: &Score| {
+        let fields = score.field_accuracy().map(|share| format!(", {share:.3} of keys")).unwrap_or_default();
+        let text = format!("{:.3} ± {:.3}{fields}", score.accuracy(), score.standard_error());
+        let is_better = score.accuracy() > score.chance() + 2.0 * score.standard_error();
+        Cell::styled(text, if is_better { style::GOOD } else { style::NOTE })
+    };
+    let mut row: Vec<Cell> = vec![
+        task.name().into(),
+        subtask.into(),
+        split.into(),
+        Grouped(first.items.into()).to_string().into(),
+    ];
+    row.extend(scores.iter().map(shown));
+    row.push(format!("{:.3}", first.chance()).into());
+    row
 }

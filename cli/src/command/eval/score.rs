@@ -1,6 +1,6 @@
 //! Marks, added up by task, subtask and split.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -50,10 +50,12 @@ impl Score {
         f64::from(self.right) / f64::from(self.items.max(1))
     }
 
-    /// Of the accuracy, as a share of independent draws.
+    /// Of the accuracy, as a share of independent draws; with Agresti and Coull's four more, so that one right item of one is
+    /// not taken for certain.
     pub(super) fn standard_error(&self) -> f64 {
-        let accuracy = self.accuracy();
-        (accuracy * (1.0 - accuracy) / f64::from(self.items.max(1))).sqrt()
+        let items = f64::from(self.items) + 4.0;
+        let accuracy = (f64::from(self.right) + 2.0) / items;
+        (accuracy * (1.0 - accuracy) / items).sqrt()
     }
 
     /// What guessing would reach.
@@ -88,6 +90,23 @@ impl Scores {
     pub(super) fn add(&mut self, item: &Item, mark: Option<Mark>) {
         let kind = (item.task, item.subtask.clone(), item.split.clone());
         self.0.entry(kind).or_default().add(item, mark);
+    }
+
+    /// Of all items of a task.
+    pub(super) fn of_task(&self, task: Task) -> Score {
+        let scores = self.0.iter().filter(|((of, ..), _)| *of == task).map(|(_, score)| score);
+        scores.fold(Score::default(), |sum, score| Score {
+            items: sum.items + score.items,
+            right: sum.right + score.right,
+            fields: sum.fields + score.fields,
+            right_fields: sum.right_fields + score.right_fields,
+            chance: sum.chance + score.chance,
+            failed: sum.failed + score.failed,
+        })
+    }
+
+    pub(super) fn tasks(&self) -> BTreeSet<Task> {
+        self.0.keys().map(|(task, ..)| *task).collect()
     }
 
     pub(super) fn get(&self, kind: &Kind) -> Score {

@@ -1,13 +1,13 @@
 //! `dunlin model add`.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     process,
 };
 
-use anyhow::Context;
 use dunlin_gguf::{Bytes, Gguf};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::check::summary;
@@ -15,6 +15,8 @@ use crate::{
     arguments::Global,
     failure::{Exit, Failure, warn},
     folders::Folders,
+    interrupt::Interrupt,
+    runtime::runtime,
     store::{
         alias::Name,
         download::{self, Fetched, Url},
@@ -33,14 +35,14 @@ Examples:
 
 Without --alias and --variant, the file's name gives the alias and its quantisation the variant: smollm2-135m-instruct:q8_0.
 
-A file is shared with the store where the file system can do that (reflink, or else a hard link), copied where it cannot, and
-left where it is with --link. A download that was cut off goes on where it stopped when the same command is given again. Of a
+A file is shared with the store where the file system can do that (reflink, or else a hard link), copied where it cannot, and \
+left where it is with --link. A download that was cut off goes on where it stopped when the same command is given again. Of a \
 split model name the first part: all become one model. Every file is checked (see `dunlin model check`) and its SHA-256 kept.
 
 Models are in $XDG_DATA_HOME/dunlin/models, a folder each, described by its alias.toml.";
 
 /// Add a model file, or fetch one, and give it a name
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct Add {
     /// A GGUF file, or the address of one
@@ -64,6 +66,9 @@ pub(crate) struct Add {
     /// Put it in the place of a variant of the same name
     #[arg(long)]
     replace: bool,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 fn sha256(text: &str) -> Result<String, String> {
@@ -83,23 +88,73 @@ struct Brought {
     how: &'static str,
 }
 
+/// What came of it.
+#[derive(Debug, Serialize)]
+struct Report {
+    name: String,
+    outcome: Added,
+    #[serde(skip)]
+    summary: String,
+    how: &'static str,
+    bytes: u64,
+    sha256: String,
+}
+
 impl Add {
     /// # Errors
     /// If the file is refused, cannot be had, or the name is taken.
     pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
         let shelf = Shelf::new(Folders::find()?.models());
-        let progress = Progress::new(global.quiet);
-        let conflict = if self.replace { Conflict::Replace } else { Conflict::Refuse };
-        if Url::looks_like(&self.source) {
-            return self.add_url(&shelf, conflict, &progress);
-        }
-        let gguf = open(Path::new(&self.source))?;
-        let (alias, variant) = self.names(&gguf, Path::new(&self.source))?;
-        let brought = self.bring(&gguf, &shelf, &progress)?;
-        self.settle(&shelf, conflict, &gguf, (alias, variant), brought)
+        shelf.remove_abandoned();
+        let (add, adding_to) = (self.clone(), shelf.clone());
+        let runtime = runtime()?;
+        let added = runtime.block_on(async {
+            let interrupt = Interrupt::watch()?;
+            let adding = tokio::task::spawn_blocking(move || add.add(&adding_to, global));
+            tokio::select! {
+                added = adding => added?,
+                () = interrupt.token.cancelled() => Err(self.interrupted(&shelf, &interrupt).into()),
+            }
+        });
+        // The work may be in the middle of a read or a write: the process ends with it.
+        runtime.shutdown_background();
+        added
     }
 
-    fn add_url(&self, shelf: &Shelf, conflict: Conflict, progress: &Progress) -> anyhow::Result<()> {
+    fn interrupted(&self, shelf: &Shelf, interrupt: &Interrupt) -> Failure {
+        shelf.remove_incoming_of(process::id());
+        let failure = interrupt.failure();
+        if Url::looks_like(&self.source) {
+            failure.hint("the same command goes on where it stopped")
+        } else {
+            failure
+        }
+    }
+
+    fn add(&self, shelf: &Shelf, global: Global) -> anyhow::Result<()> {
+        let progress = Progress::new(global.quiet);
+        let conflict = if self.replace { Conflict::Replace } else { Conflict::Refuse };
+        let report = if Url::looks_like(&self.source) {
+            self.add_url(shelf, conflict, &progress)?
+        } else {
+            let path = Path::new(&self.source);
+            let gguf = Gguf::open(path).map_err(|error| Failure::new(Exit::Model, error.to_string()))?;
+            let names = self.names(&gguf, path)?;
+            let brought = self.bring(&gguf, shelf, &progress)?;
+            self.settle(shelf, conflict, &gguf, names, brought)?
+        };
+        if self.json {
+            return terminal::print_json(&report);
+        }
+        terminal::print(&report)?;
+        if !global.quiet && report.outcome != Added::Known {
+            let (alias, _) = report.name.split_once(':').unwrap_or_default();
+            terminal::tell(format_args!("try: dunlin run chat --model {alias} --text Hello"));
+        }
+        Ok(())
+    }
+
+    fn add_url(&self, shelf: &Shelf, conflict: Conflict, progress: &Progress) -> anyhow::Result<Report> {
         let url = Url::parse(&self.source)?;
         if self.link {
             return Err(Failure::usage("--link is for files that are here").hint("leave it out").into());
@@ -111,7 +166,8 @@ impl Add {
             shelf.check(alias, variant, conflict)?;
         }
         let mut fetched = download::download(&url, &self.sha256, &shelf.incoming()?, progress)?;
-        let gguf = open(fetched.first())?;
+        let gguf = Gguf::open(fetched.first())
+            .map_err(|error| Failure::new(Exit::Model, format!("{}: {}", url.public(), error.refusal)))?;
         let names = self.names(&gguf, Path::new(&url.file_name()))?;
         let brought = fetched_model(&mut fetched, &gguf, &url)?;
         self.settle(shelf, conflict, &gguf, names, brought)
@@ -131,10 +187,9 @@ impl Add {
             if self.link {
                 place::hash_file(&part.path, &mut hash, |bytes| bar.advance(bytes))?;
             } else {
-                let incoming = shelf.incoming()?;
-                let file = Temporary::new(incoming.join(format!("{}-{index}.gguf", process::id())));
+                let file = Temporary::new(shelf.incoming_file(index)?);
                 placed = place::place(&part.path, file.path(), &mut hash, |bytes| bar.advance(bytes))
-                    .map_err(|error| not_placed(error, &incoming))?;
+                    .map_err(|error| not_placed(error, file.path()))?;
                 files.push(file);
             }
             hashes.push(hex(hash));
@@ -191,26 +246,26 @@ impl Add {
         gguf: &Gguf,
         (alias, variant): (Name, Name),
         brought: Brought,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Report> {
         let name = format!("{alias}:{variant}");
         let Brought { files, sha256, bytes, source, how } = brought;
         let description = self.description.clone();
-        let addition = Addition { alias: alias.clone(), description, variant, files, sha256, bytes, source };
-        let done = match shelf.add(addition, conflict)? {
-            Added::Known => {
-                return Ok(terminal::print(format_args!("{name} is there already, the very same file"))?);
-            }
-            Added::New => "added",
-            Added::Replaced => "replaced",
-        };
-        terminal::print(format_args!("{done} {name}: {} ({how}, {})", summary(gguf.model()), Bytes(bytes)))?;
-        terminal::tell(format_args!("try: dunlin run chat --model {alias} --text Hello"));
-        Ok(())
+        let addition = Addition { alias, description, variant, files, sha256: sha256.clone(), bytes, source };
+        let outcome = shelf.add(addition, conflict)?;
+        Ok(Report { name, outcome, summary: summary(gguf.model()), how, bytes, sha256 })
     }
 }
 
-fn open(path: &Path) -> Result<Gguf, Failure> {
-    Gguf::open(path).map_err(|error| Failure::new(Exit::Model, error.to_string()))
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, summary, how, .. } = self;
+        let done = match self.outcome {
+            Added::Known => return write!(f, "{name} is there already, the very same file"),
+            Added::New => "added",
+            Added::Replaced => "replaced",
+        };
+        write!(f, "{done} {name}: {summary} ({how}, {})", Bytes(self.bytes))
+    }
 }
 
 fn fetched_model(fetched: &mut Fetched, gguf: &Gguf, url: &Url) -> anyhow::Result<Brought> {
@@ -229,18 +284,19 @@ fn fetched_model(fetched: &mut Fetched, gguf: &Gguf, url: &Url) -> anyhow::Resul
     Ok(Brought { files: Files::Incoming(files), sha256, bytes, source: url.public(), how: "fetched" })
 }
 
-fn not_placed(error: std::io::Error, incoming: &Path) -> anyhow::Error {
+fn not_placed(error: std::io::Error, file: &Path) -> anyhow::Error {
+    let folder = file.parent().unwrap_or(file).display();
     if error.kind() == std::io::ErrorKind::StorageFull {
         return Failure::new(
             Exit::Failed,
-            format!("the disk of {} is full; nothing was added", incoming.display()),
+            format!("the disk of {folder} is full; nothing was added"),
         )
         .hint(
             "free some, leave the file where it is (--link), or keep models elsewhere: XDG_DATA_HOME=FOLDER",
         )
         .into();
     }
-    anyhow::Error::new(error).context(format!("cannot write to {}", incoming.display()))
+    anyhow::Error::new(error).context(format!("cannot write to {folder}"))
 }
 
 /// `SmolLM2-135M-Instruct` of `SmolLM2-135M-Instruct-Q8_0-00001-of-00002.gguf`.

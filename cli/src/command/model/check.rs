@@ -13,7 +13,7 @@ use crate::{
 };
 
 const HELP: &str = "\
-The header is read, not the weights: that takes milliseconds whatever the size. A file that passes does not end llama.cpp, and a
+The header is read, not the weights: that takes milliseconds whatever the size. A file that passes does not end llama.cpp, and a \
 model that fits is let in by `dunlin run`.
 
 Exit codes: 0 sound, and it fits; 3 the file is refused; 4 it is sound, but does not fit into the memory that is free here.";

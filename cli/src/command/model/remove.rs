@@ -17,6 +17,9 @@ pub(crate) struct Remove {
     /// An alias with all its variants, or one variant, as in demo:small
     #[arg(add = ArgValueCandidates::new(completion::models))]
     alias: String,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 impl Remove {
@@ -28,6 +31,9 @@ impl Remove {
         let Some(removed) = Shelf::new(folders.models()).remove(&alias, variant.as_ref())? else {
             return Err(self.not_there(&Catalog::open(&folders), &alias)?.into());
         };
+        if self.json {
+            return terminal::print_json(&removed);
+        }
         terminal::print(format_args!(
             "removed {}, {} freed",
             removed.names.join(", "),

@@ -7,6 +7,8 @@ use dunlin_gguf::{
     synth::{Mix, SynthShape, synth},
 };
 
+use serde_json::json;
+
 use crate::{
     arguments::Global,
     failure::Failure,
@@ -19,7 +21,7 @@ Examples:
   dunlin model synth qwen2.5-0.5b --quant Q4_K_M -o qwen.gguf
   dunlin run chat --model qwen.gguf --text \"Hello\"
 
-Shapes: tiny, and those of SmolLM2-135M, Qwen2.5-0.5B and Llama-3.2-1B. Such a model loads, tokenizes and computes like the real
+Shapes: tiny, and those of SmolLM2-135M, Qwen2.5-0.5B and Llama-3.2-1B. Such a model loads, tokenizes and computes like the real \
 one, at the same speed, and says nothing that means anything. The same seed gives the same file.";
 
 /// Make up a model: a real shape with random weights, for measuring speed
@@ -40,6 +42,9 @@ pub(crate) struct Synth {
     /// Write over a file that is there
     #[arg(long)]
     force: bool,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 fn shapes() -> Vec<&'static str> {
@@ -68,6 +73,9 @@ impl Synth {
             bar.get_or_insert_with(|| progress.bytes("writing", Some(done.total))).set_position(done.written);
         })?;
         drop(bar);
+        if self.json {
+            return terminal::print_json(&json!({ "file": path, "bytes": total }));
+        }
         terminal::print(format_args!("{} ({} of random weights)", path.display(), Bytes(total)))?;
         if !global.quiet {
             terminal::tell(format_args!("try: dunlin run chat --model {} --text Hello", shown(&path)));

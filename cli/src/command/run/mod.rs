@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context;
 use clap_complete::engine::ArgValueCandidates;
 use dunlin_engine_handle::{Engine, ModelInfo};
-use dunlin_host::{Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource};
+use dunlin_host::{Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -35,7 +35,7 @@ use crate::{
     pipelines,
     runtime::{SHUTDOWN, random_seed, runtime},
     store::{Catalog, Model},
-    terminal::{self, output::printable, progress::Progress},
+    terminal::{self, STDOUT, output::printable, progress::Progress},
     usage,
 };
 
@@ -53,13 +53,13 @@ Examples:
   dunlin run ./mine.wasm --model ./model.gguf --threads 4,2 --text \"Hello\"
 
 Output:
-  What the pipeline emits comes to stdout at once. Its answer follows, unless it is what was emitted already. A line with the
-  usage follows on stderr: prompt tokens (computed + cached), output tokens, TTFT (time to the first token, from the start of
+  What the pipeline emits comes to stdout at once. Its answer follows, unless it is what was emitted already. A line with the \
+  usage follows on stderr: prompt tokens (computed + cached), output tokens, TTFT (time to the first token, from the start of \
   the invocation), TPOT (median time per further token) and its inverse.
 
-  --json gives one document: result, content_type, usage (times in microseconds), timings_ms (compile is null where it was
-  compiled before), pipeline, model, seed, notes, log. Where it failed, `error` stands in place of the result: kind,
-  exit_code, message, hint. --json-lines gives each chunk as it comes, {\"type\": \"text\" | \"json\" | \"progress\", ...}, and
+  --json gives one document: result, content_type, usage (times in microseconds), timings_ms (compile is null where it was \
+  compiled before), pipeline, model, seed, notes, log. Where it failed, `error` stands in place of the result: kind, \
+  exit_code, message, hint. --json-lines gives each chunk as it comes, {\"type\": \"text\" | \"json\" | \"progress\", ...}, and \
   the same document last, with \"type\": \"end\".";
 
 /// Run a pipeline once, on some input
@@ -177,7 +177,7 @@ async fn write(
     while let Some(chunk) = chunks.recv().await {
         if let Err(error) = report.chunk(chunk) {
             interrupt.token.cancel();
-            return Err(error.into());
+            return Err(error).context(STDOUT);
         }
     }
     Ok(())
@@ -261,7 +261,8 @@ impl Opened {
             engine_death: engine_death.as_deref(),
         };
         let failure = match &outcome.result {
-            Ok(_) => None,
+            // What a pipeline says after it was stopped is shown, but it is not all.
+            Ok(_) => interrupt.token.is_cancelled().then(|| interrupt.failure()),
             Err(InvokeError::Cancelled) => Some(interrupt.failure()),
             Err(error) => Some(explain::not_run(error, &circumstances)),
         };
@@ -274,13 +275,14 @@ impl Opened {
             seed: told.seed,
             timings: Timings { began: told.began, compile: self.compiled.compile_time, load: self.load_time },
         };
-        report.end(&ended)?;
+        report.end(&ended).context(STDOUT)?;
         if let Some(path) = told.report {
             fs::write(path, format!("{:#}\n", ended.document()))
                 .with_context(|| format!("cannot write the report {}", path.display()))?;
         }
         show_log(outcome, told.global);
-        if !told.global.quiet && report.form() == Form::Text {
+        let is_idle = failure.is_some() && outcome.usage == Usage::default();
+        if !told.global.quiet && !is_idle && report.form() == Form::Text {
             terminal::tell(usage::line(outcome));
         }
         Ok(failure)
@@ -289,7 +291,7 @@ impl Opened {
 
 /// What the pipeline wrote to its stdout and stderr: where it failed, and for those who want to see more.
 fn show_log(outcome: &Outcome, global: Global) {
-    let lines: Vec<&str> = outcome.log.text.lines().collect();
+    let lines: Vec<&str> = outcome.log.text.lines().filter(|line| !line.is_empty()).collect();
     if lines.is_empty() || (outcome.result.is_ok() && global.verbose == 0) {
         return;
     }

@@ -156,11 +156,10 @@ impl Ended<'_> {
     pub(crate) fn document(&self) -> Value {
         let milliseconds = |duration: Duration| (duration.as_secs_f64() * 1e4).round() / 10.0;
         let Self { outcome, model, info, timings, .. } = self;
-        let mut document = match (&outcome.result, self.failure) {
-            (Ok(response), _) => result(response),
-            (Err(error), None) => json!({ "error": { "message": error.to_string() } }),
-            (Err(_), Some(failure)) => json!({ "error": failure.json() }),
-        };
+        let mut document = outcome.result.as_ref().map_or_else(|_| json!({}), result);
+        if let Some(failure) = self.failure {
+            document["error"] = failure.json();
+        }
         document["usage"] = json!(UsageJson::from(*outcome));
         document["timings_ms"] = json!({
             "compile": timings.compile.map(milliseconds),

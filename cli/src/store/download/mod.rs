@@ -230,7 +230,7 @@ pub(crate) fn check_space(path: &Path, missing: u64) -> Result<(), Failure> {
         return Ok(());
     }
     let message =
-        format!("{} more are needed, and {} has {} left", Bytes(missing), folder.display(), Bytes(free));
+        format!("the disk is too full: {} more are needed, {} are free", Bytes(missing), Bytes(free));
     Err(Failure::new(Exit::Failed, message).hint(elsewhere()))
 }
 

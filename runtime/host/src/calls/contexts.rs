@@ -194,6 +194,7 @@ impl HostContext for State {
             sequence.idle()?;
             sequence.tokens().to_vec()
         };
+        let prompt_tokens = prompt.len();
         let score = engine::Score {
             prompt,
             tenant: self.job.tenant.clone(),
@@ -202,6 +203,8 @@ impl HostContext for State {
             deadline_ms: Some(self.deadline_ms(None)),
         };
         let scores = self.job.interrupt.unless_stopped(model.engine().score(score)).await??;
+        let candidates: usize = scores.iter().map(|scored| scored.token_logprobs.len()).sum();
+        self.job.totals.add_scored(prompt_tokens + candidates);
         Ok(scores.into_iter().map(scored).collect())
     }
 

@@ -20,6 +20,8 @@ pub struct Usage {
     pub output_tokens: u32,
     /// Of the output, tokens that a constraint left no choice about.
     pub forced_tokens: u32,
+    /// Tokens of what was scored: each prompt and its candidates, held already or not.
+    pub scored_tokens: u32,
     /// Sum over the generations.
     pub queue_us: u64,
     /// From the start of the invocation to its first token; 0 without one.
@@ -56,6 +58,7 @@ pub(crate) fn of_generation(usage: &engine::Usage) -> Usage {
         cached_tokens: usage.cached_tokens,
         output_tokens: usage.output_tokens,
         forced_tokens: usage.forced_tokens,
+        scored_tokens: 0,
         queue_us: usage.queue_us,
         ttft_us: usage.ttft_us,
         tpot_p50_us: usage.tpot_p50_us,
@@ -93,6 +96,13 @@ impl Totals {
         total.tpot_p99_us = total.tpot_p99_us.max(of.tpot_p99_us);
     }
 
+    /// Candidates were scored.
+    pub(crate) fn add_scored(&self, tokens: usize) {
+        let mut sums = self.lock();
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        sums.usage.scored_tokens = sums.usage.scored_tokens.saturating_add(tokens);
+    }
+
     pub(crate) fn sum(&self) -> Usage {
         let sums = self.lock();
         let p50 = sums.weighted_p50 / u128::from(sums.usage.output_tokens.max(1));
@@ -121,8 +131,10 @@ mod tests {
         totals.add(Duration::from_micros(500), &generation(30, 100, 10));
         totals.add(Duration::from_micros(100), &generation(10, 200, 50));
         totals.add(Duration::ZERO, &generation(0, 0, 0));
+        totals.add_scored(25);
+        totals.add_scored(5);
         let sum = totals.sum();
-        assert_eq!((sum.generations, sum.output_tokens), (3, 40));
+        assert_eq!((sum.generations, sum.output_tokens, sum.scored_tokens), (3, 40, 30));
         assert_eq!((sum.ttft_us, sum.tpot_p50_us, sum.tpot_p99_us), (300, 20, 100));
     }
 }
