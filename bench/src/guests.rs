@@ -38,8 +38,8 @@ impl Guest {
         Ok(Self { host, pipeline, engine })
     }
 
-    /// `params`: names and values.
-    pub(crate) async fn run(&self, input: String, params: &[(&str, &str)]) -> anyhow::Result<Seen> {
+    /// `params`: names and values. `None` if it emitted nothing: a random model may end at once.
+    pub(crate) async fn run(&self, input: String, params: &[(&str, &str)]) -> anyhow::Result<Option<Seen>> {
         let (output, mut chunks) = mpsc::channel(256);
         let params = params.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let request = Request { body: input.into(), params, ..Request::default() };

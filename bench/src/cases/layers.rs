@@ -21,7 +21,11 @@ pub(crate) fn decode(arguments: &Arguments, setting: &Setting) -> anyhow::Result
     let guest = process.block_on(Guest::start(chat.name, chat.bytes, process.engine.clone()))?;
     let mut bare = Bare::start(setting)?;
     let params = [("temperature", "0"), ("max_tokens", &*DECODED.to_string())];
-    let ask = || process.block_on(guest.run(fresh_text(1), &params));
+    let ask = || loop {
+        if let Some(seen) = process.block_on(guest.run(fresh_text(1), &params))? {
+            return anyhow::Ok(seen);
+        }
+    };
     // Of the same length, so that steps have as much to attend to.
     let usage = ask()?.usage;
     let prompt = (usage.prompt_tokens + usage.cached_tokens) as usize;
@@ -55,10 +59,11 @@ pub(crate) fn first_token(arguments: &Arguments, setting: &Setting) -> anyhow::R
     let script =
         process.block_on(Guest::start("script", dunlin_host_guests::SCRIPT, process.engine.clone()))?;
     let mut bare = Bare::start(setting)?;
-    let through = || -> anyhow::Result<f64> {
-        let script_of = |text| format!("open model\ncreate\nappend 0 {text}\ngenerate 0 max=1\nstream 0");
-        let seen = process.block_on(script.run(script_of(fresh_text(2)), &[]))?;
-        Ok(seen.first_chunk.as_secs_f64() * 1e3)
+    let script_of = |text| format!("open model\ncreate\nappend 0 {text}\ngenerate 0 max=1\nstream 0");
+    let through = || loop {
+        if let Some(seen) = process.block_on(script.run(script_of(fresh_text(2)), &[]))? {
+            return Ok(seen.first_chunk.as_secs_f64() * 1e3);
+        }
     };
     let direct = || -> anyhow::Result<f64> {
         let tokenize = Tokenize { text: fresh_text(2), add_special: false, parse_special: false };

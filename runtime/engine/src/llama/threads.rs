@@ -11,8 +11,10 @@ use super::backend::cpu_function;
 /// `GGML_MAX_N_THREADS`, which the bindings leave out.
 const MAX_THREADS: u32 = 512;
 
-/// How eagerly idle workers poll before they sleep, 0 to 100.
-const POLL: u32 = 50;
+/// How long idle workers poll before they sleep, 0 to 100; 1 is a few milliseconds. Long enough for the next step of a
+/// generation, which comes at once. With ggml's default of 50 they spin for a tenth of a second after each, at the cost of
+/// energy and of whatever else wants the core: two engines that take turns on two cores lose a tenth of their speed.
+const POLL: u32 = 1;
 
 type New = unsafe extern "C" fn(*mut sys::ggml_threadpool_params) -> *mut sys::ggml_threadpool;
 type Free = unsafe extern "C" fn(*mut sys::ggml_threadpool);
