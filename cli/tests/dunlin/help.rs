@@ -42,7 +42,7 @@ fn the_command_as_a_whole() {
 
               --color <WHEN>
                   Whether to use colours
-          
+
                   [default: auto]
                   [possible values: auto, always, never]
 
@@ -86,7 +86,7 @@ fn the_command_as_a_whole() {
         Options:
           -m, --model <ALIAS|FILE>
                   The model: an alias (`demo`, `demo:small`), or a GGUF file
-          
+
                   [env: DUNLIN_MODEL]
                   [default: demo]
 
@@ -115,7 +115,7 @@ fn the_command_as_a_whole() {
         Limits and grants:
               --deadline <DURATION>
                   When to stop it, as in 30s, 500ms or 2m
-          
+
                   [default: 10m]
 
               --limit <NAME=N>
@@ -149,7 +149,7 @@ fn the_command_as_a_whole() {
 
               --color <WHEN>
                   Whether to use colours
-          
+
                   [default: auto]
                   [possible values: auto, always, never]
 

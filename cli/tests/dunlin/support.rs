@@ -83,6 +83,7 @@ impl Home {
     pub(crate) fn stable(&self, text: &str) -> String {
         let mut text = text.replace(&*self.folder.path().to_string_lossy(), "[HOME]");
         for (pattern, name) in [
+            (r"(?m)[ \t]+$", ""),
             (r"[0-9.]+ (µs|ms|s|min [0-9]+ s)\b", "[TIME]"),
             (r"[0-9]+ tokens/s", "[RATE] tokens/s"),
             (r"[0-9.]+ [MG]B are free", "[SIZE] are free"),
