@@ -14,7 +14,10 @@ use dunlin_engine::{Vitals, Wake};
 use dunlin_engine_handle::{
     Call, CallId, Engine, FromEngine, Generate, Load, Patience, Program, Sampling, Threads, Token, Usage,
 };
-use dunlin_gguf::Gguf;
+use dunlin_gguf::{
+    Gguf,
+    synth::{Mix, SynthShape, synth},
+};
 
 /// A model and how to run it.
 #[derive(Debug, Clone)]
@@ -44,6 +47,16 @@ impl Setting {
         let sampling = Some(Sampling { logit_bias, ..Sampling::default() });
         Generate { prompt, max_tokens: tokens, sampling, ..Generate::default() }
     }
+}
+
+/// A model of random weights, written once and kept beside the benchmark.
+pub(crate) fn synthetic(shape: SynthShape, name: &str, threads: u32) -> anyhow::Result<Setting> {
+    let path = std::env::current_exe()?.with_file_name(format!("bench-{name}-q4_0.gguf"));
+    if Gguf::open(&path).is_err() {
+        eprintln!("writing {}", path.display());
+        synth(&shape, Mix::Q4_0, 1, &path, |_| ())?;
+    }
+    Setting::new(path, threads)
 }
 
 /// A prompt that no earlier one is a prefix of.

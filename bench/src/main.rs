@@ -8,9 +8,9 @@ mod pairs;
 use std::path::PathBuf;
 
 use clap::Parser;
-use dunlin_gguf::synth::{Mix, SynthShape, synth};
+use dunlin_gguf::synth::SynthShape;
 
-use engines::Setting;
+use engines::{Setting, synthetic};
 
 /// Measures what Dunlin promises of speed, in interleaved pairs: medians of the pairs, with the interval that holds
 /// them with 95 % confidence.
@@ -64,16 +64,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn setting(arguments: &Arguments) -> anyhow::Result<Setting> {
-    let model = match &arguments.model {
-        Some(model) => model.clone(),
-        None => {
-            let path = std::env::current_exe()?.with_file_name("bench-smollm2-135m-q4_0.gguf");
-            if dunlin_gguf::Gguf::open(&path).is_err() {
-                eprintln!("writing {}", path.display());
-                synth(&SynthShape::SMOLLM2_135M, Mix::Q4_0, 1, &path, |_| ())?;
-            }
-            path
-        }
-    };
-    Setting::new(model, arguments.threads)
+    match &arguments.model {
+        Some(model) => Setting::new(model.clone(), arguments.threads),
+        None => synthetic(SynthShape::SMOLLM2_135M, "smollm2-135m", arguments.threads),
+    }
 }

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use dunlin_engine_handle::Tokenize;
+use dunlin_gguf::synth::SynthShape;
 
 use crate::{
     Arguments,
-    engines::{Bare, Process, Setting, fresh_prompt},
+    engines::{Bare, Process, Setting, fresh_prompt, synthetic},
     guests::Guest,
     pairs::{Median, Pairs},
 };
@@ -20,10 +21,14 @@ pub(crate) fn decode(arguments: &Arguments, setting: &Setting) -> anyhow::Result
     let guest = process.block_on(Guest::start(chat.name, chat.bytes, process.engine.clone()))?;
     let mut bare = Bare::start(setting)?;
     let params = [("temperature", "0"), ("max_tokens", &*DECODED.to_string())];
+    let ask = || process.block_on(guest.run(fresh_text(1), &params));
+    // Of the same length, so that steps have as much to attend to.
+    let usage = ask()?.usage;
+    let prompt = (usage.prompt_tokens + usage.cached_tokens) as usize;
     let pairs = Pairs::interleave(
         arguments.pairs,
-        || Ok(process.block_on(guest.run(fresh_text(4), &params))?.decode_rate()),
-        || Ok(bare.run_one(setting.generate(fresh_prompt(16), DECODED))?.decode_rate()),
+        || Ok(ask()?.decode_rate()),
+        || Ok(bare.run_one(setting.generate(fresh_prompt(prompt), DECODED))?.decode_rate()),
     )?;
     pairs.report_rates();
     Ok(())
@@ -42,8 +47,10 @@ pub(crate) fn decode_process(arguments: &Arguments, setting: &Setting) -> anyhow
     Ok(())
 }
 
-/// Each pair reads a short prompt of its own; the pipeline has it tokenized first.
+/// Each reads a short prompt of its own; the pipeline has it tokenized first. With a tiny model, since what the layers
+/// add does not depend on the model, and the noise of its steps does.
 pub(crate) fn first_token(arguments: &Arguments, setting: &Setting) -> anyhow::Result<()> {
+    let setting = &synthetic(SynthShape::TINY, "tiny", setting.threads)?;
     let process = Process::start(setting)?;
     let script =
         process.block_on(Guest::start("script", dunlin_host_guests::SCRIPT, process.engine.clone()))?;
@@ -58,7 +65,7 @@ pub(crate) fn first_token(arguments: &Arguments, setting: &Setting) -> anyhow::R
         let tokens = process.block_on(process.engine.tokenize(tokenize))?;
         Ok(bare.run_one(setting.generate(tokens, 1))?.0.ttft_us as f64 / 1e3)
     };
-    let pairs = Pairs::interleave(arguments.pairs.max(100), through, direct)?;
+    let pairs = Pairs::interleave(arguments.pairs.max(200), through, direct)?;
     println!("{:.2} ms", pairs.difference());
     Ok(())
 }

@@ -57,7 +57,7 @@ impl Pipeline for Chat {
             .with_tools(asked.value(&TOOLS))?;
         let shape = if asked.flag(&JSON)? { Shape::Json } else { Shape::Text };
         let options = options(&asked)?;
-        let context = begin(&asked.model()?, conversation)?;
+        let context = begin(&asked.model()?, &conversation)?;
         stream(&context.generate(&options, None)?, shape)
     }
 }
@@ -83,7 +83,7 @@ fn options(asked: &Asked<'_>) -> Result<Options, Error> {
 }
 
 /// A context that waits for the assistant's answer, or for the rest of it.
-fn begin(model: &Model, conversation: Conversation) -> Result<Context, Error> {
+fn begin(model: &Model, conversation: &Conversation) -> Result<Context, Error> {
     if !conversation.tools.is_empty() && !model.info().features.contains(Features::TOOLS) {
         return Err(Error::Unsupported(format!(
             "tools: the chat template of {:?} has none",
