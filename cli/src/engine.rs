@@ -3,10 +3,11 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
-use dunlin_engine_handle::{Engine, EngineError, Load, ModelInfo, Patience, Program, State, Threads};
+use dunlin_engine_handle::{Engine, EngineError, Load, ModelInfo, Patience, Program, State, Status, Threads};
+use tokio::task::AbortHandle;
 
 use crate::{
     failure::{Exit, Failure},
@@ -55,6 +56,14 @@ pub(crate) fn start(model: &Model, options: &EngineOptions) -> Result<Engine, Fa
     Ok(Engine::start(program, load, Patience::default()))
 }
 
+/// Waits as long as an engine that died is about to be started again.
+pub(crate) async fn restarted(engine: &Engine) {
+    let mut status = engine.watch();
+    let waits = |status: &Status| matches!(status.state, State::Dead { restart: Some(_), .. });
+    // One that ended for good says why when it is asked.
+    drop(status.wait_for(|status| !waits(status)).await);
+}
+
 /// Waits until the model is loaded, and shows how far it is.
 ///
 /// # Errors
@@ -98,18 +107,54 @@ fn not_loaded(error: EngineError, model: &Model) -> Failure {
     }
 }
 
-/// What became of an engine, if it is not the incarnation that it was.
-pub(crate) fn death(engine: &Engine, incarnation: u32) -> Option<String> {
-    let status = engine.status();
-    match status.state {
-        State::Dead { reason, .. } => Some(format!("the engine died: {reason}")),
-        _ if status.incarnation > incarnation => Some("the engine died, and was started again".to_owned()),
-        _ => None,
+/// Remembers what an engine died of, from now on; it may be started again before anybody asks.
+#[derive(Debug)]
+pub(crate) struct DeathWatch {
+    engine: Engine,
+    incarnation: u32,
+    reason: Arc<OnceLock<Arc<str>>>,
+    watching: AbortHandle,
+}
+
+impl DeathWatch {
+    /// Must be called on a tokio runtime.
+    pub(crate) fn new(engine: &Engine) -> Self {
+        let mut status = engine.watch();
+        let incarnation = status.borrow_and_update().incarnation;
+        let reason = Arc::new(OnceLock::new());
+        let told = reason.clone();
+        let watching = tokio::spawn(async move {
+            while status.changed().await.is_ok() {
+                if let State::Dead { reason, .. } = &status.borrow_and_update().state {
+                    told.get_or_init(|| reason.clone());
+                }
+            }
+        });
+        Self { engine: engine.clone(), incarnation, reason, watching: watching.abort_handle() }
+    }
+
+    /// What became of the engine, if it is not what it was.
+    pub(crate) fn death(&self) -> Option<String> {
+        let status = self.engine.status();
+        let now = match &status.state {
+            State::Dead { reason, .. } => Some(reason),
+            _ => None,
+        };
+        match self.reason.get().or(now) {
+            Some(reason) => Some(format!("the engine died: {reason}")),
+            None if status.incarnation > self.incarnation => {
+                Some("the engine died, and was started again".to_owned())
+            }
+            None => None,
+        }
     }
 }
 
-/// The incarnation of engines that were just started.
-pub(crate) const FIRST: u32 = 1;
+impl Drop for DeathWatch {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
 
 /// An engine that is gone.
 pub(crate) fn died(reason: &str) -> Failure {

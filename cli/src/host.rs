@@ -15,7 +15,8 @@ pub(crate) const COMPILE_CHILD: &str = "compile-child";
 /// # Errors
 /// If the machine lacks what even a small host takes.
 pub(crate) fn open(compiled: &Path) -> anyhow::Result<Host> {
-    let compile = Compile::Child(CompileChild::this_program([COMPILE_CHILD]));
+    // Somebody waits for it.
+    let compile = Compile::Child(CompileChild { niceness: 0, ..CompileChild::this_program([COMPILE_CHILD]) });
     Ok(Host::new(HostConfig::new(compile).cache(CacheConfig::new(compiled)))?)
 }
 

@@ -15,6 +15,9 @@ Examples:
 
   Models and pipelines are completed by name, as they are at the time.";
 
+/// To bash, `demo:small` would be two words.
+const WHOLE_NAMES: &[u8] = b"COMP_WORDBREAKS=${COMP_WORDBREAKS//:}\n";
+
 /// Print what makes a shell complete this command
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP)]
@@ -34,6 +37,9 @@ impl Completions {
             .ok_or_else(|| Failure::usage(format!("no completions for {}", self.shell)))?;
         let mut script = Vec::new();
         shell.write_registration("COMPLETE", "dunlin", "dunlin", "dunlin", &mut script)?;
+        if self.shell == "bash" {
+            script.extend_from_slice(WHOLE_NAMES);
+        }
         io::stdout().lock().write_all(&script).context(STDOUT)
     }
 }

@@ -2,20 +2,23 @@
 
 use std::io;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::{
+    process::getpgrp,
+    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr},
+};
 
-/// While this lives, Ctrl-C leaves no `^C` in the text.
+/// While this lives, Ctrl-C leaves no `^C` in a text or beside a bar.
 #[derive(Debug)]
 pub(crate) struct UnseenControlKeys(Option<Termios>);
 
 impl UnseenControlKeys {
-    /// Does nothing where standard input is no terminal.
+    /// Does nothing where standard error is no terminal.
     pub(crate) fn new() -> Self {
-        let before = tcgetattr(io::stdin()).ok();
+        let before = tcgetattr(io::stderr()).ok();
         if let Some(before) = &before {
             let mut modes = before.clone();
             modes.local_modes.remove(LocalModes::ECHOCTL);
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &modes);
+            set(&modes);
         }
         Self(before)
     }
@@ -24,7 +27,14 @@ impl UnseenControlKeys {
 impl Drop for UnseenControlKeys {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+            set(before);
         }
+    }
+}
+
+/// In the background it would stop the process.
+fn set(modes: &Termios) {
+    if tcgetpgrp(io::stderr()).is_ok_and(|foreground| foreground == getpgrp()) {
+        let _ = tcsetattr(io::stderr(), OptionalActions::Now, modes);
     }
 }

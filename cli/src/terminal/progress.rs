@@ -2,11 +2,13 @@
 
 use std::{
     io::{self, IsTerminal},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::keys::UnseenControlKeys;
 
 /// What is done by then leaves no trace.
 const DELAY: Duration = Duration::from_millis(200);
@@ -16,13 +18,23 @@ const STEPS: u64 = 1000;
 
 /// Where bars are drawn, if they are.
 #[derive(Debug, Clone)]
-pub(crate) struct Progress(Option<MultiProgress>);
+pub(crate) struct Progress(Option<Drawn>);
+
+#[derive(Debug, Clone)]
+struct Drawn {
+    bars: MultiProgress,
+    /// What is typed would move the cursor away from the bar.
+    _keys: Arc<UnseenControlKeys>,
+}
 
 impl Progress {
     /// None with `--quiet`, and where stderr is no terminal.
     pub(crate) fn new(quiet: bool) -> Self {
         let drawn = !quiet && io::stderr().is_terminal();
-        Self(drawn.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())))
+        Self(drawn.then(|| Drawn {
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            _keys: Arc::new(UnseenControlKeys::new()),
+        }))
     }
 
     /// A bar of something that has a share done.
@@ -57,7 +69,12 @@ impl Progress {
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style.progress_chars("=> "));
         bar.set_message(what.to_owned());
-        Bar { multi: self.0.clone(), bar, began: Instant::now(), shown: OnceLock::new() }
+        Bar {
+            multi: self.0.as_ref().map(|drawn| drawn.bars.clone()),
+            bar,
+            began: Instant::now(),
+            shown: OnceLock::new(),
+        }
     }
 }
 

@@ -10,8 +10,9 @@ use std::{
 
 use expect_test::expect;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+use rustix::process::{Signal, kill_process};
 
-use crate::support::Home;
+use crate::support::{Home, engine_of};
 
 const CTRL_C: &str = "\u{3}";
 const CTRL_D: &str = "\u{4}";
@@ -81,6 +82,15 @@ impl Terminal {
     }
 
     #[track_caller]
+    fn wait_for_some_answer_to(&self, question: &str) {
+        let is_progress = |text: &str| text.contains("loading ") || text.contains("thinking ");
+        self.wait("an answer", |screen| {
+            let answer = screen.split(question).nth(1).unwrap_or_default().trim();
+            answer.len() > 5 && !is_progress(answer)
+        });
+    }
+
+    #[track_caller]
     fn leave(mut self) {
         self.type_keys(CTRL_D);
         let began = Instant::now();
@@ -118,7 +128,7 @@ fn a_talk_in_a_terminal() {
         context: 26 of 512 tokens
         > /frob
         error: there is no /frob; /help lists what there is
-        > "#]].assert_eq(&format!("{greeting}...\n(cut after{after}"));
+        >"#]].assert_eq(&format!("{greeting}...\n(cut after{after}"));
     terminal.leave();
 }
 
@@ -129,10 +139,7 @@ fn ctrl_c_stops_the_answer_and_not_the_chat() {
         Terminal::start(&home, "chat --model slow.gguf --threads 1 --max-tokens 1500 --temperature 5");
     terminal.wait_for_prompt();
     terminal.type_keys("Tell me everything\r");
-    // Some of the answer is there.
-    terminal.wait("an answer", |screen| {
-        screen.split("Tell me everything").nth(1).is_some_and(|answer| answer.trim().len() > 5)
-    });
+    terminal.wait_for_some_answer_to("Tell me everything");
     let began = Instant::now();
     terminal.type_keys(CTRL_C);
     terminal.wait_for("(stopped)");
@@ -145,6 +152,25 @@ fn ctrl_c_stops_the_answer_and_not_the_chat() {
     terminal.wait_for_prompt();
     terminal.type_keys("/clear\r");
     terminal.wait_for("forgotten");
+    terminal.wait_for_prompt();
+    terminal.leave();
+}
+
+#[test]
+fn an_engine_that_dies_is_replaced() {
+    let home = Home::with_slow();
+    let mut terminal =
+        Terminal::start(&home, "chat --model slow.gguf --threads 1 --max-tokens 1500 --temperature 5");
+    terminal.wait_for_prompt();
+    terminal.type_keys("First\r");
+    terminal.wait_for_some_answer_to("First");
+    kill_process(engine_of(terminal.child.process_id().unwrap()), Signal::KILL).unwrap();
+    terminal.wait_for("error: the engine died: it was killed (SIGKILL)");
+    terminal.wait_for_prompt();
+    terminal.type_keys("Second\r");
+    terminal.wait_for_some_answer_to("Second");
+    terminal.type_keys(CTRL_C);
+    terminal.wait_for("(stopped)");
     terminal.wait_for_prompt();
     terminal.leave();
 }

@@ -18,7 +18,7 @@ fn accuracy_by_kind_of_item() {
     let shown = home.dunlin("eval items.jsonl --model tiny.gguf --quiet").stdout();
     let heading = shown.lines().next().unwrap();
     expect!["TASK      SUBTASK   SPLIT   N  tiny           CHANCE"].assert_eq(heading);
-    assert_eq!(shown.lines().count(), 5, "{shown}");
+    assert_eq!(shown.lines().count(), 8, "{shown}");
     let json = home.dunlin("eval items.jsonl --model tiny.gguf --json --limit 2").json();
     assert_eq!(json["items"], 2);
     let scores = json["models"][0]["scores"].as_array().unwrap();

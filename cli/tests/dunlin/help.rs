@@ -42,7 +42,7 @@ fn the_command_as_a_whole() {
 
               --color <WHEN>
                   Whether to use colours
-          
+
                   [default: auto]
                   [possible values: auto, always, never]
 
@@ -59,8 +59,9 @@ fn the_command_as_a_whole() {
           DUNLIN_BUNDLED_MODELS  the folder of models that came with Dunlin
           DUNLIN_LOG             what is logged to stderr: debug, or dunlin_host=debug,dunlin_engine=info
           NO_COLOR               no colours, whatever it is set to
-          XDG_DATA_HOME          holds models; XDG_CACHE_HOME compiled pipelines, XDG_STATE_HOME the chat's
-          history
+          XDG_DATA_HOME          where models are
+          XDG_CACHE_HOME         where compiled pipelines are
+          XDG_STATE_HOME         where the chat's history is
 
         Exit codes:
           0    done
@@ -85,7 +86,7 @@ fn the_command_as_a_whole() {
         Options:
           -m, --model <ALIAS|FILE>
                   The model: an alias (`demo`, `demo:small`), or a GGUF file
-          
+
                   [env: DUNLIN_MODEL]
                   [default: demo]
 
@@ -114,7 +115,7 @@ fn the_command_as_a_whole() {
         Limits and grants:
               --deadline <DURATION>
                   When to stop it, as in 30s, 500ms or 2m
-          
+
                   [default: 10m]
 
               --limit <NAME=N>
@@ -131,7 +132,7 @@ fn the_command_as_a_whole() {
         Engine:
               --threads <N|PREFILL,DECODE>
                   Threads for both phases, or for reading prompts and for writing answers [default: all
-                  cores]
+                  cores; one for models below 32 MB]
 
               --context <TOKENS>
                   Longest conversation in tokens [default: what the model was trained on, at most 4096]
@@ -148,7 +149,7 @@ fn the_command_as_a_whole() {
 
               --color <WHEN>
                   Whether to use colours
-          
+
                   [default: auto]
                   [possible values: auto, always, never]
 
@@ -158,10 +159,11 @@ fn the_command_as_a_whole() {
           dunlin run summarize --input report.txt --deadline 2m
           dunlin run ./mine.wasm --model ./model.gguf --threads 4,2 --text "Hello"
 
-        Output: What the pipeline emits comes to stdout at once. Its answer follows, unless it is what was
-        emitted already. A line with the usage follows on stderr: prompt tokens (computed + cached), output
-        tokens, TTFT (time to the first token, from the start of the invocation), TPOT (median time per
-        further token) and its inverse.
+        Output:
+          What the pipeline emits comes to stdout at once. Its answer follows, unless it is what was emitted
+          already. A line with the usage follows on stderr: prompt tokens (computed + cached), output
+          tokens, TTFT (time to the first token, from the start of the invocation), TPOT (median time per
+          further token) and its inverse.
 
           --json gives one document: result, content_type, usage (times in microseconds), timings_ms
           (compile is null where it was compiled before), pipeline, model, seed, notes, log. Where it

@@ -11,6 +11,7 @@ use std::{
 use dunlin_gguf::synth::{Mix, SynthShape, synth};
 use expect_test::Expect;
 use regex_lite::Regex;
+use rustix::process::Pid;
 use tempfile::TempDir;
 
 /// A home folder, with nothing in it but a tiny model and the component that does what its input says.
@@ -82,6 +83,7 @@ impl Home {
     pub(crate) fn stable(&self, text: &str) -> String {
         let mut text = text.replace(&*self.folder.path().to_string_lossy(), "[HOME]");
         for (pattern, name) in [
+            (r"(?m)[ \t]+$", ""),
             (r"[0-9.]+ (µs|ms|s|min [0-9]+ s)\b", "[TIME]"),
             (r"[0-9]+ tokens/s", "[RATE] tokens/s"),
             (r"[0-9.]+ [MG]B are free", "[SIZE] are free"),
@@ -170,6 +172,14 @@ pub(crate) fn engine() -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_dunlin")).with_file_name("dunlin-engine");
     assert!(path.is_file(), "{} is not built: cargo build --release -p dunlin-engine", path.display());
     path
+}
+
+/// The engine process of a command.
+pub(crate) fn engine_of(command: u32) -> Pid {
+    let threads = fs::read_dir(format!("/proc/{command}/task")).unwrap();
+    let children = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("children")).unwrap());
+    let children = children.collect::<Vec<_>>().join(" ");
+    Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap()).unwrap()
 }
 
 /// A model of half a megabyte and a context of 512 tokens, written once; every test is a process of its own.

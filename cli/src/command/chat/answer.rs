@@ -6,19 +6,13 @@ use tokio::sync::mpsc;
 
 use crate::terminal::{output::Output, progress::Bar, style};
 
-/// What came of an answer, whole or not.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Said {
-    pub(super) text: String,
-}
-
 /// Shows what the pipeline `chat` says, in the form of its parameter `json`: pieces of reasoning, pieces of content.
 ///
 /// # Errors
 /// If the reader of the output went away.
-pub(super) async fn show(chunks: &mut mpsc::Receiver<Chunk>, waiting: Bar) -> std::io::Result<Said> {
+pub(super) async fn show(chunks: &mut mpsc::Receiver<Chunk>, waiting: Bar) -> std::io::Result<String> {
     let mut output = Output::stdout();
-    let mut said = Said::default();
+    let mut said = String::new();
     let mut waiting = Some(waiting);
     let mut reasons = false;
     while let Some(chunk) = next(chunks, waiting.as_ref()).await {
@@ -37,7 +31,7 @@ pub(super) async fn show(chunks: &mut mpsc::Receiver<Chunk>, waiting: Bar) -> st
                 output.unstyled(style::FAINT)?;
                 output.end_line()?;
             }
-            said.text += text;
+            said += text;
             output.text(text)?;
         }
     }

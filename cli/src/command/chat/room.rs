@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     arguments::Global,
-    engine::{self, EngineOptions},
+    engine::{self, DeathWatch, EngineOptions},
     explain::{self, Circumstances},
     failure::{Exit, Failure},
     folders::Folders,
@@ -76,8 +76,12 @@ struct Partner {
     model: Model,
     engine: Engine,
     info: Arc<ModelInfo>,
-    /// Of the engine when it was last asked.
-    incarnation: u32,
+}
+
+/// What came of an answer, whole or not.
+struct Said {
+    text: String,
+    engine_death: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -205,7 +209,9 @@ impl Room {
         let loading = async {
             tokio::select! {
                 loaded = load(model, &options, &progress) => loaded,
-                _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "interrupted: the model stays").into()),
+                _ = tokio::signal::ctrl_c(), if self.ctrl_c == CtrlC::StopsTheAnswer => {
+                    Err(Failure::new(Exit::Interrupted, "interrupted: the model stays").into())
+                }
             }
         };
         self.partner = self.runtime.block_on(loading)?;
@@ -300,15 +306,34 @@ impl Room {
         forgotten > 0
     }
 
-    fn invoke(&mut self, question: &str) -> anyhow::Result<(Outcome, answer::Said)> {
+    /// After a death it is loaded again.
+    fn wait_for_engine(&self) -> anyhow::Result<()> {
+        let Partner { model, engine, .. } = &self.partner;
+        let back = async {
+            engine::restarted(engine).await;
+            engine::ready(engine, model, &self.progress).await
+        };
+        let loading = async {
+            tokio::select! {
+                loaded = back => loaded.map(drop),
+                _ = tokio::signal::ctrl_c(), if self.ctrl_c == CtrlC::StopsTheAnswer => {
+                    Err(Failure::new(Exit::Interrupted, "interrupted"))
+                }
+            }
+        };
+        Ok(self.runtime.block_on(loading)?)
+    }
+
+    fn invoke(&mut self, question: &str) -> anyhow::Result<(Outcome, Said)> {
+        self.wait_for_engine()?;
         let (output, mut chunks) = mpsc::channel(CHUNKS);
         let invocation = Invocation { cancel: CancellationToken::new(), ..self.invocation(question, output) };
-        self.partner.incarnation = self.partner.engine.status().incarnation;
         let cancel = invocation.cancel.clone();
         let (stop, ctrl_c) = (cancel.clone(), self.ctrl_c);
         let waiting = self.progress.wait("thinking");
         let _unseen = UnseenControlKeys::new();
         self.runtime.block_on(async {
+            let watch = DeathWatch::new(&self.partner.engine);
             let watching = tokio::spawn(async move {
                 if ctrl_c == CtrlC::StopsTheAnswer && tokio::signal::ctrl_c().await.is_ok() {
                     stop.cancel();
@@ -324,7 +349,7 @@ impl Room {
             };
             let (outcome, said) = tokio::join!(self.host.invoke(&self.pipeline, invocation), showing);
             watching.abort();
-            Ok((outcome, said.context(STDOUT)?))
+            Ok((outcome, Said { text: said.context(STDOUT)?, engine_death: watch.death() }))
         })
     }
 
@@ -350,7 +375,7 @@ impl Room {
         invocation
     }
 
-    fn conclude(&mut self, question: String, outcome: Outcome, said: answer::Said) -> anyhow::Result<()> {
+    fn conclude(&mut self, question: String, outcome: Outcome, said: Said) -> anyhow::Result<()> {
         add(&mut self.total, &outcome.usage);
         let is_blank = said.text.trim().is_empty();
         if !is_blank {
@@ -371,20 +396,19 @@ impl Room {
                 self.note("(stopped)");
                 Ok(())
             }
-            Err(error) => Err(self.explain(error).into()),
+            Err(error) => Err(self.explain(error, said.engine_death.as_deref()).into()),
         };
         self.last = Some(outcome);
         result
     }
 
-    fn explain(&self, error: &InvokeError) -> Failure {
+    fn explain(&self, error: &InvokeError, engine_death: Option<&str>) -> Failure {
         let info = &self.partner.info;
-        let engine_death = engine::death(&self.partner.engine, self.partner.incarnation);
         let circumstances = Circumstances {
             pipeline: self.pipeline.name(),
             deadline: PATIENCE,
             context: (info.context_length, info.trained_context),
-            engine_death: engine_death.as_deref(),
+            engine_death,
         };
         explain::not_run(error, &circumstances)
     }
@@ -406,7 +430,7 @@ impl Partner {
 async fn load(model: Model, options: &EngineOptions, progress: &Progress) -> anyhow::Result<Partner> {
     let engine = engine::start(&model, options)?;
     let info = engine::ready(&engine, &model, progress).await?;
-    Ok(Partner { model, engine, info, incarnation: engine::FIRST })
+    Ok(Partner { model, engine, info })
 }
 
 /// Tokens in the context after an answer.

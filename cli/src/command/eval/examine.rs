@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{item::Item, score::Scores};
 use crate::{
-    engine::{self, EngineOptions},
+    engine::{self, DeathWatch, EngineOptions},
     failure::{Failure, warn},
     host, pipelines,
     store::Model,
@@ -46,6 +46,7 @@ pub(super) async fn examine(
     let engine = engine::start(&model, options)?;
     let pipelines = load_pipelines(host, items, progress).await?;
     engine::ready(&engine, &model, progress).await?;
+    let watch = DeathWatch::new(&engine);
     let began = Instant::now();
     let bar = progress.count(&model.name, items.len());
     let mut examined = Examined {
@@ -68,7 +69,7 @@ pub(super) async fn examine(
         finish(&mut running, items, &mut examined).await?;
         bar.advance(1);
     }
-    if let Some(death) = engine::death(&engine, engine::FIRST) {
+    if let Some(death) = watch.death() {
         warn(&format!("{}: {death}; the answers that it was at are counted as wrong", examined.model.name));
     }
     examined.took = began.elapsed();

@@ -26,7 +26,7 @@ use self::{
 use crate::{
     arguments::{Global, ModelArgument},
     completion,
-    engine::{self, EngineOptions},
+    engine::{self, DeathWatch, EngineOptions},
     explain::{self, Circumstances},
     failure::{Exit, Failure, warn},
     folders::Folders,
@@ -198,6 +198,7 @@ struct Loaded {
     model: Model,
     engine: Engine,
     info: Arc<ModelInfo>,
+    watch: DeathWatch,
 }
 
 /// Loads the models and compiles the pipeline side by side.
@@ -219,7 +220,8 @@ async fn open(
         let mut loaded = Vec::new();
         for (name, model, engine) in starting {
             let info = engine::ready(&engine, &model, progress).await?;
-            loaded.push(Loaded { name, model, engine, info });
+            let watch = DeathWatch::new(&engine);
+            loaded.push(Loaded { name, model, engine, info, watch });
         }
         Ok((loaded, began.elapsed()))
     };
@@ -253,7 +255,7 @@ impl Opened {
     ) -> anyhow::Result<Option<Failure>> {
         let main = &self.models[0];
         let pipeline = &self.compiled.pipeline;
-        let engine_death = self.models.iter().find_map(|loaded| engine::death(&loaded.engine, engine::FIRST));
+        let engine_death = self.models.iter().find_map(|loaded| loaded.watch.death());
         let circumstances = Circumstances {
             pipeline: pipeline.name(),
             deadline: told.deadline,

@@ -50,10 +50,12 @@ pub struct CompileChild {
     /// Address space that it may use.
     pub memory_bytes: u64,
     pub cpu_time: Duration,
+    /// What its priority is lowered by, at most 19.
+    pub niceness: u8,
 }
 
 impl CompileChild {
-    /// With 2 GiB and two minutes.
+    /// With 2 GiB and two minutes, at a priority that is lower by 10.
     pub fn new(
         program: impl Into<PathBuf>,
         arguments: impl IntoIterator<Item = impl Into<OsString>>,
@@ -63,6 +65,7 @@ impl CompileChild {
             arguments: arguments.into_iter().map(Into::into).collect(),
             memory_bytes: 2 << 30,
             cpu_time: Duration::from_mins(2),
+            niceness: 10,
         }
     }
 
@@ -123,7 +126,11 @@ impl CompileChild {
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err(io::Error::other("its pipes are missing"));
         };
-        let limits = child::Limits { memory_bytes: self.memory_bytes, cpu_seconds: self.cpu_time.as_secs() };
+        let limits = child::Limits {
+            memory_bytes: self.memory_bytes,
+            cpu_seconds: self.cpu_time.as_secs(),
+            niceness: self.niceness.into(),
+        };
         let (_, sealed, words) = tokio::join!(
             // One that ends early does not read on; why it ended says more.
             send(stdin, &limits, component),

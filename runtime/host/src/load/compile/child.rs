@@ -17,20 +17,19 @@ pub(super) const REFUSED: u8 = 65;
 /// Exit code of one that could not even try.
 const FAILED: u8 = 70;
 
-/// What its priority is lowered by.
-const NICENESS: i32 = 10;
-
 /// What the child may use; sent to it first.
 pub(super) struct Limits {
     pub(super) memory_bytes: u64,
     pub(super) cpu_seconds: u64,
+    pub(super) niceness: u64,
 }
 
 impl Limits {
-    pub(super) fn to_bytes(&self) -> [u8; 16] {
-        let mut bytes = [0; 16];
+    pub(super) fn to_bytes(&self) -> [u8; 24] {
+        let mut bytes = [0; 24];
         bytes[..8].copy_from_slice(&self.memory_bytes.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.cpu_seconds.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.cpu_seconds.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.niceness.to_le_bytes());
         bytes
     }
 
@@ -39,7 +38,7 @@ impl Limits {
             let mut bytes = [0; 8];
             from.read_exact(&mut bytes).map(|()| u64::from_le_bytes(bytes))
         };
-        Ok(Self { memory_bytes: number()?, cpu_seconds: number()? })
+        Ok(Self { memory_bytes: number()?, cpu_seconds: number()?, niceness: number()? })
     }
 
     fn apply(&self) -> io::Result<()> {
@@ -49,7 +48,7 @@ impl Limits {
         let seconds = Rlimit { current: Some(self.cpu_seconds), maximum: Some(self.cpu_seconds + 1) };
         setrlimit(Resource::Cpu, seconds)?;
         setrlimit(Resource::Core, at_most(0))?;
-        nice(NICENESS)?;
+        nice(self.niceness.min(19) as i32)?;
         Ok(())
     }
 }
