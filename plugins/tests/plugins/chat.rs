@@ -14,7 +14,13 @@ async fn the_answer_comes_as_it_is_made_and_then_as_a_whole() {
     let told = Scene::new(&fake, "chat", "What happened?\n").told().await;
     assert_eq!(
         told,
-        [r#"text "It ""#, r#"text "was ""#, r#"text "the ""#, r#"text "disk.""#, "text/plain: It was the disk."]
+        [
+            r#"text "It ""#,
+            r#"text "was ""#,
+            r#"text "the ""#,
+            r#"text "disk.""#,
+            "text/plain: It was the disk."
+        ]
     );
     assert_eq!(prompts(&fake), ["<user>What happened?\n<assistant>"]);
 }
@@ -87,12 +93,16 @@ async fn parameters_out_of_range_are_refused() {
         said("max_tokens", "0").await,
         r#"invalid argument: the parameter "max_tokens" is "0": it is a number from 1 to 1000000"#
     );
-    assert_eq!(said("tools", "[{]").await, r#"invalid argument: the parameter "tools": not JSON: key must be a string at line 1 column 3"#);
+    assert_eq!(
+        said("tools", "[{]").await,
+        r#"invalid argument: the parameter "tools": not JSON: key must be a string at line 1 column 3"#
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn tools_go_to_models_that_know_them() {
-    let tools = r#"[{"type": "function", "function": {"name": "restart", "description": "Restarts a unit."}}]"#;
+    let tools =
+        r#"[{"type": "function", "function": {"name": "restart", "description": "Restarts a unit."}}]"#;
     let said = Scene::new(&Fake::default(), "chat", "x").param("tools", tools).error().await;
     assert_eq!(said, r#"not supported: tools: the chat template of "demo" has none"#);
     let mut fake = saying("x");
@@ -136,7 +146,8 @@ async fn what_was_said_before_the_end_of_the_job_was_told() {
     assert_eq!(told.outcome.result.unwrap_err(), InvokeError::Cancelled);
 
     let fake = answering(|_| Script::say("a b c").with_pause(Duration::from_secs(1)));
-    let scene = Scene::new(&fake, "chat", "x").limits(|limits| limits.wall_time = Duration::from_millis(2500));
+    let scene =
+        Scene::new(&fake, "chat", "x").limits(|limits| limits.wall_time = Duration::from_millis(2500));
     let told = scene.run().await;
     assert_eq!(told.lines(), [r#"text "a ""#, r#"text "b ""#, "error: the deadline passed"]);
     assert_eq!(told.outcome.result.unwrap_err(), InvokeError::Deadline);

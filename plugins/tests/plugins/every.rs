@@ -46,7 +46,10 @@ async fn nothing_to_work_on_is_told() {
 async fn what_is_not_text_is_told() {
     for name in names() {
         let said = scene(name, b"\x1f\x8b\x08\0").error().await;
-        assert!(said.starts_with("invalid argument: the input is not UTF-8: invalid utf-8 sequence"), "{name}: {said}");
+        assert!(
+            said.starts_with("invalid argument: the input is not UTF-8: invalid utf-8 sequence"),
+            "{name}: {said}"
+        );
     }
 }
 
@@ -67,7 +70,10 @@ async fn the_model_is_the_one_that_is_named_or_granted() {
             "{name}"
         );
     }
-    assert_eq!(Scene::bare("chat", "x").error().await, "no such model: none is granted, or none can be served");
+    assert_eq!(
+        Scene::bare("chat", "x").error().await,
+        "no such model: none is granted, or none can be served"
+    );
 }
 
 #[tokio::test(start_paused = true)]

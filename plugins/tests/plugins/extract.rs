@@ -39,10 +39,13 @@ async fn a_document_under_the_schema() {
 #[tokio::test(start_paused = true)]
 async fn keys_are_a_schema() {
     let fake = saying("{}");
-    let scene = Scene::new(&fake, "extract", "x").param("keys", "service,host").param("instruction", "What is it");
+    let scene =
+        Scene::new(&fake, "extract", "x").param("keys", "service,host").param("instruction", "What is it");
     scene.run().await.outcome.result.unwrap();
     assert_eq!(prompts(&fake), ["<user>What is it: service, host\nx\n<assistant>"]);
-    let Some(Constraint::JsonSchema(schema)) = &generations(&fake)[0].constraint else { panic!("it is held to a schema") };
+    let Some(Constraint::JsonSchema(schema)) = &generations(&fake)[0].constraint else {
+        panic!("it is held to a schema")
+    };
     assert!(schema.ends_with(r#""required":["service","host"],"additionalProperties":false}"#), "{schema}");
 }
 
@@ -54,11 +57,19 @@ async fn half_a_document_is_none() {
     };
     assert_eq!(
         scene(StopReason::MaxTokens).told().await,
-        ["error: invalid argument: the document did not end within max_tokens=14, so there is none: raise it, or ask for less"]
+        [
+            "error: invalid argument: the document did not end within max_tokens=14, so there is none: raise it, or ask for less"
+        ]
     );
     assert_eq!(
-        scene(StopReason::ContextFull).limits(|limits| limits.tokens = 100).param("max_tokens", "50").told().await,
-        ["error: invalid argument: the document did not end before the context of 4096 tokens was full, so there is none: give less text, or ask for less"]
+        scene(StopReason::ContextFull)
+            .limits(|limits| limits.tokens = 100)
+            .param("max_tokens", "50")
+            .told()
+            .await,
+        [
+            "error: invalid argument: the document did not end before the context of 4096 tokens was full, so there is none: give less text, or ask for less"
+        ]
     );
     assert_eq!(
         scene(StopReason::MaxTokens).limits(|limits| limits.tokens = 10).told().await,
@@ -66,7 +77,9 @@ async fn half_a_document_is_none() {
     );
     assert_eq!(
         scene(StopReason::ConstraintComplete).param("max_tokens", "50").told().await,
-        ["error: backend: the engine ended a document that is not JSON: EOF while parsing a string at line 1 column 15"]
+        [
+            "error: backend: the engine ended a document that is not JSON: EOF while parsing a string at line 1 column 15"
+        ]
     );
 }
 
@@ -87,7 +100,8 @@ async fn a_schema_that_is_none_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn lines_run_side_by_side_and_come_in_order() {
     let body = format!("first {}\nsecond\n\nthird {}\nfourth", "x".repeat(80), "x".repeat(40));
-    let told = Scene::new(&echo(), "extract", body).param("keys", "service").param("lines", "true").run().await;
+    let told =
+        Scene::new(&echo(), "extract", body).param("keys", "service").param("lines", "true").run().await;
     let documents = ["first", "second", "third", "fourth"].map(|word| format!("{{\"service\":\"{word}\"}}"));
     let mut expected: Vec<String> = documents.iter().map(|document| format!("json {document}")).collect();
     expected.push(format!("application/x-ndjson: {}\n", documents.join("\n")));
@@ -107,7 +121,8 @@ async fn a_line_is_told_when_it_is_done() {
 #[tokio::test(start_paused = true)]
 async fn what_comes_before_a_bad_line_is_told() {
     let body = format!("first\nsecond\n{}\nfourth", "x".repeat(5000));
-    let told = Scene::new(&echo(), "extract", body).param("keys", "service").param("lines", "true").told().await;
+    let told =
+        Scene::new(&echo(), "extract", body).param("keys", "service").param("lines", "true").told().await;
     assert_eq!(
         told,
         [
@@ -139,7 +154,8 @@ async fn small_budgets_make_it_slow_and_not_wrong() {
         |limits| limits.tokens = 40 * 20 + 512,
     ];
     for budget in budgets {
-        let scene = Scene::new(&echo(), "extract", body.clone()).param("keys", "service").param("lines", "true");
+        let scene =
+            Scene::new(&echo(), "extract", body.clone()).param("keys", "service").param("lines", "true");
         let told = scene.limits(budget).run().await;
         assert_eq!(told.lines().last().unwrap(), &format!("application/x-ndjson: {expected}"));
     }

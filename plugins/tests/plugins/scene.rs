@@ -11,7 +11,8 @@ use dunlin_engine_handle::{
     fake::{self, Fake, Script},
 };
 use dunlin_host::{
-    CacheConfig, Chunk, Compile, Host, HostConfig, Invocation, Limits, ModelGrant, Outcome, PipelineSource, Request,
+    CacheConfig, Chunk, Compile, Host, HostConfig, Invocation, Limits, ModelGrant, Outcome, PipelineSource,
+    Request,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -149,7 +150,8 @@ impl Told {
         };
         let end = match &self.outcome.result {
             Ok(response) => {
-                let kind = response.content_type.strip_suffix("; charset=utf-8").unwrap_or(&response.content_type);
+                let kind =
+                    response.content_type.strip_suffix("; charset=utf-8").unwrap_or(&response.content_type);
                 format!("{kind}: {}", String::from_utf8_lossy(&response.body))
             }
             Err(error) => format!("error: {error}"),
@@ -164,6 +166,7 @@ impl Told {
 
 /// One after the other, each time it is asked.
 pub(crate) fn in_turn(scripts: impl IntoIterator<Item = Script>) -> Fake {
-    let scripts: Arc<std::sync::Mutex<Vec<Script>>> = Arc::new(std::sync::Mutex::new(scripts.into_iter().collect()));
+    let scripts: Arc<std::sync::Mutex<Vec<Script>>> =
+        Arc::new(std::sync::Mutex::new(scripts.into_iter().collect()));
     answering(move |_| scripts.lock().unwrap().remove(0))
 }

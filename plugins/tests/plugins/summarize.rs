@@ -29,7 +29,13 @@ async fn what_fits_is_summarized_at_once() {
     let told = Scene::new(&fake, "summarize", "one\ntwo\n").told().await;
     assert_eq!(
         told,
-        [r#"text "The ""#, r#"text "disk ""#, r#"text "was ""#, r#"text "full.""#, "text/plain: The disk was full."]
+        [
+            r#"text "The ""#,
+            r#"text "disk ""#,
+            r#"text "was ""#,
+            r#"text "full.""#,
+            "text/plain: The disk was full."
+        ]
     );
     assert_eq!(prompts(&fake), ["<user>Summarize in one sentence:\none\ntwo\n<assistant>"]);
 }
@@ -104,10 +110,8 @@ async fn an_answer_leaves_room_for_the_text() {
 
 #[tokio::test(start_paused = true)]
 async fn pieces_that_are_cut_short_still_count() {
-    let fake = with_context(
-        answering(|_| Script::say("a b c").then(ScriptEnd::Stop(StopReason::MaxTokens))),
-        700,
-    );
+    let fake =
+        with_context(answering(|_| Script::say("a b c").then(ScriptEnd::Stop(StopReason::MaxTokens))), 700);
     let told = Scene::new(&fake, "summarize", log(20)).told().await;
     assert_eq!(told.last().unwrap(), "text/plain: a b c");
 }

@@ -90,7 +90,8 @@ const ONE_THREAD_BYTES: u64 = 32 << 20;
 /// Fills in what the caller left open.
 fn settle(load: &Load, model: &dunlin_gguf::Model) -> Load {
     let is_small = model.weights.bytes < ONE_THREAD_BYTES;
-    let cores = thread::available_parallelism().map_or(1, |cores| if is_small { 1 } else { cores.get() as u32 });
+    let cores =
+        thread::available_parallelism().map_or(1, |cores| if is_small { 1 } else { cores.get() as u32 });
     // Positions that were learned end where they end; rotations go on.
     let learned =
         model.learned_positions.map_or(u32::MAX, |positions| u32::try_from(positions).unwrap_or(u32::MAX));

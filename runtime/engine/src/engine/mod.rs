@@ -439,7 +439,10 @@ impl Engine {
             Kind::Generate(generation) => generation.has_first_words(),
             Kind::Score(_) | Kind::Prepare => false,
         };
-        if self.last_sent.elapsed() < SEND_INTERVAL && self.can_step() && !self.running.iter().any(first_words) {
+        if self.last_sent.elapsed() < SEND_INTERVAL
+            && self.can_step()
+            && !self.running.iter().any(first_words)
+        {
             return;
         }
         self.last_sent = Instant::now();
