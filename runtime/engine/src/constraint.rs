@@ -98,6 +98,7 @@ impl Compiler {
             return Err(first_line(&error));
         }
         let compiled = Compiled { warnings: matcher.grammar_warnings(), matcher };
+        compiled.guide().begin().map_err(|why| format!("no text satisfies it: {why}"))?;
         let mut remembered = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.push_front((constraint.clone(), compiled.clone()));
         remembered.truncate(MAX_COMPILED);
@@ -160,6 +161,11 @@ impl Guide {
             reason => return Err(format!("the constraint gave up: {reason}")),
         };
         Ok(Advanced { forced, complete })
+    }
+
+    /// Goes as far as the choice of a first token.
+    fn begin(&mut self) -> Result<(), String> {
+        if self.advance(None)?.complete { Ok(()) } else { self.mask().map(drop) }
     }
 
     /// The tokens that may come next.

@@ -390,6 +390,7 @@ async fn constraints_that_cannot_be_compiled_are_refused_before_the_first_token(
     check(Constraint::JsonSchema(format!("{}{}", "[".repeat(100), "]".repeat(100))), "nested deeper").await;
     check(Constraint::JsonSchema(" ".repeat(300 << 10)), "limit").await;
     check(Constraint::JsonSchema("{\"$ref\":\"https://example.com/s.json\"}".into()), "").await;
+    check(Constraint::JsonSchema("{\"$ref\":\"#\"}".into()), "no text satisfies it").await;
     check(Constraint::Regex("(unclosed".into()), "").await;
     check(Constraint::Regex("(?<=x)y".into()), "").await;
     check(Constraint::Lark("start: nothing".into()), "").await;
