@@ -55,8 +55,7 @@ impl Guest {
             first.map(|first| (first, last))
         });
         outcome.result?;
-        let (first_chunk, last_chunk) =
-            seen.ok_or_else(|| anyhow::anyhow!("the pipeline emitted nothing"))?;
-        Ok(Seen { first_chunk, last_chunk, usage: outcome.usage })
+        let usage = outcome.usage;
+        Ok(seen.map(|(first_chunk, last_chunk)| Seen { first_chunk, last_chunk, usage }))
     }
 }
