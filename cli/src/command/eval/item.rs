@@ -14,7 +14,7 @@ pub(super) struct Item {
     pub(super) subtask: String,
     #[serde(default)]
     pub(super) split: String,
-    /// The instruction, before the text.
+    /// The instruction; the text may follow it, as in a finished prompt.
     #[serde(default)]
     prompt: String,
     text: String,
@@ -68,7 +68,10 @@ impl Item {
     /// # Errors
     /// If it is not one.
     pub(super) fn parse(line: &str) -> Result<Self, String> {
-        let item: Self = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let mut item: Self = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        if let Some(instruction) = item.prompt.trim_end().strip_suffix(item.text.trim_end()) {
+            item.prompt = instruction.trim_end().to_owned();
+        }
         match item.task {
             Task::Classify if item.choices.len() < 2 => Err("an item to classify has choices".into()),
             Task::Extract if item.keys.is_empty() => Err("an item to extract has keys".into()),
@@ -191,6 +194,9 @@ mod tests {
         let qa =
             item(r#"{"task":"qa","prompt":"Which ip is named?","text":"from 10.0.0.1","answer":"10.0.0.1"}"#);
         assert_eq!(qa.request().body, b"Which ip is named?\nfrom 10.0.0.1");
+        let finished =
+            r#"{"task":"qa","prompt":"Which ip?\nfrom 10.0.0.1","text":"from 10.0.0.1","answer":""}"#;
+        assert_eq!(item(finished).request().body, b"Which ip?\nfrom 10.0.0.1", "the text is not said twice");
     }
 
     #[test]
