@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 /// Keys that a prompt lists; the model has the schema to hold it to the others.
 const MAX_KEYS: usize = 64;
 
+/// Characters of a value where only its key is given: a model that repeats itself comes to an end.
+const MAX_VALUE_LENGTH: u32 = 256;
+
 /// Objects within objects that keys are looked for in.
 const MAX_DEPTH: usize = 4;
 
@@ -43,14 +46,15 @@ impl Schema {
         Ok(Self { text: text.to_owned(), value })
     }
 
-    /// Strings or null, all of them there.
+    /// Strings, numbers or null, all of them there.
     fn of_keys(keys: &str) -> Result<Self, Error> {
         let keys: Vec<&str> = keys.split(',').map(str::trim).collect();
         if keys.iter().any(|key| key.is_empty()) {
             return Err(Error::invalid("the parameter \"keys\": one of them is empty"));
         }
+        let value = json!({ "type": ["string", "number", "null"], "maxLength": MAX_VALUE_LENGTH });
         let properties: Map<String, Value> =
-            keys.iter().map(|key| ((*key).to_owned(), json!({ "type": ["string", "null"] }))).collect();
+            keys.iter().map(|key| ((*key).to_owned(), value.clone())).collect();
         if properties.len() < keys.len() {
             return Err(Error::invalid("the parameter \"keys\": one of them is there twice"));
         }
@@ -161,7 +165,7 @@ mod tests {
         let schema = Schema::read(None, Some("service, ip")).unwrap();
         assert_eq!(
             schema.text,
-            r#"{"type":"object","properties":{"service":{"type":["string","null"]},"ip":{"type":["string","null"]}},"required":["service","ip"],"additionalProperties":false}"#
+            r#"{"type":"object","properties":{"service":{"type":["string","number","null"],"maxLength":256},"ip":{"type":["string","number","null"],"maxLength":256}},"required":["service","ip"],"additionalProperties":false}"#
         );
         assert_eq!(schema.keys(), "service, ip");
     }
