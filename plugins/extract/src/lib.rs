@@ -15,8 +15,10 @@ use schema::Schema;
 const TEMPLATE_TOKENS: usize = 256;
 
 const SCHEMA: Parameter = Parameter::optional("schema", "JSON schema of the answer; this or keys is needed");
-const KEYS: Parameter =
-    Parameter::optional("keys", "names with commas between them: a schema of strings and numbers that may be null");
+const KEYS: Parameter = Parameter::optional(
+    "keys",
+    "names with commas between them: a schema of strings and numbers that may be null",
+);
 const INSTRUCTION: Parameter =
     Parameter::with_default("instruction", "Extract as JSON", "what to do, said before the keys");
 const MAX_TOKENS: Parameter = Parameter::with_default("max_tokens", "512", "most tokens of one document");
