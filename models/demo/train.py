@@ -51,7 +51,7 @@ class Recipe:
 
 RECIPES = {
     "small": Recipe(Shape(192, 5, 448, tokenization.VOCABULARY), steps=3600),
-    "large": Recipe(Shape(320, 7, 768, tokenization.VOCABULARY), steps=1400),
+    "large": Recipe(Shape(320, 7, 768, tokenization.VOCABULARY), steps=4500),
 }
 
 
