@@ -32,7 +32,7 @@ const GUIDE_GRACE: (Duration, Duration) = (Duration::from_micros(100), Duration:
 
 /// Tokens that come faster than this are sent together: every message wakes threads that compete with the step for
 /// the cores (two computing threads on two cores lose a tenth of their speed to a message per 4 ms).
-const SEND_INTERVAL: Duration = Duration::from_millis(10);
+const SEND_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Everything that can wake the loop.
 #[derive(Debug)]
