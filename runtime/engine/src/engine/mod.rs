@@ -31,7 +31,7 @@ use crate::{
 const GUIDE_GRACE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(1));
 
 /// Tokens that come faster than this are sent together: every message wakes threads that compete with the step for
-/// the cores (two computing threads on two cores lose a tenth of their speed to a message per 4 ms).
+/// the cores.
 const SEND_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Everything that can wake the loop.
