@@ -51,7 +51,7 @@ class Recipe:
 
 RECIPES = {
     "small": Recipe(Shape(192, 5, 448, tokenization.VOCABULARY), steps=3600),
-    "large": Recipe(Shape(320, 7, 768, tokenization.VOCABULARY), steps=4500),
+    "large": Recipe(Shape(320, 7, 768, tokenization.VOCABULARY), steps=2800),
 }
 
 

@@ -10,7 +10,7 @@ use std::{
 
 use dunlin_engine_handle::{Engine, EngineError, Generate, Load, Patience, State, Status};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{hot, load, program, prompt, run, slow, tiny};
+use support::{endless, load, program, prompt, run, slow, tiny};
 
 const TIMES: usize = 50;
 /// Engines at a time.
@@ -92,14 +92,6 @@ async fn in_ready(sent: Signal) {
     reach(&engine, |status| matches!(status.state, State::Dead { .. }) || status.incarnation > 1).await;
     assert!(start.elapsed() < limit(sent), "{:?}", start.elapsed());
     works_again(&engine).await;
-}
-
-/// A generation that runs until something stops it.
-async fn endless(engine: &Engine) -> Generate {
-    let mut sampling = hot().unwrap();
-    sampling.logit_bias =
-        engine.ready().await.unwrap().end_of_turn.iter().map(|&end| (end, f32::NEG_INFINITY)).collect();
-    Generate { max_tokens: 100_000, sampling: Some(sampling), ..prompt(engine, "on and on").await }
 }
 
 async fn in_busy(sent: Signal) {

@@ -70,6 +70,14 @@ pub(crate) fn hot() -> Option<Sampling> {
     Some(Sampling { temperature: 1.0, ..Sampling::default() })
 }
 
+/// A generation that runs until something stops it.
+pub(crate) async fn endless(engine: &Engine) -> Generate {
+    let mut sampling = hot().unwrap();
+    sampling.logit_bias =
+        engine.ready().await.unwrap().end_of_turn.iter().map(|&end| (end, f32::NEG_INFINITY)).collect();
+    Generate { max_tokens: 100_000, sampling: Some(sampling), ..prompt(engine, "on and on").await }
+}
+
 /// All that a generation gave.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Output {
