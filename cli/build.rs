@@ -1,6 +1,7 @@
-//! Reads the versions of wasmtime and of the llama.cpp bindings out of the lock file, for `dunlin --version`.
+//! Reads the versions of wasmtime and of the llama.cpp bindings out of the lock file, for `dunlin --version`, and says
+//! in which tree the command was built, for the models that are there.
 
-use std::fs;
+use std::{env, fs, path::Path};
 
 const LOCK: &str = "../Cargo.lock";
 
@@ -12,6 +13,11 @@ fn main() {
     {
         println!("cargo::rustc-env={variable}={}", version(&lock, package).unwrap_or("(unknown)"));
     }
+    // By its full name: a target directory may be older than the checkout, and this must then run again.
+    let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let tree = Path::new(&package).ancestors().nth(1).unwrap_or(Path::new("")).display();
+    println!("cargo::rerun-if-changed={tree}/cli/build.rs");
+    println!("cargo::rustc-env=DUNLIN_TREE={tree}");
 }
 
 fn version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {

@@ -38,8 +38,9 @@ const NOT_INHERITED: [&str; 6] = [
 
 fn main() {
     let out = PathBuf::from(variable("OUT_DIR"));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    watch(&root);
+    // Found anew at every run: a target directory may be older than the checkout.
+    let root = Path::new("..");
+    watch(root);
     if !has_target() {
         fail(&format!(
             "pipelines are compiled to WebAssembly, and the Rust target {TARGET} is missing: \
@@ -48,7 +49,7 @@ fn main() {
     }
     let target_dir = shared_target_dir(&out);
     for plugin in PLUGINS {
-        let component = build(&root, &target_dir, plugin);
+        let component = build(root, &target_dir, plugin);
         if let Err(error) = fs::copy(&component, out.join(format!("{plugin}.wasm"))) {
             fail(&format!("{} was built and cannot be copied: {error}", component.display()));
         }

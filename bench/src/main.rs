@@ -41,7 +41,8 @@ struct Arguments {
     generations: usize,
 }
 
-const DEMO_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/demo/demo-small-q8_0.gguf");
+/// Where it is for `./x`, which works from the root.
+const DEMO_MODEL: &str = "models/demo/demo-small-q8_0.gguf";
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();

@@ -247,7 +247,7 @@ fn bundled_folders() -> Vec<PathBuf> {
     let installed = exe.ancestors().nth(2).map(|prefix| prefix.join("share/dunlin/models"));
     let around =
         exe.ancestors().find(|folder| folder.join("models").is_dir() && folder.join("Cargo.toml").is_file());
-    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+    let built_in = Path::new(env!("DUNLIN_TREE")).join("models");
     let candidates = [installed, around.map(|folder| folder.join("models")), Some(built_in)];
     let mut folders: Vec<PathBuf> =
         candidates.into_iter().flatten().filter_map(|folder| fs::canonicalize(folder).ok()).collect();

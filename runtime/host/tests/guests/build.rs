@@ -1,11 +1,16 @@
 //! Builds the guests with a cargo of its own, in a target directory of its own.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 const TARGET: &str = "wasm32-wasip2";
 
 fn main() {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../..");
+    // Found anew at every run: a target directory may be older than the checkout.
+    let root = Path::new("../../../..");
     for watched in ["runtime/host/tests/guests/script", "guest", "wit"] {
         println!("cargo::rerun-if-changed={}", root.join(watched).display());
     }
@@ -15,7 +20,7 @@ fn main() {
         .args(["build", "--release", "--locked", "--package", "dunlin-host-script", "--target", TARGET])
         .arg("--target-dir")
         .arg(&out)
-        .current_dir(&root)
+        .current_dir(root)
         // Names are for backtraces; the lines of Rust are not worth three megabytes.
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")

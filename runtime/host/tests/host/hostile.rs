@@ -50,7 +50,7 @@ pub(crate) fn component(definitions: &str, body: &str) -> Vec<u8> {
     );
     let mut module = wat::parse_str(module).unwrap();
     let mut resolve = Resolve::default();
-    resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")).unwrap();
+    resolve.push_dir(Path::new("../../wit")).unwrap();
     let package = resolve.push_str("hostile.wit", WORLD).unwrap();
     let world = resolve.select_world(&[package], None).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
