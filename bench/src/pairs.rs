@@ -3,7 +3,10 @@
 //! The machines that this runs on are shared: what slows one of a pair down slows the other down too, so it is the
 //! ratio within a pair that says something. Which of a pair goes first alternates.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, IsTerminal},
+};
 
 /// Resamples of the bootstrap.
 const RESAMPLES: usize = 10_000;
@@ -65,9 +68,13 @@ impl Pairs {
                 pairs.theirs.push(theirs()?);
                 pairs.ours.push(ours()?);
             }
-            eprint!("\r  {}/{count} pairs", pair + 1);
+            if io::stderr().is_terminal() {
+                eprint!("\r  {}/{count} pairs", pair + 1);
+            }
         }
-        eprint!("\r\x1b[K");
+        if io::stderr().is_terminal() {
+            eprint!("\r\x1b[K");
+        }
         Ok(pairs)
     }
 
