@@ -2,26 +2,7 @@
 
 use std::time::Duration;
 
-/// `500ms`, `30s`, `1.5m`, `2h`; a number alone is seconds.
-///
-/// # Errors
-/// Says how it is written.
-pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let seconds_per_unit = match unit {
-        "ms" => 1e-3,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("{unit:?} is no unit; there are ms, s, m and h")),
-    };
-    let number: f64 = number.trim().parse().map_err(|_| "write it as in 30s, 500ms or 2m".to_owned())?;
-    let duration =
-        Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|error| error.to_string())?;
-    if duration.is_zero() { Err("it must be longer than nothing".into()) } else { Ok(duration) }
-}
+pub(crate) use dunlin_host::parse_duration as parse;
 
 /// Three digits and a unit: `840 µs`, `41.2 ms`, `3.20 s`, `2 min 5 s`.
 pub(crate) fn show(duration: Duration) -> String {

@@ -34,6 +34,7 @@ pub(crate) fn not_loaded(error: &LoadError) -> Failure {
         LoadError::Invalid { .. } => {
             Failure::new(Exit::Component, sentence).hint("build it again, or fetch it again")
         }
+        LoadError::Manifest { .. } => Failure::usage(sentence),
         LoadError::TooLarge { .. } | LoadError::TooDemanding { .. } => Failure::new(Exit::Component, sentence),
         LoadError::CompileLimit { .. } => Failure::new(Exit::Component, sentence)
             .hint("make it smaller (wasm-opt, or another optimisation level), or free some memory"),
@@ -71,6 +72,8 @@ pub(crate) fn not_run(error: &InvokeError, at: &Circumstances<'_>) -> Failure {
                 failure.hint(format!("it was in {}", places.join(", called by ")))
             }
         }
+        InvokeError::NotGranted(what) => Failure::usage(format!("{name} needs {what}, which it was not granted"))
+            .hint("--grant http=HOST names where it may send requests; --grant http grants what its manifest asks for"),
         InvokeError::Table { .. } | InvokeError::Handles | InvokeError::Exited(_) => {
             failed(format!("{name}: {error}"))
         }

@@ -7,6 +7,7 @@ pub(crate) mod contexts;
 mod conversation;
 mod embeddings;
 pub(crate) mod generations;
+pub(crate) mod http;
 pub(crate) mod job;
 pub(crate) mod models;
 mod sequence;

@@ -55,6 +55,8 @@ pub struct Host(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
+    /// The same and HTTP, for those that import it.
+    pub(crate) http_linker: Linker<State>,
     pub(crate) ticker: Ticker,
     /// As many as the pool has memories.
     pub(crate) slots: Semaphore,
@@ -82,11 +84,14 @@ impl Host {
         }
         let mut linker = Linker::new(&engine);
         calls::link(&mut linker).map_err(wasmtime)?;
+        let mut http_linker = linker.clone();
+        calls::http::link(&mut http_linker).map_err(wasmtime)?;
         let (cache, cache_problem) = open_cache(config.cache.as_ref());
         let code_version = Digest::of(&engine.precompile_compatibility_hash());
         Ok(Self(Arc::new(Inner {
             ticker: Ticker::start(engine.weak()).map_err(HostError::Ticker)?,
             linker,
+            http_linker,
             slots: Semaphore::new(config.instances as usize),
             registry: Registry::default(),
             compile: config.compile.clone(),

@@ -5,6 +5,7 @@ pub(crate) mod failure;
 pub(crate) mod grants;
 pub(crate) mod interrupt;
 pub(crate) mod log;
+pub(crate) mod outbound;
 pub(crate) mod seed;
 pub(crate) mod state;
 pub(crate) mod usage;
@@ -22,6 +23,7 @@ use crate::{
     Budget, Grants, Host, Limits, Log, Pipeline, PipelineError, Usage,
     bindings::exports::dunlin::llm::handler as wit,
     calls::{
+        http::Http,
         job::{Job, Meters},
         wasi,
     },
@@ -144,6 +146,9 @@ pub enum InvokeError {
     Deadline,
     #[error("the pipeline used up its budget of {0}")]
     Exhausted(Budget),
+    /// What it imports and may not have; it did not start.
+    #[error("the pipeline needs {0}, which it was not granted")]
+    NotGranted(&'static str),
     #[error("the pipeline wanted more memory than the {limit_bytes} bytes it may have")]
     Memory { limit_bytes: u64 },
     #[error("the pipeline wanted more table elements than the {limit} it may have")]
@@ -177,6 +182,7 @@ impl InvokeError {
             Self::Cancelled
             | Self::Deadline
             | Self::Exhausted(_)
+            | Self::NotGranted(_)
             | Self::Memory { .. }
             | Self::Table { .. }
             | Self::Handles
@@ -218,6 +224,8 @@ async fn run(
     let log = GuestLog::new(invocation.limits.log_bytes);
     let seed = Seed::of_invocation(invocation.seed);
     let wasi = wasi::context(began, &seed, &invocation.grants.environment, &log);
+    let missing = missing_grant(&pipeline, &invocation.grants);
+    let http = Http::new(invocation.grants.http, interrupt.clone());
     let totals = Arc::new(Totals::default());
     let job = Job {
         began,
@@ -236,15 +244,16 @@ async fn run(
     };
     let meters = job.meters.clone();
     let slots = interrupt.unless_stopped(host.slots.acquire_many(pipeline.slots())).await;
-    let mut store = store(&host, State::new(job, &invocation.limits, wasi), &invocation.limits, &interrupt);
-    let result = match &slots {
-        Ok(Ok(_)) => {
+    let mut store = store(&host, State::new(job, &invocation.limits, wasi, http), &invocation.limits, &interrupt);
+    let result = match (&slots, missing) {
+        (_, Some(missing)) => Err(InvokeError::NotGranted(missing)),
+        (Ok(Ok(_)), None) => {
             let _running = host.ticker.run();
             // Never dropped half-way: whatever stops the guest stops it from inside.
             judge(call(&pipeline, &mut store, invocation.request).await, &interrupt)
         }
-        Ok(Err(closed)) => Err(InvokeError::Host(closed.to_string())),
-        Err(stop) => Err((*stop).into()),
+        (Ok(Err(closed)), None) => Err(InvokeError::Host(closed.to_string())),
+        (Err(stop), None) => Err((*stop).into()),
     };
     let memory_bytes = store.data().limiter.memory_bytes();
     // Ends what still runs, so that all of it is counted; and empties its slots before they are given back.
@@ -259,6 +268,11 @@ async fn run(
     };
     tracing::debug!(?spent, error = result.as_ref().err().map(tracing::field::display), "ended");
     Outcome { result, usage: totals.sum(), log: log.take(), spent }
+}
+
+/// An interface that is imported has to be there; one that is not granted must not be.
+fn missing_grant(pipeline: &Pipeline, grants: &Grants) -> Option<&'static str> {
+    (pipeline.sends_http() && grants.http.is_empty()).then_some("outbound HTTP")
 }
 
 fn store(host: &Inner, state: State, limits: &Limits, interrupt: &Interrupt) -> Store<State> {

@@ -23,6 +23,7 @@ mod digest;
 mod host;
 mod invoke;
 mod load;
+mod manifest;
 mod ticker;
 
 pub use allocation::Allocation;
@@ -34,8 +35,10 @@ pub use invoke::{
     failure::PipelineError,
     grants::{Grants, ModelGrant},
     log::Log,
+    outbound::{Destination, DestinationError, Outbound},
     usage::Usage,
 };
+pub use manifest::{AskedBudget, MANIFEST_SECTION, MAX_MANIFEST_BYTES, Manifest, ManifestError, parse_duration};
 pub use load::{
     Compiling, LoadError, MAX_COMPONENT_BYTES, Pipeline, PipelineSource,
     cache::CacheConfig,

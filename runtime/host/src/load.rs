@@ -22,7 +22,7 @@ use tokio::{
 use wasmtime::component::Component;
 
 use self::{artifact::Artifact, compile::CompileError, component::Refusal};
-use crate::{Digest, Host, bindings::PipelinePre, host::Inner, invoke::state::State};
+use crate::{Digest, Host, Manifest, ManifestError, bindings::PipelinePre, host::Inner, invoke::state::State};
 
 /// A component may have this many bytes. (Those of Python have 20 MB.)
 pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
@@ -53,6 +53,26 @@ impl PipelineSource {
 
     pub fn bytes(name: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
         Self { name: name.into(), content: Content::Bytes(bytes.into()) }
+    }
+
+    /// What it asks for: by the file beside it, or else by what the component carries.
+    ///
+    /// # Errors
+    /// If there is a manifest that cannot be read or understood.
+    pub async fn manifest(&self) -> Result<Option<Manifest>, LoadError> {
+        if let Content::File(path) = &self.content {
+            let path = path.with_extension("toml");
+            match tokio::fs::read(&path).await {
+                Ok(text) => {
+                    let fault = |error| LoadError::Manifest { of: path.display().to_string(), error };
+                    return Manifest::parse(&text).map(Some).map_err(fault);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(LoadError::Read { path, error }),
+            }
+        }
+        let of = format!("the manifest that {} carries", self.name);
+        Manifest::of_component(&self.read().await?).map_err(|error| LoadError::Manifest { of, error })
     }
 
     async fn read(&self) -> Result<Bytes, LoadError> {
@@ -108,6 +128,11 @@ impl Pipeline {
         &self.loaded.imports
     }
 
+    /// It cannot run without the grant of outbound HTTP.
+    pub fn sends_http(&self) -> bool {
+        imports_http(&self.loaded.imports)
+    }
+
     /// What did not go as it should when it was loaded, and did not matter enough to fail.
     pub fn notes(&self) -> &[String] {
         &self.loaded.notes
@@ -121,6 +146,10 @@ impl Pipeline {
     pub(crate) fn slots(&self) -> u32 {
         self.loaded.slots
     }
+}
+
+fn imports_http(imports: &[String]) -> bool {
+    imports.iter().any(|import| import.starts_with("wasi:http/"))
 }
 
 impl fmt::Debug for Pipeline {
@@ -149,6 +178,8 @@ pub enum LoadError {
     Invalid { name: String, reason: String },
     #[error("{name} is not a pipeline for this host: {reason}")]
     WrongWorld { name: String, reason: String },
+    #[error("{of} is not understood: {error}")]
+    Manifest { of: String, error: ManifestError },
     #[error("{name} is too large for this host: {reason}")]
     TooDemanding { name: String, reason: String },
     #[error("{name} was not compiled, because that {reason}")]
@@ -263,7 +294,8 @@ impl Inner {
         let slots = self
             .slots_for(&component)
             .map_err(|reason| LoadError::TooDemanding { name: name.to_owned(), reason })?;
-        let linked = self.linker.instantiate_pre(&component).and_then(PipelinePre::new);
+        let linker = if imports_http(&imports) { &self.http_linker } else { &self.linker };
+        let linked = linker.instantiate_pre(&component).and_then(PipelinePre::new);
         let pre = linked
             .map_err(|error| LoadError::WrongWorld { name: name.to_owned(), reason: format!("{error:#}") })?;
         Ok(Loaded { pre, digest, imports, slots, notes })

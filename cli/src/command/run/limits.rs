@@ -1,21 +1,22 @@
-//! What a pipeline may use: time, memory, tokens, models, variables.
+//! What a pipeline may use: time, memory, tokens, models, variables, HTTP; and what of it it asks for.
 
 use std::{env, time::Duration};
 
-use dunlin_host::Limits;
+use dunlin_host::{AskedBudget, Destination, DestinationError, Limits, Manifest};
 
 use crate::{duration, failure::Failure};
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Limits and grants")]
 pub(crate) struct LimitArguments {
-    /// When to stop it, as in 30s, 500ms or 2m
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration::parse)]
-    pub(crate) deadline: Duration,
+    /// When to stop it, as in 30s, 500ms or 2m [default: what it asks for, or 10m]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    deadline: Option<Duration>,
     /// At most this much; NAME is tokens, kv-cells, contexts, generations, host-calls, emitted-bytes or memory (in MiB)
     #[arg(long = "limit", value_name = "NAME=N")]
     limits: Vec<String>,
-    /// Something else that it may use: `env=NAME[=VALUE]`, a variable; `model=[NAME=]ALIAS|FILE`, one more model
+    /// Something else that it may use: `env=NAME[=VALUE]`, a variable; `model=[NAME=]ALIAS|FILE`, one more model;
+    /// `http=HOST[:PORT]`, requests to there; `env` or `http` alone, those that it asks for; `all`, all of that
     #[arg(long = "grant", value_name = "WHAT=...")]
     grants: Vec<String>,
     /// Where all draws come from: the same seed draws the same [default: a new one each time]
@@ -29,13 +30,15 @@ pub(crate) struct Granted {
     pub(crate) environment: Vec<(String, String)>,
     /// The name for the pipeline, and what the model is called here.
     pub(crate) models: Vec<(String, String)>,
+    pub(crate) http: Vec<Destination>,
 }
 
 impl LimitArguments {
     /// # Errors
     /// If a limit is not known or no number.
-    pub(crate) fn limits(&self) -> Result<Limits, Failure> {
-        let mut limits = Limits { wall_time: self.deadline, ..Limits::default() };
+    pub(crate) fn limits(&self, asked: &AskedBudget) -> Result<Limits, Failure> {
+        let mut limits = asked.limits();
+        limits.wall_time = self.deadline.unwrap_or(limits.wall_time);
         for text in &self.limits {
             set(&mut limits, text)?;
         }
@@ -44,10 +47,22 @@ impl LimitArguments {
 
     /// # Errors
     /// If something is granted that there is not.
-    pub(crate) fn granted(&self) -> Result<Granted, Failure> {
+    pub(crate) fn granted(&self, asked: &Manifest) -> Result<Granted, Failure> {
         let mut granted = Granted::default();
         for text in &self.grants {
             match text.split_once('=') {
+                None if text == "env" => granted.environment.extend(variables(asked)),
+                None if text == "http" => granted.http.extend(asked.http.iter().cloned()),
+                None if text == "all" => {
+                    granted.environment.extend(variables(asked));
+                    granted.http.extend(asked.http.iter().cloned());
+                    granted.models.extend(asked.models.iter().map(|name| (name.clone(), name.clone())));
+                }
+                Some(("http", destination)) => {
+                    granted.http.push(destination.parse().map_err(|error: DestinationError| {
+                        Failure::usage(format!("cannot grant requests: {error}"))
+                    })?);
+                }
                 Some(("env", variable)) => granted.environment.push(self::variable(variable)?),
                 Some(("model", model)) => {
                     let (name, model) = model.split_once('=').unwrap_or((model, model));
@@ -55,7 +70,7 @@ impl LimitArguments {
                 }
                 _ => {
                     return Err(Failure::usage(format!("--grant {text:?} is not known"))
-                        .hint("there are env=NAME, env=NAME=VALUE, model=ALIAS and model=NAME=FILE"));
+                        .hint("there are env=NAME, env=NAME=VALUE, model=ALIAS, model=NAME=FILE, http=HOST, http=HOST:PORT, env, http and all"));
                 }
             }
         }
@@ -89,6 +104,11 @@ fn set(limits: &mut Limits, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Those that it asks for and that are set.
+fn variables(asked: &Manifest) -> impl Iterator<Item = (String, String)> {
+    asked.environment.iter().filter_map(|name| Some((name.clone(), env::var(name).ok()?)))
+}
+
 fn variable(text: &str) -> Result<(String, String), Failure> {
     if let Some((name, value)) = text.split_once('=') {
         return Ok((name.to_owned(), value.to_owned()));
@@ -107,7 +127,7 @@ mod tests {
     fn arguments(limits: &[&str], grants: &[&str]) -> LimitArguments {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         LimitArguments {
-            deadline: Duration::from_secs(1),
+            deadline: Some(Duration::from_secs(1)),
             limits: owned(limits),
             grants: owned(grants),
             seed: None,
@@ -116,26 +136,44 @@ mod tests {
 
     #[test]
     fn limits_are_set_by_name() {
-        let limits = arguments(&["tokens=5", "memory=16"], &[]).limits().unwrap();
+        let asked = Manifest::parse(b"[budget]\ntokens = 9\ncontexts = 3").unwrap();
+        let limits = arguments(&["tokens=5", "memory=16"], &[]).limits(&asked.budget).unwrap();
         assert_eq!(
-            (limits.tokens, limits.memory_bytes, limits.wall_time),
-            (5, 16 << 20, Duration::from_secs(1))
+            (limits.tokens, limits.memory_bytes, limits.wall_time, limits.contexts),
+            (5, 16 << 20, Duration::from_secs(1), 3)
         );
         for wrong in ["tokens", "tokens=many", "joules=3"] {
-            assert!(arguments(&[wrong], &[]).limits().is_err(), "{wrong}");
+            assert!(arguments(&[wrong], &[]).limits(&asked.budget).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn grants_have_names() {
-        let granted =
-            arguments(&[], &["env=A=b=c", "model=demo:small", "model=judge=./x.gguf"]).granted().unwrap();
+        let asked = Manifest::default();
+        let granted = arguments(&[], &["env=A=b=c", "model=demo:small", "model=judge=./x.gguf"]);
+        let granted = granted.granted(&asked).unwrap();
         assert_eq!(granted.environment, [("A".to_owned(), "b=c".to_owned())]);
         let models: Vec<_> =
             granted.models.iter().map(|(name, model)| (name.as_str(), model.as_str())).collect();
         assert_eq!(models, [("demo:small", "demo:small"), ("judge", "./x.gguf")]);
-        for wrong in ["env=DUNLIN_NOT_SET", "file=/etc", "demo"] {
-            assert!(arguments(&[], &[wrong]).granted().is_err(), "{wrong}");
+        for wrong in ["env=DUNLIN_NOT_SET", "file=/etc", "demo", "http=https://example.com"] {
+            assert!(arguments(&[], &[wrong]).granted(&asked).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_granted_by_its_kind() {
+        let asked = br#"
+            models = ["judge"]
+            http = ["api.example.com"]
+            environment = ["PATH", "DUNLIN_NOT_SET"]
+        "#;
+        let asked = Manifest::parse(asked).unwrap();
+        let granted = |grant| arguments(&[], &[grant]).granted(&asked).unwrap();
+        assert_eq!(granted("http").http, asked.http);
+        let names: Vec<_> = granted("env").environment.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["PATH"]);
+        let all = granted("all");
+        assert_eq!((all.http.len(), all.environment.len(), all.models.len()), (1, 1, 1));
     }
 }

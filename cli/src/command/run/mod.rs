@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context;
 use clap_complete::engine::ArgValueCandidates;
 use dunlin_engine_handle::{Engine, ModelInfo};
-use dunlin_host::{Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage};
+use dunlin_host::{Chunk, Destination, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -123,33 +123,35 @@ impl Run {
     /// The failure is that of a run that was reported; errors come from before it.
     fn run(&self, global: Global) -> anyhow::Result<Option<Failure>> {
         let began = Instant::now();
-        let limits = self.limits.limits()?;
-        let granted = self.limits.granted()?;
         let source = pipelines::find(&self.pipeline)?;
         let folders = Folders::find()?;
-        let catalog = Catalog::open(&folders);
-        let main = catalog.find(&self.model.model)?;
-        let mut models = vec![(main.short_name(), main)];
-        for (name, model) in &granted.models {
-            models.push((name.clone(), catalog.find(model)?));
-        }
         let request = self.request.read()?;
         let compiled = self.cache_dir.clone().unwrap_or_else(|| folders.compiled());
         let seed = self.limits.seed.unwrap_or_else(random_seed);
         let runtime = runtime()?;
         let ended = runtime.block_on(async {
             let interrupt = Interrupt::watch()?;
+            let asked = source.manifest().await.map_err(|error| explain::not_loaded(&error))?;
+            let asked = asked.unwrap_or_default();
+            let limits = self.limits.limits(&asked.budget)?;
+            let granted = self.limits.granted(&asked)?;
+            let catalog = Catalog::open(&folders);
+            let models = models(&catalog, &self.model.model, &granted.models, &asked.models)?;
+            let deadline = limits.wall_time;
             let progress = Progress::new(global.quiet);
             let opening = open(source, &compiled, models, &self.engine, &progress);
             let opened = interrupt.unless(opening).await?;
             if !global.quiet {
                 opened.compiled.pipeline.notes().iter().for_each(|note| warn(note));
+                asked.http.iter().filter(|destination| !granted.http.contains(destination)).for_each(|missed| {
+                    warn(&format!("it asks to send requests to {missed}, which was not granted (--grant http)"));
+                });
             }
             let mut report = Report::new(self.form(), progress);
             let (output, chunks) = mpsc::channel(CHUNKS);
             let invocation = Invocation {
                 limits,
-                grants: opened.grants(granted.environment),
+                grants: opened.grants(granted.environment, granted.http),
                 seed,
                 cancel: interrupt.token.clone(),
                 ..Invocation::new(request, output)
@@ -159,13 +161,38 @@ impl Run {
                 write(chunks, &mut report, &interrupt),
             );
             written?;
-            let deadline = self.limits.deadline;
             let told = Told { began, seed, deadline, global, report: self.report.as_deref() };
             opened.conclude(&outcome, &mut report, &interrupt, &told)
         });
         runtime.shutdown_timeout(SHUTDOWN);
         ended
     }
+}
+
+/// The models that a pipeline gets, by the names that it knows them by; the one of `--model` first. Where it asks for models
+/// by other names, that one has the first of them that is not granted otherwise.
+fn models(
+    catalog: &Catalog,
+    main: &str,
+    granted: &[(String, String)],
+    asked: &[String],
+) -> anyhow::Result<Vec<(String, Model)>> {
+    let main = catalog.find(main)?;
+    let main_name = main.short_name();
+    let mut missing: Vec<&String> =
+        asked.iter().filter(|name| granted.iter().all(|(given, _)| given != *name)).collect();
+    let own = missing.iter().position(|name| **name == main_name).or((!missing.is_empty()).then_some(0));
+    let name = own.map_or(main_name, |at| missing.remove(at).clone());
+    if let Some(name) = missing.first() {
+        return Err(Failure::usage(format!("it asks for a model {name:?}, which was not granted"))
+            .hint(format!("--grant model={name}=ALIAS, or =FILE; or --grant all if there is an alias {name:?}"))
+            .into());
+    }
+    let mut models = vec![(name, main)];
+    for (name, model) in granted {
+        models.push((name.clone(), catalog.find(model)?));
+    }
+    Ok(models)
 }
 
 /// Passes chunks on until there are no more. If nobody reads them, there need be no more.
@@ -239,11 +266,14 @@ struct Told<'a> {
 }
 
 impl Opened {
-    fn grants(&self, environment: Vec<(String, String)>) -> Grants {
+    fn grants(&self, environment: Vec<(String, String)>, http: Vec<Destination>) -> Grants {
         let grant = |Loaded { name, model, engine, .. }: &Loaded| {
             ModelGrant::new(name, model.sha256.clone().unwrap_or_default(), engine.clone())
         };
-        Grants { models: self.models.iter().map(grant).collect(), environment }
+        Grants { models: self.models.iter().map(grant).collect(),
+            environment,
+            http: http.into_iter().collect(),
+        }
     }
 
     fn conclude(

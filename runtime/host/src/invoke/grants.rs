@@ -2,12 +2,16 @@
 
 use dunlin_engine_handle::Engine;
 
+use crate::Outbound;
+
 /// What one invocation may use.
 #[derive(Debug, Clone, Default)]
 pub struct Grants {
     pub models: Vec<ModelGrant>,
     /// Environment variables that the guest sees.
     pub environment: Vec<(String, String)>,
+    /// Where it may send HTTP requests.
+    pub http: Outbound,
 }
 
 impl Grants {

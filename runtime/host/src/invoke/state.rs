@@ -3,7 +3,10 @@
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::{InvokeError, Limits, calls::job::Job};
+use crate::{
+    InvokeError, Limits,
+    calls::{http::Http, job::Job},
+};
 
 /// Handles of the host's own for every one that the guest holds: a pollable has another behind it.
 const ENTRIES_PER_HANDLE: usize = 2;
@@ -17,14 +20,15 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) job: Job,
     pub(crate) limiter: Limiter,
+    pub(crate) http: Http,
     wasi: WasiCtx,
 }
 
 impl State {
-    pub(crate) fn new(job: Job, limits: &Limits, wasi: WasiCtx) -> Self {
+    pub(crate) fn new(job: Job, limits: &Limits, wasi: WasiCtx, http: Http) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize * ENTRIES_PER_HANDLE);
-        Self { table, job, limiter: Limiter::new(limits), wasi }
+        Self { table, job, limiter: Limiter::new(limits), http, wasi }
     }
 }
 

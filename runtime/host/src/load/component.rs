@@ -12,13 +12,14 @@ const HANDLER: &str = "dunlin:llm/handler";
 const VERSION: &str = "0.1.0";
 
 /// Packages that this host offers, and in which versions.
-const OFFERED: [(&str, &str); 7] = [
+const OFFERED: [(&str, &str); 8] = [
     ("dunlin:llm", VERSION),
     ("wasi:io", WASI),
     ("wasi:cli", WASI),
     ("wasi:clocks", WASI),
     ("wasi:random", WASI),
     ("wasi:filesystem", WASI),
+    ("wasi:http", WASI),
     ("wasi:sockets", WASI),
 ];
 const WASI: &str = "0.2.12";
