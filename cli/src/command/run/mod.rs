@@ -190,7 +190,10 @@ fn models(
     }
     let mut models = vec![(name, main)];
     for (name, model) in granted {
-        models.push((name.clone(), catalog.find(model)?));
+        // What is granted by name alone may be the main one.
+        if *name != models[0].0 {
+            models.push((name.clone(), catalog.find(model)?));
+        }
     }
     Ok(models)
 }

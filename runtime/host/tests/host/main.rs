@@ -6,6 +6,7 @@ mod constraints;
 mod contexts;
 mod conversations;
 mod generations;
+mod http;
 mod hostile;
 mod job;
 mod load;
