@@ -163,8 +163,10 @@ pub enum Answer {
 pub struct Generate {
     /// All tokens so far; a prefix that the engine holds is not computed again.
     pub prompt: Vec<Token>,
-    /// Prefixes are shared within a tenant, never across.
+    /// Prefixes are shared within a tenant; across, only as far as both say that they are public.
     pub tenant: String,
+    /// Leading tokens of the prompt that are no secret of the tenant.
+    pub public: u32,
     pub max_tokens: u32,
     /// `None`: greedy.
     pub sampling: Option<Sampling>,
@@ -183,6 +185,7 @@ impl Default for Generate {
         Self {
             prompt: Vec::new(),
             tenant: String::new(),
+            public: 0,
             max_tokens: 256,
             sampling: None,
             seed: 0,
@@ -249,6 +252,9 @@ pub enum Constraint {
 pub struct Score {
     pub prompt: Vec<Token>,
     pub tenant: String,
+    /// As in [`Generate::public`].
+    #[serde(default)]
+    pub public: u32,
     pub candidates: Vec<String>,
     pub normalize: Normalize,
     pub deadline_ms: Option<u64>,
@@ -338,6 +344,9 @@ pub struct ToolDef {
 pub struct Prepare {
     pub prompt: Vec<Token>,
     pub tenant: String,
+    /// As in [`Generate::public`].
+    #[serde(default)]
+    pub public: u32,
     pub branches: u32,
 }
 

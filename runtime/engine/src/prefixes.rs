@@ -4,6 +4,8 @@
 //! whatever else runs. They have a budget of cells; beyond it they are spilled to host memory, and restored when a
 //! prompt begins with them.
 
+use std::sync::Arc;
+
 use dunlin_engine_handle::Token;
 
 use crate::{
@@ -57,18 +59,39 @@ pub(crate) struct Budget {
     pub spill_bytes: usize,
 }
 
-/// Who may use a prefix: nobody outside of the tenant that it belongs to.
-type Tenant = std::sync::Arc<str>;
+/// Who may use a prefix: the tenant that it belongs to; others only what is public in its eyes and in theirs. (Were
+/// either enough, one could find out by the time that a prompt takes whether another tenant has sent it.)
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    tenant: Arc<str>,
+    /// Leading tokens that are public.
+    public: usize,
+}
+
+impl Owner {
+    pub(crate) fn new(tenant: &str, public: u32) -> Self {
+        Self { tenant: tenant.into(), public: public as usize }
+    }
+
+    pub(crate) fn is_same_tenant(&self, other: &Self) -> bool {
+        self.tenant == other.tenant
+    }
+
+    /// How many leading tokens of one sequence the owner of another may see.
+    fn shared_with(&self, other: &Self) -> usize {
+        if self.is_same_tenant(other) { usize::MAX } else { self.public.min(other.public) }
+    }
+}
 
 #[derive(Debug)]
 enum Use {
     Free,
     Running {
-        tenant: Tenant,
+        owner: Owner,
     },
     /// Kept for later; when it was last used.
     Kept {
-        tenant: Tenant,
+        owner: Owner,
         used: u64,
     },
 }
@@ -83,7 +106,7 @@ struct Slot {
 
 #[derive(Debug)]
 struct Spilled {
-    tenant: Tenant,
+    owner: Owner,
     tokens: Vec<Token>,
     state: Vec<u8>,
     used: u64,
@@ -131,18 +154,18 @@ impl Prefixes {
         }
     }
 
-    /// Finds a sequence for a prompt, with the longest prefix of it that this tenant has in the cache, and sees that
+    /// Finds a sequence for a prompt, with the longest prefix of it in the cache that this owner may use, and sees that
     /// `room` further cells are free.
     ///
     /// At most all but the last token of the prompt count as cached: its logits have to be computed.
     pub(crate) fn admit(
         &mut self,
         memory: &mut impl Memory,
-        tenant: &str,
+        owner: &Owner,
         prompt: &[Token],
         room: usize,
     ) -> Result<Admitted, Full> {
-        let source = self.longest(tenant, prompt);
+        let source = self.longest(owner, prompt);
         let missing = prompt.len() - source.length();
         match source {
             Source::Slot { index, length } => {
@@ -150,16 +173,16 @@ impl Prefixes {
                     return Err(Full::Cells);
                 }
                 if self.extends(index, length) {
-                    return Ok(self.start(index, tenant));
+                    return Ok(self.start(index, owner));
                 }
                 let seq = self.free_slot(memory, Some(index)).ok_or(Full::Sequences)?;
                 self.share(memory, index, seq, length);
-                Ok(self.start(seq, tenant))
+                Ok(self.start(seq, owner))
             }
             Source::Spilled { index, length } => {
                 // Taken out first: making room may spill others, and drop the oldest.
                 let spilled = self.spilled.swap_remove(index);
-                let admitted = self.admit_spilled(memory, tenant, &spilled, length, missing + room);
+                let admitted = self.admit_spilled(memory, owner, &spilled, length, missing + room);
                 if admitted.is_err() {
                     self.spilled.push(spilled);
                 }
@@ -170,7 +193,7 @@ impl Prefixes {
                     return Err(Full::Cells);
                 }
                 let seq = self.free_slot(memory, None).ok_or(Full::Sequences)?;
-                Ok(self.start(seq, tenant))
+                Ok(self.start(seq, owner))
             }
         }
     }
@@ -178,7 +201,7 @@ impl Prefixes {
     fn admit_spilled(
         &mut self,
         memory: &mut impl Memory,
-        tenant: &str,
+        owner: &Owner,
         spilled: &Spilled,
         length: usize,
         room: usize,
@@ -197,31 +220,31 @@ impl Prefixes {
         } else {
             self.clear(memory, seq);
         }
-        Ok(self.start(seq, tenant))
+        Ok(self.start(seq, owner))
     }
 
     /// Hands a slot that holds nothing but a prefix of the prompt to a call.
-    fn start(&mut self, index: usize, tenant: &str) -> Admitted {
-        self.slots[index].used = Use::Running { tenant: tenant.into() };
+    fn start(&mut self, index: usize, owner: &Owner) -> Admitted {
+        self.slots[index].used = Use::Running { owner: owner.clone() };
         // What was kept beside nothing is now kept beside something.
         self.untrimmed = true;
         Admitted { seq: seq_id(index), cached: self.slots[index].tokens.len() as u32 }
     }
 
-    /// How many tokens of the prompt the tenant has, running sequences included.
-    pub(crate) fn cached(&self, tenant: &str, prompt: &[Token]) -> usize {
-        self.longest(tenant, prompt).length()
+    /// How many tokens of the prompt are there for this owner, running sequences included.
+    pub(crate) fn cached(&self, owner: &Owner, prompt: &[Token]) -> usize {
+        self.longest(owner, prompt).length()
     }
 
     /// A further sequence that shares all of `seq`, for branches of one call. It is the caller's to release.
     pub(crate) fn branch(&mut self, memory: &mut impl Memory, seq: SeqId) -> Option<SeqId> {
         let from = seq.0 as usize;
-        let Use::Running { tenant } = &self.slots[from].used else { return None };
-        let tenant = tenant.clone();
+        let Use::Running { owner } = &self.slots[from].used else { return None };
+        let owner = owner.clone();
         let to = self.free_slot(memory, Some(from))?;
         let length = self.slots[from].tokens.len();
         self.share(memory, from, to, length);
-        self.slots[to].used = Use::Running { tenant };
+        self.slots[to].used = Use::Running { owner };
         Some(seq_id(to))
     }
 
@@ -251,11 +274,11 @@ impl Prefixes {
         let index = seq.0 as usize;
         self.clock += 1;
         let used = self.clock;
-        let Use::Running { tenant } = std::mem::replace(&mut self.slots[index].used, Use::Free) else {
+        let Use::Running { owner } = std::mem::replace(&mut self.slots[index].used, Use::Free) else {
             return;
         };
-        if self.slots[index].tokens.len() >= MIN_KEPT && !self.is_covered(index, &tenant) {
-            self.slots[index].used = Use::Kept { tenant, used };
+        if self.slots[index].tokens.len() >= MIN_KEPT && !self.is_covered(index, &owner) {
+            self.slots[index].used = Use::Kept { owner, used };
             self.untrimmed = true;
         } else {
             self.clear(memory, index);
@@ -331,22 +354,26 @@ impl Prefixes {
         self.spilled.iter().map(|spilled| spilled.state.len()).sum()
     }
 
-    fn longest(&self, tenant: &str, prompt: &[Token]) -> Source {
+    fn longest(&self, reader: &Owner, prompt: &[Token]) -> Source {
         let most = prompt.len().saturating_sub(1);
-        let usable = |tokens: &[Token]| {
+        let usable = |tokens: &[Token], owner: &Owner| {
             let common = tokens.iter().zip(&prompt[..most]).take_while(|(a, b)| a == b).count();
+            let common = common.min(owner.shared_with(reader));
             if self.partial || common == tokens.len() { common } else { 0 }
         };
         let slots = self.slots.iter().enumerate().filter_map(|(index, slot)| match &slot.used {
             // A recurrent state that still moves is nobody else's prefix.
-            Use::Running { tenant: owner } if **owner == *tenant && self.partial => Some((index, slot)),
-            Use::Kept { tenant: owner, .. } if **owner == *tenant => Some((index, slot)),
+            Use::Running { owner } if self.partial => Some((index, slot, owner)),
+            Use::Kept { owner, .. } => Some((index, slot, owner)),
             _ => None,
         });
-        let slots = slots.map(|(index, slot)| Source::Slot { index, length: usable(&slot.tokens) });
-        let spilled = self.spilled.iter().enumerate().filter(|(_, spilled)| *spilled.tenant == *tenant);
-        let spilled =
-            spilled.map(|(index, spilled)| Source::Spilled { index, length: usable(&spilled.tokens) });
+        let slots = slots
+            .map(|(index, slot, owner)| Source::Slot { index, length: usable(&slot.tokens, owner) });
+        let spilled = self.spilled.iter().enumerate().filter_map(|(index, spilled)| {
+            let length = usable(&spilled.tokens, &spilled.owner);
+            // Whoever takes it takes all of it.
+            (spilled.owner.shared_with(reader) >= spilled.tokens.len()).then_some(Source::Spilled { index, length })
+        });
         // Of equals the first wins: what is in the cache before what would have to be restored.
         slots
             .chain(spilled)
@@ -360,12 +387,14 @@ impl Prefixes {
     }
 
     /// Another sequence of the tenant begins with all tokens of this one.
-    fn is_covered(&self, index: usize, tenant: &Tenant) -> bool {
+    fn is_covered(&self, index: usize, owner: &Owner) -> bool {
         let tokens = &self.slots[index].tokens;
         self.partial
             && self.slots.iter().enumerate().any(|(other, slot)| {
                 let same_tenant = match &slot.used {
-                    Use::Running { tenant: owner } | Use::Kept { tenant: owner, .. } => owner == tenant,
+                    Use::Running { owner: other } | Use::Kept { owner: other, .. } => {
+                        other.is_same_tenant(owner) && other.public >= owner.public
+                    }
                     Use::Free => false,
                 };
                 other != index && same_tenant && slot.tokens.starts_with(tokens)
@@ -402,11 +431,11 @@ impl Prefixes {
 
     /// Moves a kept prefix to host memory, or drops it where that is not worth it or there is no room.
     fn spill(&mut self, memory: &mut impl Memory, index: usize) {
-        if let Use::Kept { tenant, used } = std::mem::replace(&mut self.slots[index].used, Use::Free) {
+        if let Use::Kept { owner, used } = std::mem::replace(&mut self.slots[index].used, Use::Free) {
             let tokens = std::mem::take(&mut self.slots[index].tokens);
             if tokens.len() >= MIN_SPILLED && self.budget.spill_bytes > 0 {
                 let state = memory.save(seq_id(index));
-                self.spilled.extend(state.map(|state| Spilled { tenant, tokens, state, used }));
+                self.spilled.extend(state.map(|state| Spilled { owner, tokens, state, used }));
             }
         }
         self.clear(memory, index);

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use dunlin_engine_handle::{CallId, EngineError, Token};
 
-use crate::{generation::Generation, llama::SeqId, scoring::Scoring};
+use crate::{generation::Generation, llama::SeqId, prefixes::Owner, scoring::Scoring};
 
 /// One call of the step loop.
 #[derive(Debug)]
 pub(crate) struct Task {
     pub id: CallId,
-    pub tenant: String,
+    pub owner: Owner,
     /// The prompt, then what was generated.
     pub tokens: Vec<Token>,
     /// Tokens of the prompt.
@@ -32,14 +32,14 @@ pub(crate) enum Kind {
 impl Task {
     pub(crate) fn new(
         id: CallId,
-        tenant: String,
+        owner: Owner,
         prompt: Vec<Token>,
         deadline_ms: Option<u64>,
         arrived: Instant,
         kind: Kind,
     ) -> Self {
         let deadline = deadline_ms.and_then(|ms| arrived.checked_add(Duration::from_millis(ms)));
-        Self { id, tenant, prompt: prompt.len(), tokens: prompt, fed: 0, deadline, kind }
+        Self { id, owner, prompt: prompt.len(), tokens: prompt, fed: 0, deadline, kind }
     }
 
     /// Tokens that are yet to be computed.

@@ -233,6 +233,7 @@ async fn run(
         meters: Meters::new(&invocation.limits),
         models: invocation.grants.models.into_iter().map(Arc::new).collect(),
         tenant: invocation.tenant,
+        public_prefixes: invocation.grants.public_prefixes,
         node: invocation.node,
         attempt: invocation.attempt,
         output: invocation.output,

@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context;
 use clap_complete::engine::ArgValueCandidates;
 use dunlin_engine_handle::{Engine, ModelInfo};
-use dunlin_host::{Chunk, Destination, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage};
+use dunlin_host::{Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -151,7 +151,12 @@ impl Run {
             let (output, chunks) = mpsc::channel(CHUNKS);
             let invocation = Invocation {
                 limits,
-                grants: opened.grants(granted.environment, granted.http),
+                grants: Grants {
+                    environment: granted.environment,
+                    http: granted.http.into_iter().collect(),
+                    public_prefixes: asked.public_prefixes,
+                    ..opened.grants()
+                },
                 seed,
                 cancel: interrupt.token.clone(),
                 ..Invocation::new(request, output)
@@ -269,14 +274,12 @@ struct Told<'a> {
 }
 
 impl Opened {
-    fn grants(&self, environment: Vec<(String, String)>, http: Vec<Destination>) -> Grants {
+    fn grants(&self) -> Grants {
         let grant = |Loaded { name, model, engine, .. }: &Loaded| {
             ModelGrant::new(name, model.sha256.clone().unwrap_or_default(), engine.clone())
         };
-        Grants { models: self.models.iter().map(grant).collect(),
-            environment,
-            http: http.into_iter().collect(),
-        }
+        Grants { models: self.models.iter().map(grant).collect(), ..Grants::default() }
+    }
     }
 
     fn conclude(

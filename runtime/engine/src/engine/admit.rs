@@ -29,7 +29,7 @@ const RESERVED_FOR: Duration = Duration::from_millis(250);
 /// Sequences kept for the branches of a fork.
 #[derive(Debug)]
 pub(super) struct Reservation {
-    tenant: String,
+    owner: Owner,
     prefix: Vec<Token>,
     left: u32,
     pub(super) until: Instant,
@@ -37,7 +37,7 @@ pub(super) struct Reservation {
 
 impl Reservation {
     fn is_for(&self, task: &Task) -> bool {
-        self.tenant == task.tenant && task.tokens.starts_with(&self.prefix)
+        self.owner.is_same_tenant(&task.owner) && task.tokens.starts_with(&self.prefix)
     }
 }
 
@@ -74,11 +74,12 @@ impl Engine {
     fn on_generate(&mut self, id: CallId, generate: Generate, arrived: Instant) -> Result<(), EngineError> {
         self.check_prompt(&generate.prompt, 1)?;
         self.check_generate(&generate)?;
-        let (tenant, prompt) = (generate.tenant.clone(), generate.prompt.clone());
+        let owner = Owner::new(&generate.tenant, generate.public);
+        let prompt = generate.prompt.clone();
         let deadline_ms = generate.deadline_ms;
         let mut generation = Generation::new(id, generate, arrived);
         let constraint = generation.constraint.take();
-        let task = Task::new(id, tenant, prompt, deadline_ms, arrived, Kind::Generate(Box::new(generation)));
+        let task = Task::new(id, owner, prompt, deadline_ms, arrived, Kind::Generate(Box::new(generation)));
         let Some(constraint) = constraint else {
             self.queue.push_back(task);
             return Ok(());
@@ -96,20 +97,22 @@ impl Engine {
         let scoring = Scoring::new(&score, &self.model.vocab())?;
         self.check_prompt(&score.prompt, scoring.longest())?;
         let kind = Kind::Score(Box::new(scoring));
-        self.queue.push_back(Task::new(id, score.tenant, score.prompt, score.deadline_ms, arrived, kind));
+        let owner = Owner::new(&score.tenant, score.public);
+        self.queue.push_back(Task::new(id, owner, score.prompt, score.deadline_ms, arrived, kind));
         Ok(())
     }
 
     fn on_prepare(&mut self, id: CallId, prepare: Prepare, arrived: Instant) -> Result<(), EngineError> {
         self.check_prompt(&prepare.prompt, 1)?;
+        let owner = Owner::new(&prepare.tenant, prepare.public);
         self.reservations.push(Reservation {
-            tenant: prepare.tenant.clone(),
+            owner: owner.clone(),
             prefix: prepare.prompt.clone(),
             left: prepare.branches.min(self.sequences as u32),
             until: arrived + RESERVED_FOR,
         });
         let kind = Kind::Prepare;
-        self.queue.push_back(Task::new(id, prepare.tenant, prepare.prompt, None, arrived, kind));
+        self.queue.push_back(Task::new(id, owner, prepare.prompt, None, arrived, kind));
         Ok(())
     }
 
@@ -173,7 +176,7 @@ impl Engine {
         };
         // Alone it gets all there is.
         let room = if self.running.is_empty() { 0 } else { room };
-        match self.prefixes.admit(context, &task.tenant, &task.tokens, room) {
+        match self.prefixes.admit(context, &task.owner, &task.tokens, room) {
             Ok(admitted) => {
                 let task = self.queue.remove(index);
                 task.into_iter().for_each(|task| self.start(task, admitted));
@@ -225,8 +228,8 @@ impl Engine {
             common.min(task.tokens.len() - 1)
         };
         let readers = self.running.iter().map(|running| &running.task);
-        let readers = readers.filter(|other| other.tenant == task.tenant && !other.is_decoding());
+        let readers = readers.filter(|other| other.owner.is_same_tenant(&task.owner) && !other.is_decoding());
         let Some((common, fed)) = readers.map(|other| (shared(other), other.fed)).max() else { return false };
-        common > fed && common >= WORTH_WAITING + self.prefixes.cached(&task.tenant, &task.tokens)
+        common > fed && common >= WORTH_WAITING + self.prefixes.cached(&task.owner, &task.tokens)
     }
 }

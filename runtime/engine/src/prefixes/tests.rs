@@ -58,7 +58,11 @@ impl Rig {
 
     /// Runs a prompt to its end; how much of it was cached.
     fn run(&mut self, tenant: &str, prompt: &[Token]) -> u32 {
-        let admitted = self.prefixes.admit(&mut self.memory, tenant, prompt, 0).unwrap();
+        self.run_as(&Owner::new(tenant, 0), prompt)
+    }
+
+    fn run_as(&mut self, owner: &Owner, prompt: &[Token]) -> u32 {
+        let admitted = self.prefixes.admit(&mut self.memory, owner, prompt, 0).unwrap();
         assert!(self.read(admitted.seq, &prompt[admitted.cached as usize..]));
         self.prefixes.release(&mut self.memory, admitted.seq);
         admitted.cached
@@ -103,16 +107,45 @@ fn prompts_that_part_share_the_cells_of_what_they_have_in_common() {
 fn prefixes_never_cross_tenants() {
     let mut rig = Rig::new(4, 1000, Budget { idle_cells: 0, ..ROOMY });
     rig.run("a", &text(0..100));
-    assert_eq!(rig.prefixes.cached("b", &text(0..100)), 0);
+    assert_eq!(rig.prefixes.cached(&Owner::new("b", 0), &text(0..100)), 0);
     rig.prefixes.trim(&mut rig.memory, 9);
-    assert_eq!(rig.prefixes.cached("b", &text(0..100)), 0);
+    assert_eq!(rig.prefixes.cached(&Owner::new("b", 0), &text(0..100)), 0);
     assert_eq!(rig.run("b", &text(0..100)), 0);
+}
+
+#[test]
+fn what_both_tenants_call_public_is_shared_and_no_more() {
+    let public = |tenant| Owner::new(tenant, 50);
+    for idle_cells in [1000, 0] {
+        let mut rig = Rig::new(4, 1000, Budget { idle_cells, ..ROOMY });
+        rig.run_as(&public("a"), &text(0..100));
+        rig.prefixes.trim(&mut rig.memory, 9);
+        assert_eq!(rig.prefixes.cached(&Owner::new("b", 0), &text(0..100)), 0, "b calls nothing public");
+        // What was moved out moves as a whole, and a part of it is a's own.
+        let shared = if idle_cells > 0 { 50 } else { 0 };
+        assert_eq!(rig.prefixes.cached(&public("b"), &text(0..100)), shared);
+        assert_eq!(rig.prefixes.cached(&Owner::new("b", 20), &text(0..100)), shared.min(20));
+        assert_eq!(rig.run_as(&public("b"), &text(0..100)), shared as u32);
+        assert_eq!(rig.run("a", &text(0..100)), 99, "a still has its own");
+        rig.check();
+    }
+}
+
+#[test]
+fn a_public_prefix_survives_its_move_to_host_memory() {
+    let mut rig = Rig::new(4, 1000, Budget { idle_cells: 0, ..ROOMY });
+    let all = |tenant| Owner::new(tenant, 100);
+    rig.run_as(&all("a"), &text(0..100));
+    rig.prefixes.trim(&mut rig.memory, 9);
+    assert_eq!(rig.prefixes.cells.used(), 0);
+    assert_eq!(rig.run_as(&all("b"), &text(0..150)), 100);
+    rig.check();
 }
 
 #[test]
 fn prefixes_beyond_the_budget_are_spilled_and_come_back() {
     let mut rig = Rig::new(4, 1000, Budget { idle_cells: 0, ..ROOMY });
-    let running = rig.prefixes.admit(&mut rig.memory, "b", &text(0..100), 0).unwrap().seq;
+    let running = rig.prefixes.admit(&mut rig.memory, &Owner::new("b", 0), &text(0..100), 0).unwrap().seq;
     rig.read(running, &text(0..100));
     rig.run("a", &text(0..100));
     rig.prefixes.trim(&mut rig.memory, 9);
@@ -135,19 +168,19 @@ fn the_spill_drops_its_oldest() {
         rig.prefixes.trim(&mut rig.memory, 9);
     }
     assert_eq!(rig.prefixes.spilled_bytes(), 800);
-    assert_eq!(rig.prefixes.cached("a", &text(0..100)), 0);
-    assert_eq!(rig.prefixes.cached("a", &text(2000..2100)), 99);
+    assert_eq!(rig.prefixes.cached(&Owner::new("a", 0), &text(0..100)), 0);
+    assert_eq!(rig.prefixes.cached(&Owner::new("a", 0), &text(2000..2100)), 99);
 }
 
 #[test]
 fn a_prompt_that_does_not_fit_evicts_kept_prefixes_but_never_running_ones() {
     let mut rig = Rig::new(4, 200, ROOMY);
     rig.run("a", &text(0..100));
-    let running = rig.prefixes.admit(&mut rig.memory, "a", &text(500..600), 0).unwrap();
+    let running = rig.prefixes.admit(&mut rig.memory, &Owner::new("a", 0), &text(500..600), 0).unwrap();
     assert!(rig.read(running.seq, &text(500..600)));
-    let admitted = rig.prefixes.admit(&mut rig.memory, "a", &text(900..990), 5).unwrap();
+    let admitted = rig.prefixes.admit(&mut rig.memory, &Owner::new("a", 0), &text(900..990), 5).unwrap();
     assert!(rig.read(admitted.seq, &text(900..990)));
-    assert_eq!(rig.prefixes.admit(&mut rig.memory, "a", &text(300..390), 5), Err(Full::Cells));
+    assert_eq!(rig.prefixes.admit(&mut rig.memory, &Owner::new("a", 0), &text(300..390), 5), Err(Full::Cells));
     rig.check();
 }
 
@@ -155,9 +188,9 @@ fn a_prompt_that_does_not_fit_evicts_kept_prefixes_but_never_running_ones() {
 fn sequences_run_out_before_cells() {
     let mut rig = Rig::new(2, 1000, ROOMY);
     for start in [0, 100] {
-        rig.prefixes.admit(&mut rig.memory, "a", &text(start..start + 10), 0).unwrap();
+        rig.prefixes.admit(&mut rig.memory, &Owner::new("a", 0), &text(start..start + 10), 0).unwrap();
     }
-    assert_eq!(rig.prefixes.admit(&mut rig.memory, "a", &text(200..210), 0), Err(Full::Sequences));
+    assert_eq!(rig.prefixes.admit(&mut rig.memory, &Owner::new("a", 0), &text(200..210), 0), Err(Full::Sequences));
 }
 
 #[test]
@@ -173,7 +206,7 @@ fn a_model_that_cannot_forget_a_part_reuses_whole_prefixes_only() {
 #[test]
 fn branches_share_and_part() {
     let mut rig = Rig::new(4, 1000, ROOMY);
-    let trunk = rig.prefixes.admit(&mut rig.memory, "a", &text(0..50), 10).unwrap().seq;
+    let trunk = rig.prefixes.admit(&mut rig.memory, &Owner::new("a", 0), &text(0..50), 10).unwrap().seq;
     rig.read(trunk, &text(0..50));
     let branch = rig.prefixes.branch(&mut rig.memory, trunk).unwrap();
     rig.read(branch, &[7, 8]);

@@ -96,9 +96,17 @@ impl HostContext for State {
         self.job.count_call()?;
         let (model, sequence) = self.context(&context)?;
         let add_special = sequence.lock().before_text()? == Start::Begins;
-        let tokenize = engine::Tokenize { text: text.clone(), add_special, parse_special };
-        let tokens = self.job.interrupt.unless_stopped(model.engine().tokenize(tokenize)).await??;
-        Ok(sequence.lock().append_text(&text, &tokens)?)
+        let tokenize = |text: &str| {
+            let tokenize = engine::Tokenize { text: text.to_owned(), add_special, parse_special };
+            model.engine().tokenize(tokenize)
+        };
+        let tokens = self.job.interrupt.unless_stopped(tokenize(&text)).await??;
+        let added = sequence.lock().append_text(&text, &tokens)?;
+        if add_special && let Some(public) = self.job.public_prefix(|public| text.starts_with(public)) {
+            let public = self.job.interrupt.unless_stopped(tokenize(public)).await??;
+            sequence.lock().publish(&public);
+        }
+        Ok(added)
     }
 
     fn append_tokens(&mut self, context: Resource<Context>, tokens: Vec<u32>) -> Result<u32, Failure> {
@@ -122,7 +130,20 @@ impl HostContext for State {
         let draft = sequence.lock().draft(to_messages(messages), to_tools(tools), cue)?;
         let rendering = model.engine().render(draft.messages.clone(), draft.tools.clone(), cue);
         let rendered = self.job.interrupt.unless_stopped(rendering).await??;
-        Ok(sequence.lock().adopt(draft, rendered.tokens)?)
+        let system = draft.messages.first().filter(|first| first.role == engine::Role::System).cloned();
+        let begins = sequence.lock().tokens().is_empty();
+        let added = sequence.lock().adopt(draft, rendered.tokens)?;
+        if begins
+            && let Some(system) = system
+            && self.job.public_prefix(|public| system.content == public).is_some()
+        {
+            // A template that needs more than a system message has no beginning that could be public.
+            let alone = model.engine().render(vec![system], Vec::new(), false);
+            if let Ok(alone) = self.job.interrupt.unless_stopped(alone).await? {
+                sequence.lock().publish(&alone.tokens);
+            }
+        }
+        Ok(added)
     }
 
     fn length(&mut self, context: Resource<Context>) -> wasmtime::Result<u32> {
@@ -189,15 +210,16 @@ impl HostContext for State {
         if candidates.is_empty() {
             return Ok(Vec::new());
         }
-        let prompt = {
+        let (prompt, public) = {
             let sequence = sequence.lock();
             sequence.idle()?;
-            sequence.tokens().to_vec()
+            (sequence.tokens().to_vec(), sequence.public())
         };
         let prompt_tokens = prompt.len();
         let score = engine::Score {
             prompt,
             tenant: self.job.tenant.clone(),
+            public,
             candidates,
             normalize: normalize(how),
             deadline_ms: Some(self.deadline_ms(None)),
@@ -217,11 +239,14 @@ impl HostContext for State {
 impl State {
     /// The engine reads the shared prefix once, while the guest still sets its branches up.
     fn announce_fan_out(&mut self, model: &Model, sequence: &SharedSequence, branches: u32) {
-        let prompt = sequence.lock().tokens().to_vec();
+        let (prompt, public) = {
+            let sequence = sequence.lock();
+            (sequence.tokens().to_vec(), sequence.public())
+        };
         if branches < 2 || prompt.len() < MIN_ANNOUNCED_TOKENS {
             return;
         }
-        let prepare = engine::Prepare { prompt, tenant: self.job.tenant.clone(), branches };
+        let prepare = engine::Prepare { prompt, tenant: self.job.tenant.clone(), public, branches };
         let engine = model.engine().clone();
         self.job.announce(async move {
             if let Err(error) = engine.prepare(prepare).await {

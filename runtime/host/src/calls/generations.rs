@@ -81,6 +81,7 @@ impl Generation {
         let generate = engine::Generate {
             prompt: sequence.lock().tokens().to_vec(),
             tenant: job.tenant.clone(),
+            public: sequence.lock().public(),
             max_tokens: max_tokens as u32,
             sampling: options.sampling.map(sampling),
             seed: own_seed.unwrap_or(seed),

@@ -40,6 +40,7 @@ pub(crate) struct Job {
     pub(crate) meters: Meters,
     pub(crate) models: Vec<Arc<ModelGrant>>,
     pub(crate) tenant: String,
+    pub(crate) public_prefixes: Vec<String>,
     pub(crate) node: Node,
     pub(crate) attempt: u32,
     pub(crate) output: mpsc::Sender<Chunk>,
@@ -81,6 +82,12 @@ impl Job {
     /// Every host call begins with this.
     pub(crate) fn count_call(&self) -> Result<(), Exhausted> {
         self.meters.host_calls.take(1)
+    }
+
+    /// The longest of the texts that are public and fit.
+    pub(crate) fn public_prefix(&self, fits: impl Fn(&str) -> bool) -> Option<&str> {
+        let fitting = self.public_prefixes.iter().map(String::as_str).filter(|public| fits(public));
+        fitting.max_by_key(|public| public.len())
     }
 
     /// Begins now, and goes on beside the guest until the invocation ends at the latest. Of too many, the

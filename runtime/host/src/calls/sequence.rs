@@ -16,6 +16,8 @@ pub(crate) struct Sequence {
     tokens: Vec<Token>,
     cells: Cells,
     conversation: Option<Conversation>,
+    /// Leading tokens that the manifest calls public.
+    public: usize,
     /// Tokens that a prompt may have.
     possible: usize,
     seed: Seed,
@@ -30,6 +32,7 @@ impl Sequence {
             tokens: Vec::new(),
             cells,
             conversation: None,
+            public: 0,
             // One token more must fit.
             possible: context_length.saturating_sub(1) as usize,
             seed,
@@ -41,6 +44,15 @@ impl Sequence {
 
     pub(crate) fn tokens(&self) -> &[Token] {
         &self.tokens
+    }
+
+    pub(crate) fn public(&self) -> u32 {
+        self.public.min(self.tokens.len()) as u32
+    }
+
+    /// What was appended first begins with these tokens, which are no secret.
+    pub(crate) fn publish(&mut self, prefix: &[Token]) {
+        self.public = self.tokens.iter().zip(prefix).take_while(|(held, public)| held == public).count();
     }
 
     /// What the next text needs: the start of a sequence, or not.
@@ -95,6 +107,7 @@ impl Sequence {
         let kept = self.tokens.iter().zip(&tokens).take_while(|(held, new)| held == new).count();
         self.cells.replace(kept, tokens.len())?;
         self.tokens = tokens;
+        self.public = self.public.min(kept);
         self.conversation.get_or_insert_default().adopt(draft, kept, self.tokens.len());
         Ok((self.tokens.len() - kept) as u32)
     }
@@ -126,6 +139,7 @@ impl Sequence {
             )));
         }
         self.tokens.truncate(to);
+        self.public = self.public.min(to);
         self.cells.truncate(to);
         Ok(())
     }
@@ -138,6 +152,7 @@ impl Sequence {
             tokens: self.tokens.clone(),
             cells: self.cells.fork()?,
             conversation: self.conversation.clone(),
+            public: self.public,
             possible: self.possible,
             seed,
             forks: 0,

@@ -12,6 +12,8 @@ pub struct Grants {
     pub environment: Vec<(String, String)>,
     /// Where it may send HTTP requests.
     pub http: Outbound,
+    /// See [`crate::Manifest::public_prefixes`].
+    pub public_prefixes: Vec<String>,
 }
 
 impl Grants {
