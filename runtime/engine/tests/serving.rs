@@ -76,7 +76,7 @@ async fn prompts_that_arrive_together_read_what_they_share_once() {
 async fn an_announced_fork_shares_its_prefix_and_draws_differ() {
     let engine = start();
     let prefix = tokens(&engine, &"once upon a time there was a fork with many branches ".repeat(2)).await;
-    engine.prepare(Prepare { prompt: prefix.clone(), tenant: String::new(), branches: 8 }).await.unwrap();
+    engine.prepare(Prepare { prompt: prefix.clone(), tenant: String::new(), public: 0, branches: 8 }).await.unwrap();
     let branch = |seed| Generate {
         prompt: prefix.clone(),
         max_tokens: 12,
@@ -245,6 +245,7 @@ async fn scores_agree_with_the_logprobs_of_a_generation() {
     let score = Score {
         prompt: generate.prompt,
         tenant: String::new(),
+        public: 0,
         candidates: vec!["something else entirely".into(), best, "yes".into()],
         normalize: Normalize::Total,
         deadline_ms: None,
@@ -275,6 +276,7 @@ async fn many_long_candidates_are_scored_in_pieces() {
     let score = |candidates| Score {
         prompt: vec![40, 41, 42],
         tenant: String::new(),
+        public: 0,
         candidates,
         normalize: Normalize::Total,
         deadline_ms: None,
