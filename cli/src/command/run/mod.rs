@@ -1,5 +1,6 @@
 //! `dunlin run`.
 
+mod foreign;
 mod limits;
 mod report;
 mod request;
@@ -14,7 +15,9 @@ use std::{
 use anyhow::Context;
 use clap_complete::engine::ArgValueCandidates;
 use dunlin_engine_handle::{Engine, ModelInfo};
-use dunlin_host::{Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage};
+use dunlin_host::{
+    Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Request, Usage,
+};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -51,6 +54,7 @@ Examples:
   dunlin run extract --param schema=@schema.json --input line.txt | jq .
   dunlin run summarize --input report.txt --deadline 2m
   dunlin run ./mine.wasm --model ./model.gguf --threads 4,2 --text \"Hello\"
+  dunlin run ./ggml-guest.wasm --nn-model default=./model.gguf --args \"default 'Once upon a time'\"
 
 Output:
   What the pipeline emits comes to stdout at once. Its answer follows, unless it is what was emitted already. A line with the \
@@ -66,9 +70,10 @@ Output:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = format!("{HELP}\n\nExit codes:\n{}", Exit::TABLE))]
 pub(crate) struct Run {
-    /// A pipeline of `dunlin pipelines`, or the path of a component
+    /// A pipeline of `dunlin pipelines`, or the path of a component or of a core module
     #[arg(add = ArgValueCandidates::new(completion::pipelines))]
-    pipeline: String,
+    #[arg(required_unless_present = "foreign_guests")]
+    pipeline: Option<String>,
     #[command(flatten)]
     model: ModelArgument,
     #[command(flatten)]
@@ -86,6 +91,9 @@ pub(crate) struct Run {
     limits: LimitArguments,
     #[command(flatten)]
     engine: EngineOptions,
+    /// Run all known guests of others in a folder, and show which of them work; a test of this host
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["pipeline", "json_lines", "report"])]
+    foreign_guests: Option<PathBuf>,
     /// Where compiled pipelines are kept [default: $XDG_CACHE_HOME/dunlin/pipelines]
     #[arg(long, value_name = "FOLDER")]
     cache_dir: Option<PathBuf>,
@@ -95,7 +103,11 @@ impl Run {
     /// # Errors
     /// Whatever stands between the input and an answer.
     pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
-        match self.run(global) {
+        let ran = match &self.foreign_guests {
+            Some(folder) => self.run_foreign(folder, global),
+            None => self.run(global),
+        };
+        match ran {
             Ok(None) => Ok(()),
             Ok(Some(failure)) => Err(failure.into()),
             Err(error) => {
@@ -125,15 +137,26 @@ impl Run {
         let began = Instant::now();
         let limits = self.limits.limits()?;
         let granted = self.limits.granted()?;
-        let source = pipelines::find(&self.pipeline)?;
+        let source = pipelines::find(self.pipeline.as_deref().unwrap_or_default())?;
         let folders = Folders::find()?;
         let catalog = Catalog::open(&folders);
-        let main = catalog.find(&self.model.model)?;
-        let mut models = vec![(main.short_name(), main)];
+        let mut models = Vec::new();
+        for (name, model) in self.limits.nn_models()? {
+            models.push((name, catalog.find(&model)?));
+        }
+        if models.is_empty() {
+            let main = catalog.find(&self.model.model)?;
+            models.push((main.short_name(), main));
+        }
         for (name, model) in &granted.models {
             models.push((name.clone(), catalog.find(model)?));
         }
-        let request = self.request.read()?;
+        let arguments = self.request.arguments()?;
+        // A program that is told by its arguments what to do needs no input, and one that reads none reads its end.
+        let request = match arguments {
+            Some(_) => self.request.read_if_given()?,
+            None => self.request.read()?,
+        };
         let compiled = self.cache_dir.clone().unwrap_or_else(|| folders.compiled());
         let seed = self.limits.seed.unwrap_or_else(random_seed);
         let runtime = runtime()?;
@@ -148,6 +171,7 @@ impl Run {
             let mut report = Report::new(self.form(), progress);
             let (output, chunks) = mpsc::channel(CHUNKS);
             let invocation = Invocation {
+                arguments: arguments.unwrap_or_default(),
                 limits,
                 grants: opened.grants(granted.environment),
                 seed,
@@ -162,6 +186,44 @@ impl Run {
             let deadline = self.limits.deadline;
             let told = Told { began, seed, deadline, global, report: self.report.as_deref() };
             opened.conclude(&outcome, &mut report, &interrupt, &told)
+        });
+        runtime.shutdown_timeout(SHUTDOWN);
+        ended
+    }
+}
+
+impl Run {
+    /// The failure is that of guests that did not pass.
+    fn run_foreign(&self, folder: &Path, global: Global) -> anyhow::Result<Option<Failure>> {
+        let files = foreign::find(folder)?;
+        let folders = Folders::find()?;
+        let name =
+            self.limits.nn_models()?.into_iter().next().map_or(self.model.model.clone(), |(_, model)| model);
+        let model = Catalog::open(&folders).find(&name)?;
+        let limits = self.limits.limits()?;
+        let seed = self.limits.seed.unwrap_or(0);
+        let compiled = self.cache_dir.clone().unwrap_or_else(|| folders.compiled());
+        let runtime = runtime()?;
+        let ended = runtime.block_on(async {
+            let interrupt = Interrupt::watch()?;
+            let progress = Progress::new(global.quiet);
+            let host = host::open(&compiled)?;
+            let engine = engine::start(&model, &self.engine)?;
+            interrupt.unless(async { Ok(engine::ready(&engine, &model, &progress).await?) }).await?;
+            let grant = ModelGrant::new("default", model.sha256.clone().unwrap_or_default(), engine);
+            let (output, _) = mpsc::channel(1);
+            let template = Invocation {
+                limits,
+                seed,
+                cancel: interrupt.token.clone(),
+                ..Invocation::new(Request::default(), output)
+            };
+            let mut rows = Vec::new();
+            for file in &files {
+                let running = foreign::run(&host, file, &grant, &template);
+                rows.push(interrupt.unless(running).await?);
+            }
+            foreign::report(&rows, self.json)
         });
         runtime.shutdown_timeout(SHUTDOWN);
         ended
