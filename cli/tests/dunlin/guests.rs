@@ -61,15 +61,37 @@ fn a_component_of_wasi_nn_completes_a_prompt() {
 fn what_a_guest_of_wasi_nn_does_wrong() {
     let home = Home::new();
     home.dunlin_with(&["run", "ggml.wasm", "--nn-model", "default=tiny.gguf", "--args", "basic other x"])
-        .check(&expect![[r#""#]]);
+        .check(&expect![[r#"
+            exit code 1
+            Backend Error: WASI-NN Backend Error: Model Not Found
+            --- stderr
+            log: wasi_ephemeral_nn.load_by_name: no model "other" is granted
+            error: ggml: the guest exited with code 1
+        "#]]);
     home.dunlin_with(&["run", "ggml.wasm", "--nn-model", "tiny.gguf", "--args", "x"])
-        .check(&expect![[r#""#]]);
+        .check(&expect![[r#"
+            exit code 2
+            --- stderr
+            error: --nn-model "tiny.gguf" names no model
+              hint: write --nn-model default=demo, or --nn-model default=./model.gguf
+        "#]]);
     home.dunlin_with(&["run", "ggml.wasm", "--model", "tiny.gguf", "--args", "basic 'x"])
-        .check(&expect![[r#""#]]);
+        .check(&expect![[r#"
+            exit code 2
+            --- stderr
+            error: --args "basic 'x" has a quote that is not closed
+        "#]]);
 }
 
 #[test]
 fn a_folder_of_guests_of_others() {
     let home = Home::new();
-    home.dunlin("run --foreign-guests . --model tiny.gguf").check(&expect![[r#""#]]);
+    home.dunlin("run --foreign-guests . --model tiny.gguf").check(&expect![[r#"
+        GUEST             SHA-256              TOKENS  MS  LAST WORDS
+        ./component.wasm  bdd925e6  not known       0   0  not one of the known guests
+        ./ggml.wasm       49d94d92  not known       0   0  not one of the known guests
+        ./script.wasm     63fee3fb  not known       0   0  not one of the known guests
+        --- stderr
+        0 of 0 known guests passed; 19 of 19 are not here
+    "#]]);
 }

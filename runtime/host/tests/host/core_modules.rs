@@ -160,8 +160,8 @@ async fn prompts_that_do_not_fit_and_texts_that_run_out_of_room() {
         &format!("PromptTooLong\n\n{}", meta(61, 0)),
     )
     .await;
-    let cut = format!("ContextFull\none\n{}", meta(61, 3));
-    check(&saying("one two"), &["basic", "default", &prompt, r#"{"ctx-size": 64}"#], &cut).await;
+    let cut = format!("ContextFull\none \n{}", meta(61, 4));
+    check(&saying("one two"), &["basic", "default", &prompt, r#"{"ctx-size": 65}"#], &cut).await;
     let short = format!("one\n{}", meta(61, 3));
     check(&saying("one two"), &["basic", "default", &prompt, r#"{"n-predict": 3}"#], &short).await;
     check(
@@ -243,7 +243,7 @@ async fn budgets_hold_for_core_modules() {
         program(&["basic", "default", "x"]).limits(|limits| limits.tokens = 4).output(ggml().await).await;
     assert!(cut.starts_with("ContextFull\none \n"), "{cut}");
     let cases = [
-        (program(&["unload", "default", "x"]).limits(|limits| limits.tokens = 13), Budget::Tokens),
+        (program(&["basic", "default", "x"]).limits(|limits| limits.tokens = 0), Budget::Tokens),
         (program(&["basic", "default", "x"]).limits(|limits| limits.contexts = 0), Budget::Contexts),
         (program(&["basic", "default", "xxxxxx"]).limits(|limits| limits.kv_cells = 5), Budget::KvCells),
         (program(&["many", "default", "x"]).limits(|limits| limits.generations = 1), Budget::Generations),
@@ -256,11 +256,12 @@ async fn budgets_hold_for_core_modules() {
     for (program, budget) in cases {
         assert_eq!(program.error(ggml().await).await, InvokeError::Exhausted(budget));
     }
-    let large = program(&["basic", "default", &"x".repeat(100)]).limits(|limits| limits.call_bytes = 99);
+    let large =
+        program(&["basic", "default", &"x".repeat(20_000)]).limits(|limits| limits.call_bytes = 16_384);
     let outcome = large.outcome(ggml().await).await;
     assert_eq!(outcome.result, Err(InvokeError::Exited(1)));
     assert!(
-        outcome.log.text.contains("too large: an input of 100 bytes, at most 99 are taken"),
+        outcome.log.text.contains("too large: an input of 20000 bytes, at most 16384 are taken"),
         "{:?}",
         outcome.log
     );
@@ -419,9 +420,11 @@ async fn what_core_modules_can_do_to_themselves() {
 async fn a_module_without_memory_has_its_number() {
     let module = r#"(module
         (import "wasi_ephemeral_nn" "load_by_name" (func $load (param i32 i32 i32) (result i32)))
-        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-        (func (export "_start") (call $exit (call $load (i32.const 1) (i32.const 1) (i32.const 1)))))"#;
-    assert_eq!(run(module).await, InvokeError::Exited(3));
+        (func (export "_start")
+            (if (i32.ne (call $load (i32.const 1) (i32.const 1) (i32.const 1)) (i32.const 3)) (then unreachable))))"#;
+    let source = PipelineSource::bytes("module", wat::parse_str(module).unwrap());
+    let outcome = Program::bare(&[]).outcome(host().load(source).await.unwrap()).await;
+    assert_eq!(answer(&outcome), "");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dunlin_engine_handle::{Call, fake::Fake};
-use dunlin_host::{InvokeError, PipelineSource};
+use dunlin_host::{InvokeError, MAX_MEMORY_BYTES, PipelineSource};
 
 use crate::{
     program::{Program, answer, component},
@@ -124,11 +124,16 @@ async fn a_deadline_and_a_cancel_end_a_call() {
 
 #[tokio::test(start_paused = true)]
 async fn tensors_count_as_memory() {
-    let large = format!("prompt={}", "x".repeat(3 << 20));
-    let program = Program::new(&Fake::default().start(), &["default", &large])
-        .limits(|limits| limits.memory_bytes = 14 << 20);
-    let error = program.error(component().await).await;
-    assert_eq!(error, InvokeError::Memory { limit_bytes: 14 << 20 });
+    let large = format!("image={}", "x".repeat(3 << 20));
+    let run = async |limit: u64| {
+        let program = Program::new(&Fake::default().start(), &["default", &large]);
+        program.limits(|limits| limits.memory_bytes = limit).outcome(component().await).await
+    };
+    let outcome = run(MAX_MEMORY_BYTES).await;
+    assert_eq!(outcome.result, Err(InvokeError::Exited(1)));
+    // What the guest holds itself, and not half of the tensor.
+    let limit_bytes = outcome.spent.memory_bytes + (1 << 20);
+    assert_eq!(run(limit_bytes).await.result, Err(InvokeError::Memory { limit_bytes }));
 }
 
 #[tokio::test(start_paused = true)]
