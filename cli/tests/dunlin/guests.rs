@@ -25,7 +25,7 @@ fn a_core_module_completes_a_prompt() {
     let said = run(r#"basic default 'Once upon a time' '{"n-predict": 8}'"#);
     assert!(said.contains(r#""output_tokens": 8"#) && said.contains(METADATA), "{said}");
     assert_eq!(run(r#"basic default 'Once upon a time' '{"n-predict": 8}'"#), said);
-    let streamed = run("stream-stdout default 'Once upon a time'");
+    let streamed = run(r#"stream-stdout default 'Once upon a time' '{"n-predict": 8}'"#);
     assert!(streamed.starts_with("Answer:\n") && streamed.trim_end().ends_with(" bytes"), "{streamed}");
     let single = run("single default 'Once upon a time'");
     assert!(single.contains("EndOfSequence after") || single.contains("ContextFull after"), "{single}");
@@ -68,30 +68,30 @@ fn what_a_guest_of_wasi_nn_does_wrong() {
             log: wasi_ephemeral_nn.load_by_name: no model "other" is granted
             error: ggml: the guest exited with code 1
         "#]]);
-    home.dunlin_with(&["run", "ggml.wasm", "--nn-model", "tiny.gguf", "--args", "x"])
-        .check(&expect![[r#"
+    home.dunlin_with(&["run", "ggml.wasm", "--nn-model", "tiny.gguf", "--args", "x"]).check(&expect![[r#"
             exit code 2
             --- stderr
             error: --nn-model "tiny.gguf" names no model
               hint: write --nn-model default=demo, or --nn-model default=./model.gguf
         "#]]);
-    home.dunlin_with(&["run", "ggml.wasm", "--model", "tiny.gguf", "--args", "basic 'x"])
-        .check(&expect![[r#"
+    home.dunlin_with(&["run", "ggml.wasm", "--model", "tiny.gguf", "--args", "basic 'x"]).check(&expect![[
+        r#"
             exit code 2
             --- stderr
             error: --args "basic 'x" has a quote that is not closed
-        "#]]);
+        "#
+    ]]);
 }
 
 #[test]
 fn a_folder_of_guests_of_others() {
     let home = Home::new();
-    home.dunlin("run --foreign-guests . --model tiny.gguf").check(&expect![[r#"
-        GUEST             SHA-256              TOKENS  MS  LAST WORDS
-        ./component.wasm  bdd925e6  not known       0   0  not one of the known guests
-        ./ggml.wasm       49d94d92  not known       0   0  not one of the known guests
-        ./script.wasm     63fee3fb  not known       0   0  not one of the known guests
-        --- stderr
-        0 of 0 known guests passed; 19 of 19 are not here
-    "#]]);
+    let rows = home.dunlin("run --foreign-guests . --model tiny.gguf --json").json();
+    let names: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["file"].as_str().unwrap()).collect();
+    assert_eq!(names, ["./component.wasm", "./ggml.wasm", "./script.wasm"]);
+    assert!(
+        rows.as_array().unwrap().iter().all(|row| row["guest"].is_null() && row["passed"] == false),
+        "{rows}"
+    );
+    home.dunlin("run --foreign-guests bundled --model tiny.gguf").check(&expect![[r#""#]]);
 }

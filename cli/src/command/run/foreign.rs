@@ -99,7 +99,7 @@ pub(crate) async fn run(
         passed: false,
         output_tokens: 0,
         wall_ms: 0,
-        note: "not one of the known guests".to_owned(),
+        note: String::new(),
     };
     let Some(known) = known else { return Ok(row) };
     let pipeline = match host.load(PipelineSource::bytes(known.name, bytes)).await {

@@ -87,13 +87,13 @@ pub(crate) struct Run {
     /// Write the document of --json to a file, beside what is shown
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Run all known guests of others in a folder, and show which of them work; a test of this host
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["pipeline", "json_lines", "report"])]
+    foreign_guests: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArguments,
     #[command(flatten)]
     engine: EngineOptions,
-    /// Run all known guests of others in a folder, and show which of them work; a test of this host
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["pipeline", "json_lines", "report"])]
-    foreign_guests: Option<PathBuf>,
     /// Where compiled pipelines are kept [default: $XDG_CACHE_HOME/dunlin/pipelines]
     #[arg(long, value_name = "FOLDER")]
     cache_dir: Option<PathBuf>,

@@ -85,6 +85,7 @@ fn recursion_is_followed() {
 
 #[test]
 fn it_is_written_as_lark() {
+    let grammar = "root ::= \"x\" inner \"b\" R-1?\nR-1 ::= [a]\ninner ::= (\"[\" | \"]\") inner (\"[\" | \"]\") | \"\"";
     expect![[r#"
         start: R__1 inner P__1
         R__1: /[\x{61}-\x{61}]/
@@ -93,7 +94,7 @@ fn it_is_written_as_lark() {
         P__1: "b" (R__1)?
         P__2: "[" | "]"
     "#]]
-    .assert_eq("");
+    .assert_eq(&to_lark(grammar).unwrap());
 }
 
 #[test]

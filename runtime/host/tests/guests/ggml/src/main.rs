@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let (model, prompt) = (argument(1), argument(2));
     let said = match argument(0) {
         "basic" => basic(model, prompt, argument(3)),
-        "stream-stdout" => stream_stdout(model, prompt),
+        "stream-stdout" => stream_stdout(model, prompt, argument(3)),
         "single" => single(model, prompt),
         "metadata-first" => metadata_first(model, prompt),
         "embedding" => embedding(model, prompt),
@@ -85,9 +85,12 @@ fn basic(model: &str, prompt: &str, options: &str) -> Said {
     Ok(())
 }
 
-fn stream_stdout(model: &str, prompt: &str) -> Said {
+fn stream_stdout(model: &str, prompt: &str, more: &str) -> Said {
     let mut context =
         graph(model, r#"{"stream-stdout": true, "enable-log": false}"#)?.init_execution_context()?;
+    if !more.is_empty() {
+        set(&mut context, 1, more)?;
+    }
     set(&mut context, 0, prompt)?;
     println!("Answer:");
     context.compute()?;
