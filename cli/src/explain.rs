@@ -30,7 +30,7 @@ pub(crate) fn not_loaded(error: &LoadError) -> Failure {
     match error {
         LoadError::Read { .. } => Failure::usage(sentence),
         LoadError::NotAComponent { .. } | LoadError::WrongWorld { .. } => Failure::new(Exit::Component, sentence)
-            .hint("a pipeline is a component of the world dunlin:llm/pipeline: in Rust, the crate dunlin-guest built for wasm32-wasip2"),
+            .hint("a pipeline is a component of the world dunlin:llm/pipeline (in Rust, the crate dunlin-guest built for wasm32-wasip2); programs for wasm32-wasip2 and wasm32-wasip1 run, too"),
         LoadError::Invalid { .. } => {
             Failure::new(Exit::Component, sentence).hint("build it again, or fetch it again")
         }

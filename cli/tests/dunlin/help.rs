@@ -77,11 +77,11 @@ fn the_command_as_a_whole() {
     home.dunlin("run --help").check(&expect![[r#"
         Run a pipeline once, on some input
 
-        Usage: dunlin run [OPTIONS] <PIPELINE>
+        Usage: dunlin run [OPTIONS] [PIPELINE]
 
         Arguments:
-          <PIPELINE>
-                  A pipeline of `dunlin pipelines`, or the path of a component
+          [PIPELINE]
+                  A pipeline of `dunlin pipelines`, or the path of a component or of a core module
 
         Options:
           -m, --model <ALIAS|FILE>
@@ -95,6 +95,10 @@ fn the_command_as_a_whole() {
 
           -t, --text <TEXT>
                   The input itself
+
+              --args <ARGUMENTS>
+                  Arguments of a command-line guest, as a shell would split them; without --input and --text
+                  its stdin is then empty
 
           -p, --param <KEY=VALUE>
                   A parameter of the pipeline; `KEY=@FILE` takes what is in a file, `KEY=@@...` begins with
@@ -126,6 +130,13 @@ fn the_command_as_a_whole() {
                   Something else that it may use: `env=NAME[=VALUE]`, a variable; `model=[NAME=]ALIAS|FILE`,
                   one more model
 
+              --nn-model <NAME=ALIAS|FILE>
+                  A model for a guest of wasi-nn, as --grant model=NAME=ALIAS|FILE. The first of these
+                  stands in place of --model
+
+              --env <NAME=VALUE>
+                  A variable that the guest sees, as --grant env=NAME=VALUE
+
               --seed <N>
                   Where all draws come from: the same seed draws the same [default: a new one each time]
 
@@ -136,6 +147,10 @@ fn the_command_as_a_whole() {
 
               --context <TOKENS>
                   Longest conversation in tokens [default: what the model was trained on, at most 4096]
+
+              --foreign-guests <FOLDER>
+                  Run all known guests of others in a folder, and show which of them work; a test of this
+                  host
 
               --cache-dir <FOLDER>
                   Where compiled pipelines are kept [default: $XDG_CACHE_HOME/dunlin/pipelines]
@@ -158,6 +173,7 @@ fn the_command_as_a_whole() {
           dunlin run extract --param schema=@schema.json --input line.txt | jq .
           dunlin run summarize --input report.txt --deadline 2m
           dunlin run ./mine.wasm --model ./model.gguf --threads 4,2 --text "Hello"
+          dunlin run ./ggml-guest.wasm --nn-model default=./model.gguf --args "default 'Once upon a time'"
 
         Output:
           What the pipeline emits comes to stdout at once. Its answer follows, unless it is what was emitted

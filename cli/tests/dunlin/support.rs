@@ -24,7 +24,13 @@ impl Home {
         let home = Self { folder: tempfile::tempdir().unwrap() };
         fs::create_dir(home.path("bundled")).unwrap();
         fs::create_dir(home.path("work")).unwrap();
-        fs::write(home.path("work/script.wasm"), dunlin_host_guests::SCRIPT).unwrap();
+        for (name, guest) in [
+            ("script.wasm", dunlin_host_guests::SCRIPT),
+            ("component.wasm", dunlin_host_guests::COMPONENT),
+            ("ggml.wasm", dunlin_host_guests::GGML),
+        ] {
+            fs::write(home.path("work").join(name), guest).unwrap();
+        }
         home.bring(&tiny());
         home
     }

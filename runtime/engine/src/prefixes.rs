@@ -367,12 +367,13 @@ impl Prefixes {
             Use::Kept { owner, .. } => Some((index, slot, owner)),
             _ => None,
         });
-        let slots = slots
-            .map(|(index, slot, owner)| Source::Slot { index, length: usable(&slot.tokens, owner) });
+        let slots =
+            slots.map(|(index, slot, owner)| Source::Slot { index, length: usable(&slot.tokens, owner) });
         let spilled = self.spilled.iter().enumerate().filter_map(|(index, spilled)| {
             let length = usable(&spilled.tokens, &spilled.owner);
             // Whoever takes it takes all of it.
-            (spilled.owner.shared_with(reader) >= spilled.tokens.len()).then_some(Source::Spilled { index, length })
+            (spilled.owner.shared_with(reader) >= spilled.tokens.len())
+                .then_some(Source::Spilled { index, length })
         });
         // Of equals the first wins: what is in the cache before what would have to be restored.
         slots

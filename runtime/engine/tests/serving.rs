@@ -76,7 +76,10 @@ async fn prompts_that_arrive_together_read_what_they_share_once() {
 async fn an_announced_fork_shares_its_prefix_and_draws_differ() {
     let engine = start();
     let prefix = tokens(&engine, &"once upon a time there was a fork with many branches ".repeat(2)).await;
-    engine.prepare(Prepare { prompt: prefix.clone(), tenant: String::new(), public: 0, branches: 8 }).await.unwrap();
+    engine
+        .prepare(Prepare { prompt: prefix.clone(), tenant: String::new(), public: 0, branches: 8 })
+        .await
+        .unwrap();
     let branch = |seed| Generate {
         prompt: prefix.clone(),
         max_tokens: 12,

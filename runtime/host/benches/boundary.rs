@@ -70,6 +70,8 @@ async fn main() {
     report("first token, through a pipeline (instance, open, append, generate)", through);
     report("TTFT added", through.saturating_sub(direct));
 
+    tokens_one_by_one(&host).await;
+
     let late = median(20, async || {
         let (mut invocation, _chunks) = invocation("spin", None);
         invocation.limits.wall_time = Duration::from_millis(50);
@@ -80,6 +82,39 @@ async fn main() {
     .await;
     report("a guest that spins is gone, after its deadline", late);
     println!("{:>10.1} MiB resident, after all this", resident_mebibytes());
+}
+
+/// What a token costs that a core module asks for by `compute_single` and takes by `get_output_single`.
+async fn tokens_one_by_one(host: &Host) {
+    const WORDS: usize = 2_000;
+    let guest = host.load(PipelineSource::bytes("ggml", dunlin_host_guests::GGML)).await.unwrap();
+    let text = "w ".repeat(WORDS);
+    let fake = Fake::default().answering(move |_| Script::say(&text).with_pause(Duration::ZERO));
+    let engine = fake.start();
+    let direct = median(20, async || {
+        let began = Instant::now();
+        let generate = Generate { prompt: vec![1, 2, 3], max_tokens: 4_000, ..Generate::default() };
+        let mut generation = engine.generate(generate);
+        while generation.next().await.is_some_and(|delta| delta.is_ok()) {}
+        began.elapsed()
+    })
+    .await;
+    let through = median(20, async || {
+        let (mut invocation, mut chunks) = invocation("", Some(&engine));
+        invocation.arguments = ["single", "demo", "x"].map(str::to_owned).into();
+        let drain = tokio::spawn(async move { while chunks.recv().await.is_some() {} });
+        let began = Instant::now();
+        host.invoke(&guest, invocation).await.result.unwrap();
+        let took = began.elapsed();
+        drain.await.unwrap();
+        took
+    })
+    .await;
+    report("a token from the engine's handle", direct / WORDS as u32);
+    report(
+        "a token by compute_single of a core module, added",
+        through.saturating_sub(direct) / WORDS as u32,
+    );
 }
 
 async fn run(host: &Host, pipeline: &Pipeline, script: &str, engine: Option<&Engine>) -> String {

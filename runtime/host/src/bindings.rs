@@ -1,6 +1,27 @@
 //! Generated from `wit/`. Functions that may wait are async; the others answer without leaving the guest's
 //! stack.
 
+/// `wasi:nn`, as its package says it.
+pub(crate) mod nn {
+    use crate::calls::{nn, wasi_nn};
+
+    wasmtime::component::bindgen!({
+        path: "../../wit/deps/nn",
+        world: "ml",
+        imports: {
+            "wasi:nn/graph.load-by-name": async | trappable,
+            "wasi:nn/inference.[method]graph-execution-context.compute": async | trappable,
+            default: trappable,
+        },
+        with: {
+            "wasi:nn/tensor.tensor": wasi_nn::Tensor,
+            "wasi:nn/graph.graph": nn::Graph,
+            "wasi:nn/inference.graph-execution-context": nn::Execution,
+            "wasi:nn/errors.error": wasi_nn::NnError,
+        },
+    });
+}
+
 use crate::{
     calls::{constraints, contexts, generations, models},
     invoke::failure::Failure,

@@ -4,15 +4,13 @@ use std::{fmt, io, sync::Arc};
 
 use thiserror::Error;
 use tokio::sync::{Mutex, Semaphore};
-use wasmtime::{
-    Engine,
-    component::{Component, Linker},
-};
+use wasmtime::{Engine, Linker as CoreLinker, component::Linker};
 
 use crate::{
     Allocation, CacheConfig, Compile, Digest, allocation, calls,
+    calls::ephemeral::CoreState,
     invoke::state::{MAX_MEMORIES, State},
-    load::{Registry, cache::Cache},
+    load::{Registry, artifact::Code, cache::Cache},
     ticker::Ticker,
 };
 
@@ -57,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) linker: Linker<State>,
     /// The same and HTTP, for those that import it.
     pub(crate) http_linker: Linker<State>,
+    pub(crate) core_linker: CoreLinker<CoreState>,
     pub(crate) ticker: Ticker,
     /// As many as the pool has memories.
     pub(crate) slots: Semaphore,
@@ -86,12 +85,15 @@ impl Host {
         calls::link(&mut linker).map_err(wasmtime)?;
         let mut http_linker = linker.clone();
         calls::http::link(&mut http_linker).map_err(wasmtime)?;
+        let mut core_linker = CoreLinker::new(&engine);
+        calls::link_core(&mut core_linker).map_err(wasmtime)?;
         let (cache, cache_problem) = open_cache(config.cache.as_ref());
         let code_version = Digest::of(&engine.precompile_compatibility_hash());
         Ok(Self(Arc::new(Inner {
             ticker: Ticker::start(engine.weak()).map_err(HostError::Ticker)?,
             linker,
             http_linker,
+            core_linker,
             slots: Semaphore::new(config.instances as usize),
             registry: Registry::default(),
             compile: config.compile.clone(),
@@ -126,8 +128,12 @@ impl fmt::Debug for Host {
 
 impl Inner {
     /// How many slots an instance of this takes.
-    pub(crate) fn slots_for(&self, component: &Component) -> Result<u32, String> {
-        let Some(required) = component.resources_required() else {
+    pub(crate) fn slots_for(&self, code: &Code) -> Result<u32, String> {
+        let required = match code {
+            Code::Component(component) => component.resources_required(),
+            Code::Module(module) => Some(module.resources_required()),
+        };
+        let Some(required) = required else {
             return Err("it takes modules from outside, so what it needs is not known".into());
         };
         let most = MAX_MEMORIES.min(self.config.instances);

@@ -1,6 +1,7 @@
 //! One run of a pipeline: what goes in, what comes out, and how it ends.
 
 pub(crate) mod budget;
+pub(crate) mod entry;
 pub(crate) mod failure;
 pub(crate) mod grants;
 pub(crate) mod interrupt;
@@ -8,6 +9,7 @@ pub(crate) mod log;
 pub(crate) mod outbound;
 pub(crate) mod seed;
 pub(crate) mod state;
+pub(crate) mod stdout;
 pub(crate) mod usage;
 
 use std::{sync::Arc, time::Duration};
@@ -16,25 +18,19 @@ use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::{
     Budget, Grants, Host, Limits, Log, Pipeline, PipelineError, Usage,
-    bindings::exports::dunlin::llm::handler as wit,
     calls::{
         http::Http,
         job::{Job, Meters},
-        wasi,
+        wasi::{self, Clock},
     },
     host::Inner,
     invoke::{
-        budget::Exhausted,
-        interrupt::{Interrupt, Stop},
-        log::GuestLog,
-        seed::Seed,
-        state::State,
-        usage::Totals,
+        budget::Exhausted, entry::Entry, interrupt::Interrupt, log::GuestLog, seed::Seed, usage::Totals,
     },
 };
 
@@ -83,7 +79,10 @@ pub struct Node {
 /// One run of a pipeline.
 #[derive(Debug)]
 pub struct Invocation {
+    /// For a command-line guest, its body is what comes from stdin.
     pub request: Request,
+    /// For a command-line guest, what follows its name.
+    pub arguments: Vec<String>,
     pub grants: Grants,
     pub limits: Limits,
     /// Everything random comes from it: the same seed draws the same.
@@ -103,6 +102,7 @@ impl Invocation {
     pub fn new(request: Request, output: mpsc::Sender<Chunk>) -> Self {
         Self {
             request,
+            arguments: Vec::new(),
             grants: Grants::default(),
             limits: Limits::default(),
             seed: 0,
@@ -163,7 +163,8 @@ pub enum InvokeError {
         /// Functions of the guest, innermost first; empty where nothing is known.
         backtrace: String,
     },
-    #[error("the pipeline exited with code {0} instead of returning")]
+    /// A pipeline is to return and not to exit; a command-line guest exits with 0 where all is well.
+    #[error("the guest exited with code {0}")]
     Exited(i32),
     /// A fault of ours.
     #[error("the host failed: {0}")]
@@ -223,7 +224,8 @@ async fn run(
     let interrupt = Interrupt::new(cancel, began, invocation.limits.wall_time);
     let log = GuestLog::new(invocation.limits.log_bytes);
     let seed = Seed::of_invocation(invocation.seed);
-    let wasi = wasi::context(began, &seed, &invocation.grants.environment, &log);
+    let clock = Clock::new(began);
+    let wasi = wasi::context(clock, &seed, &invocation.grants.environment, &log);
     let missing = missing_grant(&pipeline, &invocation.grants);
     let http = Http::new(invocation.grants.http, interrupt.clone());
     let totals = Arc::new(Totals::default());
@@ -244,23 +246,29 @@ async fn run(
         announcements: JoinSet::new(),
     };
     let meters = job.meters.clone();
+    let entry = Entry {
+        request: invocation.request,
+        arguments: invocation.arguments,
+        limits: invocation.limits,
+        interrupt: interrupt.clone(),
+        clock,
+        log: log.clone(),
+        wasi,
+        job,
+        http,
+    };
     let slots = interrupt.unless_stopped(host.slots.acquire_many(pipeline.slots())).await;
-    let mut store = store(&host, State::new(job, &invocation.limits, wasi, http), &invocation.limits, &interrupt);
-    let result = match (&slots, missing) {
-        (_, Some(missing)) => Err(InvokeError::NotGranted(missing)),
+    let (result, memory_bytes) = match (&slots, missing) {
+        (_, Some(missing)) => (Err(InvokeError::NotGranted(missing)), 0),
         (Ok(Ok(_)), None) => {
             let _running = host.ticker.run();
             // Never dropped half-way: whatever stops the guest stops it from inside.
-            judge(call(&pipeline, &mut store, invocation.request).await, &interrupt)
+            entry.enter(&host, &pipeline).await
         }
-        (Ok(Err(closed)), None) => Err(InvokeError::Host(closed.to_string())),
-        (Err(stop), None) => Err((*stop).into()),
+        (Ok(Err(closed)), None) => (Err(InvokeError::Host(closed.to_string())), 0),
+        (Err(stop), None) => (Err((*stop).into()), 0),
     };
-    let memory_bytes = store.data().limiter.memory_bytes();
-    // Ends what still runs, so that all of it is counted; and empties its slots before they are given back.
-    drop(store);
     drop(slots);
-    let result = result.and_then(|response| within_budget(response, &meters));
     let spent = Spent {
         wall_time: began.elapsed(),
         host_calls: meters.host_calls.used(),
@@ -276,57 +284,7 @@ fn missing_grant(pipeline: &Pipeline, grants: &Grants) -> Option<&'static str> {
     (pipeline.sends_http() && grants.http.is_empty()).then_some("outbound HTTP")
 }
 
-fn store(host: &Inner, state: State, limits: &Limits, interrupt: &Interrupt) -> Store<State> {
-    let mut store = Store::new(&host.engine, state);
-    store.limiter(|state| &mut state.limiter);
-    store.set_hostcall_fuel(limits.call_bytes);
-    store.set_max_component_handles(limits.handles as usize);
-    store.set_epoch_deadline(1);
-    let mut watch = interrupt.watch();
-    store.epoch_deadline_callback(move |_| match watch.overdue() {
-        Some(stop) => Err(InvokeError::from(stop).into()),
-        // Others on this thread have their turn.
-        None => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
-    });
-    store
-}
-
-async fn call(
-    pipeline: &Pipeline,
-    store: &mut Store<State>,
-    request: Request,
-) -> wasmtime::Result<Result<Response, wit::Error>> {
-    let instance = pipeline.pre().instantiate_async(&mut *store).await?;
-    let Request { content_type, body, params } = request;
-    let request = wit::Request { content_type, body, params };
-    let answer = instance.dunlin_llm_handler().call_run(store, &request).await?;
-    Ok(answer.map(|wit::Response { content_type, body }| Response { content_type, body }))
-}
-
-fn within_budget(response: Response, meters: &Meters) -> Result<Response, InvokeError> {
-    meters.emitted_bytes.take((response.content_type.len() + response.body.len()) as u64)?;
-    Ok(response)
-}
-
-/// A pipeline that passes the end of its invocation on says the same as one that had to be trapped.
-fn judge(
-    answer: wasmtime::Result<Result<Response, wit::Error>>,
-    interrupt: &Interrupt,
-) -> Result<Response, InvokeError> {
-    let error = match answer {
-        Ok(Ok(response)) => return Ok(response),
-        Ok(Err(error)) => PipelineError::from(error),
-        Err(trap) => return Err(trapped(&trap)),
-    };
-    Err(match (error, interrupt.check()) {
-        (PipelineError::Deadline, Err(Stop::Deadline)) => InvokeError::Deadline,
-        (PipelineError::Cancelled, Err(Stop::Cancelled)) => InvokeError::Cancelled,
-        (PipelineError::Exhausted(budget), _) => InvokeError::Exhausted(budget),
-        (error, _) => InvokeError::Pipeline(error),
-    })
-}
-
-fn trapped(error: &wasmtime::Error) -> InvokeError {
+pub(crate) fn trapped(error: &wasmtime::Error) -> InvokeError {
     if let Some(ours) = error.downcast_ref::<InvokeError>() {
         return ours.clone();
     }

@@ -1,4 +1,5 @@
-//! Runs prompt pipelines: WebAssembly components that use models by the interface `dunlin:llm` (see `wit/`).
+//! Runs prompt pipelines: WebAssembly components that use models by the interface `dunlin:llm` (see `wit/`). And
+//! programs that use models by wasi-nn: components of `wasi:nn`, and core modules of `wasi_ephemeral_nn`.
 //!
 //! A [`Host`] loads components, which are checked and compiled in a child process, and invokes them, each
 //! time in a store of its own, with grants, limits and a way to stop it. Models are behind
@@ -38,9 +39,11 @@ pub use invoke::{
     outbound::{Destination, DestinationError, Outbound},
     usage::Usage,
 };
-pub use manifest::{AskedBudget, MANIFEST_SECTION, MAX_MANIFEST_BYTES, Manifest, ManifestError, parse_duration};
 pub use load::{
     Compiling, LoadError, MAX_COMPONENT_BYTES, Pipeline, PipelineSource,
     cache::CacheConfig,
     compile::{Compile, CompileChild, compile_child_main},
+};
+pub use manifest::{
+    AskedBudget, MANIFEST_SECTION, MAX_MANIFEST_BYTES, Manifest, ManifestError, parse_duration,
 };

@@ -4,6 +4,7 @@ pub(crate) mod artifact;
 pub(crate) mod cache;
 pub(crate) mod compile;
 mod component;
+mod module;
 
 use std::{
     collections::HashMap,
@@ -19,10 +20,18 @@ use tokio::{
     sync::Mutex as AsyncMutex,
     time::{Instant, timeout},
 };
-use wasmtime::component::Component;
+use wasmtime::{InstancePre, component::Linker};
+use wasmtime_wasi::p2::bindings::CommandPre;
 
-use self::{artifact::Artifact, compile::CompileError, component::Refusal};
-use crate::{Digest, Host, Manifest, ManifestError, bindings::PipelinePre, host::Inner, invoke::state::State};
+use self::{
+    artifact::{Artifact, Code},
+    compile::CompileError,
+    component::{Export, Refusal},
+};
+use crate::{
+    Digest, Host, Manifest, ManifestError, bindings::PipelinePre, calls::ephemeral::CoreState, host::Inner,
+    invoke::state::State,
+};
 
 /// A component may have this many bytes. (Those of Python have 20 MB.)
 pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
@@ -104,13 +113,31 @@ pub struct Pipeline {
     loaded: Arc<Loaded>,
 }
 
-/// One component, whatever it is called.
+/// One guest, whatever it is called.
 pub(crate) struct Loaded {
-    pre: PipelinePre<State>,
+    kind: Kind,
     digest: Digest,
     imports: Vec<String>,
     slots: u32,
     notes: Vec<String>,
+}
+
+/// The kinds of guests, each ready to be instantiated.
+pub(crate) enum Kind {
+    /// A component that exports `dunlin:llm/handler`.
+    Pipeline(PipelinePre<State>),
+    /// A component that exports `wasi:cli/run`.
+    Command(CommandPre<State>),
+    /// A core module of WASI preview 1.
+    Module(InstancePre<CoreState>),
+}
+
+/// What was found out about a guest before it was compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Checked {
+    imports: Vec<String>,
+    /// `None` for a core module.
+    export: Option<Export>,
 }
 
 impl Pipeline {
@@ -138,8 +165,13 @@ impl Pipeline {
         &self.loaded.notes
     }
 
-    pub(crate) fn pre(&self) -> &PipelinePre<State> {
-        &self.loaded.pre
+    /// Whether it is a program as for a command line: it takes arguments and stdin, and answers by its stdout.
+    pub fn is_command(&self) -> bool {
+        !matches!(self.loaded.kind, Kind::Pipeline(_))
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.loaded.kind
     }
 
     /// Slots of the pool that one instance takes: one for each of its memories.
@@ -224,6 +256,16 @@ impl Registry {
     }
 }
 
+/// What some bytes are, and what they ask for.
+fn check(bytes: &[u8]) -> Result<Checked, Refusal> {
+    if bytes.starts_with(&artifact::MODULE) {
+        let imports = module::check(bytes)?;
+        return Ok(Checked { imports, export: None });
+    }
+    let (imports, export) = component::check(bytes)?;
+    Ok(Checked { imports, export: Some(export) })
+}
+
 impl Host {
     /// Makes a pipeline ready to run. What was compiled before, here or by an earlier host with the same
     /// cache, is not compiled again.
@@ -247,19 +289,18 @@ impl Host {
         let name = source.name;
         let checked = {
             let bytes = bytes.clone();
-            let checking =
-                move || component::check(&bytes).map(|imports| (imports, Digest::of_bytes(&bytes)));
+            let checking = move || check(&bytes).map(|checked| (checked, Digest::of_bytes(&bytes)));
             tokio::task::spawn_blocking(checking).await
         };
         let checked =
             checked.map_err(|lost| LoadError::Compiler { name: name.clone(), reason: lost.to_string() })?;
-        let (imports, digest) = checked.map_err(|refusal| LoadError::refused(name.clone(), refusal))?;
+        let (checked, digest) = checked.map_err(|refusal| LoadError::refused(name.clone(), refusal))?;
         let gate = self.inner().registry.gate(digest);
         let mut known = gate.lock().await;
         let loaded = match known.upgrade() {
             Some(loaded) => loaded,
             None => {
-                let loaded = Arc::new(self.inner().prepare(&name, bytes, digest, imports, &mut watch).await?);
+                let loaded = Arc::new(self.inner().prepare(&name, bytes, digest, checked, &mut watch).await?);
                 *known = Arc::downgrade(&loaded);
                 loaded
             }
@@ -274,34 +315,46 @@ impl Inner {
         name: &str,
         bytes: Bytes,
         digest: Digest,
-        imports: Vec<String>,
+        checked: Checked,
         watch: &mut (impl FnMut(Compiling) + Send),
     ) -> Result<Loaded, LoadError> {
         let mut notes: Vec<String> = self.cache_problem.iter().cloned().collect();
         let key = format!("{digest}-{}", self.code_version);
-        let component = match self.cached(key.clone()).await {
-            Some(component) => component,
+        let code = match self.cached(key.clone()).await {
+            Some(code) => code,
             None => {
                 let compiled = self.compile_watched(bytes, watch).await;
                 let artifact = compiled.map_err(|error| LoadError::not_compiled(name.to_owned(), error))?;
-                let component = artifact.load(&self.engine);
+                let code = artifact.load(&self.engine);
                 notes.extend(self.keep(key, artifact).await);
                 let fault =
                     |error| LoadError::Compiler { name: name.to_owned(), reason: format!("{error:#}") };
-                component.map_err(fault)?
+                code.map_err(fault)?
             }
         };
         let slots = self
-            .slots_for(&component)
+            .slots_for(&code)
             .map_err(|reason| LoadError::TooDemanding { name: name.to_owned(), reason })?;
-        let linker = if imports_http(&imports) { &self.http_linker } else { &self.linker };
-        let linked = linker.instantiate_pre(&component).and_then(PipelinePre::new);
-        let pre = linked
+        let linker = if imports_http(&checked.imports) { &self.http_linker } else { &self.linker };
+        let kind = self
+            .link(&code, checked.export, linker)
             .map_err(|error| LoadError::WrongWorld { name: name.to_owned(), reason: format!("{error:#}") })?;
-        Ok(Loaded { pre, digest, imports, slots, notes })
+        Ok(Loaded { kind, digest, imports: checked.imports, slots, notes })
     }
 
-    async fn cached(self: &Arc<Self>, key: String) -> Option<Component> {
+    fn link(&self, code: &Code, export: Option<Export>, linker: &Linker<State>) -> wasmtime::Result<Kind> {
+        match (code, export) {
+            (Code::Module(module), _) => self.core_linker.instantiate_pre(module).map(Kind::Module),
+            (Code::Component(component), Some(Export::Run)) => {
+                linker.instantiate_pre(component).and_then(CommandPre::new).map(Kind::Command)
+            }
+            (Code::Component(component), _) => {
+                linker.instantiate_pre(component).and_then(PipelinePre::new).map(Kind::Pipeline)
+            }
+        }
+    }
+
+    async fn cached(self: &Arc<Self>, key: String) -> Option<Code> {
         let inner = self.clone();
         let finding = move || {
             let artifact = inner.cache.as_ref()?.find(&key)?;

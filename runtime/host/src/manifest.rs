@@ -60,7 +60,16 @@ const KEYS: [(&str, &[&str]); 2] = [
     ("", &["description", "models", "http", "environment", "public-prefixes", "budget"]),
     (
         "budget",
-        &["tokens", "time", "memory-mib", "kv-cells", "contexts", "generations", "host-calls", "emitted-bytes"],
+        &[
+            "tokens",
+            "time",
+            "memory-mib",
+            "kv-cells",
+            "contexts",
+            "generations",
+            "host-calls",
+            "emitted-bytes",
+        ],
     ),
 ];
 

@@ -19,6 +19,12 @@ pub(crate) struct LimitArguments {
     /// `http=HOST[:PORT]`, requests to there; `env` or `http` alone, those that it asks for; `all`, all of that
     #[arg(long = "grant", value_name = "WHAT=...")]
     grants: Vec<String>,
+    /// A model for a guest of wasi-nn, as --grant model=NAME=ALIAS|FILE. The first of these stands in place of --model
+    #[arg(long = "nn-model", value_name = "NAME=ALIAS|FILE")]
+    pub(crate) nn_models: Vec<String>,
+    /// A variable that the guest sees, as --grant env=NAME=VALUE
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    variables: Vec<String>,
     /// Where all draws come from: the same seed draws the same [default: a new one each time]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
@@ -74,7 +80,26 @@ impl LimitArguments {
                 }
             }
         }
+        for text in &self.variables {
+            granted.environment.push(variable(text)?);
+        }
         Ok(granted)
+    }
+
+    /// The models of `--nn-model`, in order.
+    ///
+    /// # Errors
+    /// If one has no name.
+    pub(crate) fn nn_models(&self) -> Result<Vec<(String, String)>, Failure> {
+        let named = |text: &String| match text
+            .split_once('=')
+            .filter(|(name, model)| !name.is_empty() && !model.is_empty())
+        {
+            Some((name, model)) => Ok((name.to_owned(), model.to_owned())),
+            None => Err(Failure::usage(format!("--nn-model {text:?} names no model"))
+                .hint("write --nn-model default=demo, or --nn-model default=./model.gguf")),
+        };
+        self.nn_models.iter().map(named).collect()
     }
 }
 
@@ -130,6 +155,8 @@ mod tests {
             deadline: Some(Duration::from_secs(1)),
             limits: owned(limits),
             grants: owned(grants),
+            nn_models: Vec::new(),
+            variables: Vec::new(),
             seed: None,
         }
     }

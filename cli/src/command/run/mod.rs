@@ -1,5 +1,6 @@
 //! `dunlin run`.
 
+mod foreign;
 mod limits;
 mod report;
 mod request;
@@ -14,7 +15,9 @@ use std::{
 use anyhow::Context;
 use clap_complete::engine::ArgValueCandidates;
 use dunlin_engine_handle::{Engine, ModelInfo};
-use dunlin_host::{Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage};
+use dunlin_host::{
+    AskedBudget, Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Request, Usage,
+};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -51,6 +54,7 @@ Examples:
   dunlin run extract --param schema=@schema.json --input line.txt | jq .
   dunlin run summarize --input report.txt --deadline 2m
   dunlin run ./mine.wasm --model ./model.gguf --threads 4,2 --text \"Hello\"
+  dunlin run ./ggml-guest.wasm --nn-model default=./model.gguf --args \"default 'Once upon a time'\"
 
 Output:
   What the pipeline emits comes to stdout at once. Its answer follows, unless it is what was emitted already. A line with the \
@@ -66,9 +70,10 @@ Output:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = format!("{HELP}\n\nExit codes:\n{}", Exit::TABLE))]
 pub(crate) struct Run {
-    /// A pipeline of `dunlin pipelines`, or the path of a component
+    /// A pipeline of `dunlin pipelines`, or the path of a component or of a core module
     #[arg(add = ArgValueCandidates::new(completion::pipelines))]
-    pipeline: String,
+    #[arg(required_unless_present = "foreign_guests")]
+    pipeline: Option<String>,
     #[command(flatten)]
     model: ModelArgument,
     #[command(flatten)]
@@ -82,6 +87,9 @@ pub(crate) struct Run {
     /// Write the document of --json to a file, beside what is shown
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Run all known guests of others in a folder, and show which of them work; a test of this host
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["pipeline", "json_lines", "report"])]
+    foreign_guests: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArguments,
     #[command(flatten)]
@@ -95,7 +103,11 @@ impl Run {
     /// # Errors
     /// Whatever stands between the input and an answer.
     pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
-        match self.run(global) {
+        let ran = match &self.foreign_guests {
+            Some(folder) => self.run_foreign(folder, global),
+            None => self.run(global),
+        };
+        match ran {
             Ok(None) => Ok(()),
             Ok(Some(failure)) => Err(failure.into()),
             Err(error) => {
@@ -123,9 +135,15 @@ impl Run {
     /// The failure is that of a run that was reported; errors come from before it.
     fn run(&self, global: Global) -> anyhow::Result<Option<Failure>> {
         let began = Instant::now();
-        let source = pipelines::find(&self.pipeline)?;
+        let source = pipelines::find(self.pipeline.as_deref().unwrap_or_default())?;
         let folders = Folders::find()?;
-        let request = self.request.read()?;
+        let nn_models = self.limits.nn_models()?;
+        let arguments = self.request.arguments()?;
+        // A program that is told by its arguments what to do needs no input, and one that reads none reads its end.
+        let request = match arguments {
+            Some(_) => self.request.read_if_given()?,
+            None => self.request.read()?,
+        };
         let compiled = self.cache_dir.clone().unwrap_or_else(|| folders.compiled());
         let seed = self.limits.seed.unwrap_or_else(random_seed);
         let runtime = runtime()?;
@@ -136,7 +154,7 @@ impl Run {
             let limits = self.limits.limits(&asked.budget)?;
             let granted = self.limits.granted(&asked)?;
             let catalog = Catalog::open(&folders);
-            let models = models(&catalog, &self.model.model, &granted.models, &asked.models)?;
+            let models = models(&catalog, &self.model.model, &nn_models, &granted.models, &asked.models)?;
             let deadline = limits.wall_time;
             let progress = Progress::new(global.quiet);
             let opening = open(source, &compiled, models, &self.engine, &progress);
@@ -150,6 +168,7 @@ impl Run {
             let mut report = Report::new(self.form(), progress);
             let (output, chunks) = mpsc::channel(CHUNKS);
             let invocation = Invocation {
+                arguments: arguments.unwrap_or_default(),
                 limits,
                 grants: Grants {
                     environment: granted.environment,
@@ -174,29 +193,70 @@ impl Run {
     }
 }
 
-/// The models that a pipeline gets, by the names that it knows them by; the one of `--model` first. Where it asks for models
-/// by other names, that one has the first of them that is not granted otherwise.
+impl Run {
+    /// The failure is that of guests that did not pass.
+    fn run_foreign(&self, folder: &Path, global: Global) -> anyhow::Result<Option<Failure>> {
+        let files = foreign::find(folder)?;
+        let folders = Folders::find()?;
+        let name =
+            self.limits.nn_models()?.into_iter().next().map_or(self.model.model.clone(), |(_, model)| model);
+        let model = Catalog::open(&folders).find(&name)?;
+        let limits = self.limits.limits(&AskedBudget::default())?;
+        let seed = self.limits.seed.unwrap_or(0);
+        let compiled = self.cache_dir.clone().unwrap_or_else(|| folders.compiled());
+        let runtime = runtime()?;
+        let ended = runtime.block_on(async {
+            let interrupt = Interrupt::watch()?;
+            let progress = Progress::new(global.quiet);
+            let host = host::open(&compiled)?;
+            let engine = engine::start(&model, &self.engine)?;
+            interrupt.unless(async { Ok(engine::ready(&engine, &model, &progress).await?) }).await?;
+            let grant = ModelGrant::new("default", model.sha256.clone().unwrap_or_default(), engine);
+            let (output, _) = mpsc::channel(1);
+            let template = Invocation {
+                limits,
+                seed,
+                cancel: interrupt.token.clone(),
+                ..Invocation::new(Request::default(), output)
+            };
+            let mut rows = Vec::new();
+            for file in &files {
+                let running = foreign::run(&host, file, &grant, &template);
+                rows.push(interrupt.unless(running).await?);
+            }
+            foreign::report(&rows, self.json)
+        });
+        runtime.shutdown_timeout(SHUTDOWN);
+        ended
+    }
+}
+
+/// The models that a pipeline gets, by the names that it knows them by; the main one first. Where it asks for models by other
+/// names, the one of `--model` has the first of them that is not granted otherwise.
 fn models(
     catalog: &Catalog,
     main: &str,
+    nn_models: &[(String, String)],
     granted: &[(String, String)],
     asked: &[String],
 ) -> anyhow::Result<Vec<(String, Model)>> {
-    let main = catalog.find(main)?;
-    let main_name = main.short_name();
-    let mut missing: Vec<&String> =
-        asked.iter().filter(|name| granted.iter().all(|(given, _)| given != *name)).collect();
-    let own = missing.iter().position(|name| **name == main_name).or((!missing.is_empty()).then_some(0));
-    let name = own.map_or(main_name, |at| missing.remove(at).clone());
+    let given: Vec<&String> = nn_models.iter().chain(granted).map(|(name, _)| name).collect();
+    let mut missing: Vec<&String> = asked.iter().filter(|name| !given.contains(name)).collect();
+    let mut models = Vec::new();
+    if nn_models.is_empty() {
+        let main = catalog.find(main)?;
+        let main_name = main.short_name();
+        let own = missing.iter().position(|name| **name == main_name).or((!missing.is_empty()).then_some(0));
+        models.push((own.map_or(main_name, |at| missing.remove(at).clone()), main));
+    }
     if let Some(name) = missing.first() {
         return Err(Failure::usage(format!("it asks for a model {name:?}, which was not granted"))
             .hint(format!("--grant model={name}=ALIAS, or =FILE; or --grant all if there is an alias {name:?}"))
             .into());
     }
-    let mut models = vec![(name, main)];
-    for (name, model) in granted {
+    for (name, model) in nn_models.iter().chain(granted) {
         // What is granted by name alone may be the main one.
-        if *name != models[0].0 {
+        if models.iter().all(|(known, _)| known != name) {
             models.push((name.clone(), catalog.find(model)?));
         }
     }

@@ -21,12 +21,39 @@ pub(crate) struct RequestArguments {
     /// The input itself
     #[arg(long, short, value_name = "TEXT", conflicts_with = "input")]
     text: Option<String>,
+    /// Arguments of a command-line guest, as a shell would split them; without --input and --text its stdin is then empty
+    #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
+    args: Option<String>,
     /// A parameter of the pipeline; `KEY=@FILE` takes what is in a file, `KEY=@@...` begins with an @
     #[arg(long = "param", short, value_name = "KEY=VALUE")]
     params: Vec<String>,
 }
 
 impl RequestArguments {
+    /// What follows the name of a command-line guest, if that is said.
+    ///
+    /// # Errors
+    /// If a quote is not closed.
+    pub(crate) fn arguments(&self) -> Result<Option<Vec<String>>, Failure> {
+        let Some(text) = &self.args else { return Ok(None) };
+        match shlex::split(text) {
+            Some(arguments) => Ok(Some(arguments)),
+            None => Err(Failure::usage(format!("--args {text:?} has a quote that is not closed"))),
+        }
+    }
+
+    /// The input where it is named, and nothing where it is not.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn read_if_given(&self) -> anyhow::Result<Request> {
+        if self.text.is_some() || self.input.is_some() {
+            return self.read();
+        }
+        let params = self.params.iter().map(|text| param(text)).collect::<anyhow::Result<_>>()?;
+        Ok(Request { content_type: content_type(None, &[]), body: Vec::new(), params })
+    }
+
     /// # Errors
     /// If a file cannot be read, or there is no input.
     pub(crate) fn read(&self) -> anyhow::Result<Request> {

@@ -180,7 +180,10 @@ fn a_prompt_that_does_not_fit_evicts_kept_prefixes_but_never_running_ones() {
     assert!(rig.read(running.seq, &text(500..600)));
     let admitted = rig.prefixes.admit(&mut rig.memory, &Owner::new("a", 0), &text(900..990), 5).unwrap();
     assert!(rig.read(admitted.seq, &text(900..990)));
-    assert_eq!(rig.prefixes.admit(&mut rig.memory, &Owner::new("a", 0), &text(300..390), 5), Err(Full::Cells));
+    assert_eq!(
+        rig.prefixes.admit(&mut rig.memory, &Owner::new("a", 0), &text(300..390), 5),
+        Err(Full::Cells)
+    );
     rig.check();
 }
 
@@ -190,7 +193,10 @@ fn sequences_run_out_before_cells() {
     for start in [0, 100] {
         rig.prefixes.admit(&mut rig.memory, &Owner::new("a", 0), &text(start..start + 10), 0).unwrap();
     }
-    assert_eq!(rig.prefixes.admit(&mut rig.memory, &Owner::new("a", 0), &text(200..210), 0), Err(Full::Sequences));
+    assert_eq!(
+        rig.prefixes.admit(&mut rig.memory, &Owner::new("a", 0), &text(200..210), 0),
+        Err(Full::Sequences)
+    );
 }
 
 #[test]

@@ -15,7 +15,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView, io::TokioIo, p2,
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView, io::TokioIo,
+    p2,
 };
 
 use crate::invoke::{
@@ -152,7 +153,9 @@ impl Target {
             return Ok(Box::new(stream));
         }
         let name = match &self.host {
-            Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Error::HttpRequestUriInvalid)?,
+            Host::Name(name) => {
+                ServerName::try_from(name.clone()).map_err(|_| Error::HttpRequestUriInvalid)?
+            }
             Host::Address(address) => ServerName::from(*address),
         };
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };

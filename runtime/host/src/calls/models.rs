@@ -24,7 +24,7 @@ pub struct Model {
 }
 
 impl Model {
-    async fn ready(grant: Arc<ModelGrant>) -> Result<Self, EngineError> {
+    pub(crate) async fn ready(grant: Arc<ModelGrant>) -> Result<Self, EngineError> {
         let info = grant.engine.ready().await?;
         Ok(Self { grant, info })
     }

@@ -1,21 +1,23 @@
-//! What a guest sees of WASI: no files, no network, an empty stdin, a log for what it writes, clocks and
-//! randomness of ours.
+//! What a guest sees of WASI: no files, no network, clocks and randomness of ours. A pipeline has an empty stdin,
+//! and a log for what it writes; a command-line guest has arguments, its request as stdin, and its stdout for the
+//! answer.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime_wasi::{
-    HostMonotonicClock, HostWallClock, WasiCtx,
+    HostMonotonicClock, HostWallClock, WasiCtxBuilder,
     p2::{
         self, DynPollable,
         bindings::io::poll::{self, Host, HostPollable},
+        pipe::MemoryInputPipe,
     },
 };
 
 use crate::{
     InvokeError,
-    invoke::{log::GuestLog, seed::Seed, state::State},
+    invoke::{log::GuestLog, seed::Seed, state::State, stdout::GuestOutput},
 };
 
 /// Bytes that one call may ask of randomness.
@@ -37,14 +39,14 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 pub(crate) fn context(
-    began: Instant,
+    clock: Clock,
     seed: &Seed,
     environment: &[(String, String)],
     log: &GuestLog,
-) -> WasiCtx {
+) -> WasiCtxBuilder {
     let insecure_seed = u128::from_le_bytes(seed.stream("wasi insecure seed").take());
-    let clock = Clock { began, wall: SystemTime::now() };
-    WasiCtx::builder()
+    let mut context = WasiCtxBuilder::new();
+    context
         .envs(environment)
         .stdout(log.clone())
         .stderr(log.clone())
@@ -56,15 +58,37 @@ pub(crate) fn context(
         .monotonic_clock(clock)
         .allow_tcp(false)
         .allow_udp(false)
-        .allow_ip_name_lookup(false)
-        .build()
+        .allow_ip_name_lookup(false);
+    context
+}
+
+/// What is different for a program that is run from a command line.
+pub(crate) fn command(
+    context: &mut WasiCtxBuilder,
+    name: &str,
+    arguments: &[String],
+    input: Vec<u8>,
+    output: &GuestOutput,
+) {
+    context.arg(name).args(arguments).stdin(MemoryInputPipe::new(input)).stdout(output.clone());
 }
 
 /// Both clocks go on from the start of the invocation; a step of the node's clock does not reach the guest.
 #[derive(Debug, Clone, Copy)]
-struct Clock {
+pub(crate) struct Clock {
     began: Instant,
     wall: SystemTime,
+}
+
+impl Clock {
+    pub(crate) fn new(began: Instant) -> Self {
+        Self { began, wall: SystemTime::now() }
+    }
+
+    /// Wall and monotonic.
+    pub(crate) fn now(&self) -> (Duration, Duration) {
+        (HostWallClock::now(self), Duration::from_nanos(HostMonotonicClock::now(self)))
+    }
 }
 
 const RESOLUTION: Duration = Duration::from_micros(1);

@@ -46,6 +46,11 @@ impl GuestLog {
         Log { text: String::from_utf8_lossy(&bytes).into_owned(), lost_bytes: buffer.lost_bytes }
     }
 
+    /// A line of the host's own, on a call that failed.
+    pub(crate) fn note(&self, line: &str) {
+        self.lock().write(format!("{line}\n").as_bytes());
+    }
+
     fn lock(&self) -> MutexGuard<'_, Buffer> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

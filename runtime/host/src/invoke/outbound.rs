@@ -137,7 +137,9 @@ impl FromStr for Destination {
             return Err(fault("a * can only stand for what is before the first dot, as in *.example.com"));
         }
         if !is_host_name(name) {
-            return Err(fault("write a host (api.example.com), an address or a range (10.0.0.0/8), with :PORT after it where it is not 80 or 443"));
+            return Err(fault(
+                "write a host (api.example.com), an address or a range (10.0.0.0/8), with :PORT after it where it is not 80 or 443",
+            ));
         }
         Ok(Self { whom: make(name.to_owned()), port })
     }

@@ -32,6 +32,17 @@ impl State {
     }
 }
 
+/// A store's data that says how much memory its guest may have.
+pub(crate) trait HasLimiter: Send + 'static {
+    fn limiter(&mut self) -> &mut Limiter;
+}
+
+impl HasLimiter for State {
+    fn limiter(&mut self) -> &mut Limiter {
+        &mut self.limiter
+    }
+}
+
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
@@ -65,11 +76,21 @@ impl Sum {
 }
 
 impl Limiter {
-    fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             memory: Sum { now: 0, limit: limits.memory_bytes },
             tables: Sum { now: 0, limit: limits.table_elements },
         }
+    }
+
+    /// Memory of the host's own that the guest keeps occupied counts as its own.
+    pub(crate) fn hold(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        let limit_bytes = self.memory.limit;
+        self.memory.grow(0, bytes, InvokeError::Memory { limit_bytes }).map(drop)
+    }
+
+    pub(crate) fn release(&mut self, bytes: usize) {
+        self.memory.now = self.memory.now.saturating_sub(bytes as u64);
     }
 
     pub(crate) fn memory_bytes(&self) -> u64 {

@@ -1,13 +1,22 @@
-//! Compiled components: as bytes that say whether they are whole, and as code.
+//! Compiled guests: as bytes that say whether they are whole, and as code.
 
-use wasmtime::{Engine, component::Component};
+use wasmtime::{Engine, Module, Precompiled, component::Component};
 
 use crate::Digest;
 
 const MAGIC: &[u8; 16] = b"dunlin compiled\n";
 const HEADER: usize = MAGIC.len() + 32;
 
-/// What our own compiler made of a component, sealed against damage by a digest in front of it.
+/// Compiled code of either kind.
+pub(crate) enum Code {
+    Component(Component),
+    Module(Module),
+}
+
+/// How a core module begins.
+pub(super) const MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
+
+/// What our own compiler made of a guest, sealed against damage by a digest in front of it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Artifact(Vec<u8>);
 
@@ -19,8 +28,12 @@ impl std::fmt::Debug for Artifact {
 
 impl Artifact {
     /// Compiles on this thread, for as long and with as much memory as it takes.
-    pub(crate) fn compile(engine: &Engine, component: &[u8]) -> wasmtime::Result<Self> {
-        let code = engine.precompile_component(component)?;
+    pub(crate) fn compile(engine: &Engine, guest: &[u8]) -> wasmtime::Result<Self> {
+        let code = if guest.starts_with(&MODULE) {
+            engine.precompile_module(guest)?
+        } else {
+            engine.precompile_component(guest)?
+        };
         let mut sealed = Vec::with_capacity(HEADER + code.len());
         sealed.extend_from_slice(MAGIC);
         sealed.extend_from_slice(Digest::of_bytes(&code).as_bytes());
@@ -44,7 +57,8 @@ impl Artifact {
     /// # Errors
     /// If it was compiled by another version or for another configuration or CPU.
     #[expect(unsafe_code, reason = "the one place where compiled code is taken at its word")]
-    pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
+    pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Code> {
+        let code = &self.0[HEADER..];
         // SAFETY: the bytes must be those that wasmtime's compiler gave, for whoever can choose them runs
         // code as us. An artifact is made in two ways. `compile` has just called that compiler. `open` is
         // called with what our compile child wrote to a pipe that only it had, and with files of the cache,
@@ -52,7 +66,14 @@ impl Artifact {
         // them (see `cache`): who can write there is this user, who could as well replace our executable. The
         // digest finds what a failing disk or a full one made of them. That version, configuration and CPU
         // features fit is checked by wasmtime itself.
-        unsafe { Component::deserialize(engine, &self.0[HEADER..]) }
+        unsafe {
+            match Engine::detect_precompiled(code) {
+                Some(Precompiled::Module) => Module::deserialize(engine, code).map(Code::Module),
+                Some(Precompiled::Component) | None => {
+                    Component::deserialize(engine, code).map(Code::Component)
+                }
+            }
+        }
     }
 }
 

@@ -11,8 +11,16 @@ const PAGE_BYTES: u64 = 64 << 10;
 const HANDLER: &str = "dunlin:llm/handler";
 const VERSION: &str = "0.1.0";
 
+/// The interface that makes one a command.
+const RUN: &str = "wasi:cli/run";
+
+/// A draft is compatible with itself only.
+const NN: &str = "wasi:nn";
+const NN_DRAFT: &str = "0.2.0-rc-2024-10-28";
+
 /// Packages that this host offers, and in which versions.
 const OFFERED: [(&str, &str); 8] = [
+    (NN, NN_DRAFT),
     ("dunlin:llm", VERSION),
     ("wasi:io", WASI),
     ("wasi:cli", WASI),
@@ -23,6 +31,13 @@ const OFFERED: [(&str, &str); 8] = [
     ("wasi:sockets", WASI),
 ];
 const WASI: &str = "0.2.12";
+
+/// What a component is run by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Export {
+    Handler,
+    Run,
+}
 
 /// Names in a component are shown up to this many.
 const MAX_NAMED: usize = 5;
@@ -36,8 +51,8 @@ pub(crate) enum Refusal {
     TooDemanding(String),
 }
 
-/// The interfaces that a pipeline imports.
-pub(crate) fn check(bytes: &[u8]) -> Result<Vec<String>, Refusal> {
+/// The interfaces that a component imports, and what it is run by.
+pub(crate) fn check(bytes: &[u8]) -> Result<(Vec<String>, Export), Refusal> {
     if let Some(other) = other_than_component(bytes) {
         return Err(Refusal::NotAComponent(other));
     }
@@ -45,20 +60,24 @@ pub(crate) fn check(bytes: &[u8]) -> Result<Vec<String>, Refusal> {
     interface.demands()?;
     let handlers =
         interface.exports.iter().map(|name| Name::of(name)).filter(|name| name.interface == HANDLER);
-    match handlers.collect::<Vec<_>>()[..] {
+    let export = match handlers.collect::<Vec<_>>()[..] {
+        [] if interface.runs() => Export::Run,
         [] => return Err(Refusal::WrongWorld(no_handler(&interface))),
-        [handler, ..] if handler.fits(VERSION) => {}
+        [handler, ..] if handler.fits(VERSION) => Export::Handler,
         [Name { version, .. }, ..] => {
             return Err(Refusal::WrongWorld(format!(
                 "it is made for {HANDLER}@{version}, and this host runs {HANDLER}@{VERSION}; build it against that version"
             )));
         }
-    }
+    };
     match interface.imports.iter().find(|name| !is_offered(&Name::of(name))) {
+        Some(draft) if Name::of(draft).interface.starts_with("wasi:nn/") => Err(Refusal::WrongWorld(
+            format!("it imports {draft}, and this host has {NN}@{NN_DRAFT}; build it against that draft"),
+        )),
         Some(unknown) => Err(Refusal::WrongWorld(format!(
-            "it imports {unknown}, which pipelines do not get; what they get is the world dunlin:llm/pipeline@{VERSION} and WASI 0.2"
+            "it imports {unknown}, which guests do not get; what they get is the world dunlin:llm/pipeline@{VERSION}, WASI 0.2 and {NN}@{NN_DRAFT}"
         ))),
-        None => Ok(interface.imports),
+        None => Ok((interface.imports, export)),
     }
 }
 
@@ -76,8 +95,11 @@ impl<'a> Name<'a> {
         Self { interface, version }
     }
 
-    /// Before 1.0, versions that agree in the minor are compatible.
+    /// Before 1.0, versions that agree in the minor are compatible. Drafts have to be the same.
     fn fits(&self, offered: &str) -> bool {
+        if offered.contains('-') || self.version.contains('-') {
+            return self.version == offered;
+        }
         let series = |version: &'a str| version.rsplit_once('.').map(|(series, _)| series);
         series(self.version).is_some()
             && series(self.version) == offered.rsplit_once('.').map(|(series, _)| series)
@@ -94,25 +116,28 @@ fn no_handler(interface: &Interface) -> String {
         [] => "nothing".to_owned(),
         some => some.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", "),
     };
-    let hint = if interface.exports.iter().any(|name| name.starts_with("wasi:cli/run")) {
-        ": it is a command-line program"
+    let hint = if interface.exports.iter().any(|name| name.starts_with(RUN)) {
+        ": it is a command-line program for another version of WASI"
     } else if interface.exports.iter().any(|name| name.starts_with("wasi:http/")) {
         ": it is an HTTP handler"
     } else {
         ""
     };
-    format!("it exports {exports}{hint}; a pipeline exports {HANDLER}@{VERSION} (world dunlin:llm/pipeline)")
+    format!(
+        "it exports {exports}{hint}; a pipeline exports {HANDLER}@{VERSION} (world dunlin:llm/pipeline), a command {RUN}@{WASI}"
+    )
 }
 
 fn other_than_component(bytes: &[u8]) -> Option<String> {
     let what = match bytes {
         [] => "the file is empty".to_owned(),
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return None,
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            "it is a core module; those come with wasi_ephemeral_nn later, build it for wasm32-wasip2 to get a component".to_owned()
+        [0, b'a', b's', b'm', ..] => {
+            "it is WebAssembly of a kind or version that this host does not know".to_owned()
         }
-        [0, b'a', b's', b'm', ..] => "it is WebAssembly of a kind or version that this host does not know".to_owned(),
-        [b'G', b'G', b'U', b'F', ..] => "it is a GGUF model, which goes where a model is asked for".to_owned(),
+        [b'G', b'G', b'U', b'F', ..] => {
+            "it is a GGUF model, which goes where a model is asked for".to_owned()
+        }
         [0x7f, b'E', b'L', b'F', ..] => {
             "it is native code; if wasmtime made it, use the component that it was made of".to_owned()
         }
@@ -121,7 +146,10 @@ fn other_than_component(bytes: &[u8]) -> Option<String> {
         }
         [b'#', b'!', ..] => "it is a script".to_owned(),
         _ => match std::str::from_utf8(&bytes[..bytes.len().min(512)]) {
-            Ok(text) if text.trim_start().starts_with("(component") || text.trim_start().starts_with("(module") => {
+            Ok(text)
+                if text.trim_start().starts_with("(component")
+                    || text.trim_start().starts_with("(module") =>
+            {
                 "it is WebAssembly as text; `wasm-tools parse` makes the binary of it".to_owned()
             }
             Ok(_) => "it is text".to_owned(),
@@ -131,17 +159,21 @@ fn other_than_component(bytes: &[u8]) -> Option<String> {
     Some(what)
 }
 
-/// The outermost imports and exports of a component, and the largest of what is in it.
+/// The outermost imports and exports of a component or a module, and the largest of what is in it.
 #[derive(Debug, Default)]
-struct Interface {
-    imports: Vec<String>,
-    exports: Vec<String>,
+pub(super) struct Interface {
+    pub(super) imports: Vec<String>,
+    pub(super) exports: Vec<String>,
     memory_bytes: u64,
     table_elements: u64,
 }
 
 impl Interface {
-    fn read(bytes: &[u8]) -> wasmparser::Result<Self> {
+    fn runs(&self) -> bool {
+        self.exports.iter().map(|name| Name::of(name)).any(|name| name.interface == RUN && name.fits(WASI))
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> wasmparser::Result<Self> {
         let mut interface = Self::default();
         let mut depth = 0;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -157,6 +189,17 @@ impl Interface {
                 Payload::TableSection(tables) => {
                     for table in tables {
                         interface.table_elements = interface.table_elements.max(table?.ty.initial);
+                    }
+                }
+                Payload::ImportSection(imports) if depth == 0 => {
+                    for import in imports.into_imports() {
+                        let import = import?;
+                        interface.imports.push(format!("{}.{}", import.module, import.name));
+                    }
+                }
+                Payload::ExportSection(exports) if depth == 0 => {
+                    for export in exports {
+                        interface.exports.push(export?.name.to_owned());
                     }
                 }
                 Payload::ComponentImportSection(imports) if depth == 0 => {
@@ -175,7 +218,7 @@ impl Interface {
         Ok(interface)
     }
 
-    fn demands(&self) -> Result<(), Refusal> {
+    pub(super) fn demands(&self) -> Result<(), Refusal> {
         if self.memory_bytes > MAX_MEMORY_BYTES {
             return Err(Refusal::TooDemanding(format!(
                 "its memory begins with {} MiB, at most {} are possible",

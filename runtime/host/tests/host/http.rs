@@ -102,7 +102,8 @@ fn is_complete(request: &[u8]) -> bool {
 async fn requests_reach_what_is_granted() {
     let server = Server::start().await;
     let address = server.address.to_string();
-    let outcome = sent(&format!("GET http://{address}/a?b=c\nPOST http://{address}/ hello"), &[&address]).await;
+    let outcome =
+        sent(&format!("GET http://{address}/a?b=c\nPOST http://{address}/ hello"), &[&address]).await;
     let text = said(&outcome);
     let (get, post) = text.split_once('\n').unwrap();
     assert_eq!(get, "200 GET /A?B=C HTTP/1.1 ");
@@ -163,7 +164,11 @@ async fn a_granted_host_is_not_reached_at_a_private_address_unless_that_is_grant
     let line = format!("GET http://{host}/");
     assert_eq!(said(&sent(&line, &[&host]).await).trim(), "ErrorCode::DestinationIpProhibited");
     assert_eq!(server.connections(), 0);
-    let ranges = [host.as_str(), &format!("127.0.0.0/8:{0}", server.address.port()), &format!("[::1]:{}", server.address.port())];
+    let ranges = [
+        host.as_str(),
+        &format!("127.0.0.0/8:{0}", server.address.port()),
+        &format!("[::1]:{}", server.address.port()),
+    ];
     assert!(said(&sent(&line, &ranges).await).starts_with("200"));
 }
 

@@ -2,15 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod arbitrary;
 mod constraints;
 mod contexts;
 mod conversations;
+mod core_modules;
 mod generations;
-mod http;
 mod hostile;
+mod http;
 mod job;
 mod load;
 mod models;
+mod nn;
+mod program;
 mod scene;
 mod stopping;
 mod wasi;

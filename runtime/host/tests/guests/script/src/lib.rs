@@ -5,6 +5,7 @@
 
 mod bombs;
 mod calls;
+mod nn;
 mod wasi;
 
 use dunlin_guest::{
@@ -52,7 +53,7 @@ impl Actor {
         if let Some(said) = bombs::act(self, command, rest) {
             return said;
         }
-        if let Some(said) = wasi::act(command, rest) {
+        if let Some(said) = wasi::act(command, rest).or_else(|| nn::act(command, rest)) {
             return Ok(said);
         }
         calls::act(self, command, rest)

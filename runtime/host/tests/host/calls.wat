@@ -1,0 +1,65 @@
+;; Makes the calls that its stdin says: records of six words, which are a number of a call and its arguments. Beyond the
+;; calls of wasi_ephemeral_nn there is one that stores a byte, so that there is something behind pointers.
+(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_nn" "load" (func $load (param i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_nn" "load_by_name" (func $load_by_name (param i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_nn" "load_by_name_with_config"
+    (func $load_with_config (param i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_nn" "init_execution_context" (func $init (param i32 i32) (result i32)))
+  (import "wasi_ephemeral_nn" "set_input" (func $set_input (param i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_nn" "compute" (func $compute (param i32) (result i32)))
+  (import "wasi_ephemeral_nn" "get_output" (func $get_output (param i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_nn" "compute_single" (func $compute_single (param i32) (result i32)))
+  (import "wasi_ephemeral_nn" "get_output_single" (func $get_output_single (param i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_nn" "fini_single" (func $fini_single (param i32) (result i32)))
+  (import "wasi_ephemeral_nn" "unload" (func $unload (param i32) (result i32)))
+  (import "wasi_ephemeral_nn" "finalize_execution_context" (func $finalize (param i32) (result i32)))
+  (memory (export "memory") 2)
+  ;; What a guest that means well would have: a name, options, and tensors of a prompt and of options.
+  (data (i32.const 256) "default")
+  (data (i32.const 272) "{\"temp\": 1, \"n-predict\": 4}")
+  (data (i32.const 512) "\00\00\00\00\01\00\00\00\03\00\00\00\00\01\00\00\07\00\00\00")
+  (data (i32.const 544) "\00\00\00\00\01\00\00\00\03\00\00\00\10\01\00\00\1b\00\00\00")
+  (func $word (param $at i32) (result i32) (i32.load (local.get $at)))
+  (func (export "_start") (local $at i32) (local $end i32)
+    (local $a i32) (local $b i32) (local $c i32) (local $d i32) (local $e i32)
+    ;; Into the second page, a buffer of one page less a record.
+    (i32.store (i32.const 16) (i32.const 65536))
+    (i32.store (i32.const 20) (i32.const 65512))
+    (drop (call $read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 24)))
+    (local.set $at (i32.const 65536))
+    (local.set $end (i32.add (i32.const 65513) (i32.load (i32.const 24))))
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_u (local.get $at) (local.get $end)))
+        (local.set $a (call $word (i32.add (local.get $at) (i32.const 4))))
+        (local.set $b (call $word (i32.add (local.get $at) (i32.const 8))))
+        (local.set $c (call $word (i32.add (local.get $at) (i32.const 12))))
+        (local.set $d (call $word (i32.add (local.get $at) (i32.const 16))))
+        (local.set $e (call $word (i32.add (local.get $at) (i32.const 20))))
+        (block $store (block $finalize (block $unload (block $fini (block $out_single (block $single (block $out
+        (block $compute (block $set (block $init (block $config (block $name (block $load
+          (br_table $load $name $config $init $set $compute $out $single $out_single $fini $unload $finalize $store
+            (i32.rem_u (call $word (local.get $at)) (i32.const 13)))
+        ) (drop (call $load (local.get $a) (local.get $b) (local.get $c) (local.get $d) (local.get $e)))
+          (br $store)
+        ) (drop (call $load_by_name (local.get $a) (local.get $b) (local.get $c))) (br $store)
+        ) (drop (call $load_with_config (local.get $a) (local.get $b) (local.get $c) (local.get $d) (local.get $e)))
+          (br $store)
+        ) (drop (call $init (local.get $a) (local.get $b))) (br $store)
+        ) (drop (call $set_input (local.get $a) (local.get $b) (local.get $c))) (br $store)
+        ) (drop (call $compute (local.get $a))) (br $store)
+        ) (drop (call $get_output (local.get $a) (local.get $b) (local.get $c) (local.get $d) (local.get $e)))
+          (br $store)
+        ) (drop (call $compute_single (local.get $a))) (br $store)
+        ) (drop (call $get_output_single (local.get $a) (local.get $b) (local.get $c) (local.get $d) (local.get $e)))
+          (br $store)
+        ) (drop (call $fini_single (local.get $a))) (br $store)
+        ) (drop (call $unload (local.get $a))) (br $store)
+        ) (drop (call $finalize (local.get $a))) (br $store)
+        )
+        ;; After a call too, where it does no harm: the first page is the guest's to spoil.
+        (i32.store8 (i32.and (local.get $d) (i32.const 0xffff)) (local.get $e))
+        (local.set $at (i32.add (local.get $at) (i32.const 24)))
+        (br $next)))))
