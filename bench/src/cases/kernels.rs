@@ -11,27 +11,29 @@ use crate::{
 
 pub(crate) fn decode(arguments: &Arguments, setting: &Setting) -> anyhow::Result<()> {
     let Some(program) = &arguments.llama_bench else { return skip() };
-    let process = Process::start(setting)?;
-    let pairs = Pairs::interleave(
-        arguments.pairs,
-        || {
+    let pairs = Pairs::in_rounds(arguments.pairs, |count| {
+        let process = Process::start(setting)?;
+        let decode = || {
             process.run(setting.generate(fresh_prompt(1), 8))?;
             Ok(process.run(setting.generate(fresh_prompt(1), 128))?.decode_rate())
-        },
-        || llama_bench(program, setting, 0, 128),
-    )?;
+        };
+        Pairs::interleave(count, decode, || llama_bench(program, setting, 0, 128))
+    })?;
     pairs.report_rates();
     Ok(())
 }
 
 pub(crate) fn prefill(arguments: &Arguments, setting: &Setting) -> anyhow::Result<()> {
     let Some(program) = &arguments.llama_bench else { return skip() };
-    let process = Process::start(setting)?;
-    let prefill = || {
-        process.run(setting.generate(fresh_prompt(512), 1))?;
-        Ok(process.run(setting.generate(fresh_prompt(512), 1))?.prefill_rate())
-    };
-    Pairs::interleave(arguments.pairs, prefill, || llama_bench(program, setting, 512, 0))?.report_rates();
+    let pairs = Pairs::in_rounds(arguments.pairs, |count| {
+        let process = Process::start(setting)?;
+        let prefill = || {
+            process.run(setting.generate(fresh_prompt(512), 1))?;
+            Ok(process.run(setting.generate(fresh_prompt(512), 1))?.prefill_rate())
+        };
+        Pairs::interleave(count, prefill, || llama_bench(program, setting, 512, 0))
+    })?;
+    pairs.report_rates();
     Ok(())
 }
 

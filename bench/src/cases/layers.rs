@@ -16,37 +16,38 @@ const DECODED: u32 = 128;
 
 /// Tokens a second that the caller of the chat pipeline sees, by those that the loop itself reports.
 pub(crate) fn decode(arguments: &Arguments, setting: &Setting) -> anyhow::Result<()> {
-    let process = Process::start(setting)?;
     let chat = dunlin_plugins::find("chat").expect("it is built in");
-    let guest = process.block_on(Guest::start(chat.name, chat.bytes, process.engine.clone()))?;
-    let mut bare = Bare::start(setting)?;
     let params = [("temperature", "0"), ("max_tokens", &*DECODED.to_string())];
-    let ask = || loop {
-        if let Some(seen) = process.block_on(guest.run(fresh_text(1), &params))? {
-            return anyhow::Ok(seen);
-        }
-    };
-    // Of the same length, so that steps have as much to attend to.
-    let usage = ask()?.usage;
-    let prompt = (usage.prompt_tokens + usage.cached_tokens) as usize;
-    let pairs = Pairs::interleave(
-        arguments.pairs,
-        || Ok(ask()?.decode_rate()),
-        || Ok(bare.run_one(setting.generate(fresh_prompt(prompt), DECODED))?.decode_rate()),
-    )?;
+    let pairs = Pairs::in_rounds(arguments.pairs, |count| {
+        let process = Process::start(setting)?;
+        let guest = process.block_on(Guest::start(chat.name, chat.bytes, process.engine.clone()))?;
+        let mut bare = Bare::start(setting)?;
+        let ask = || loop {
+            if let Some(seen) = process.block_on(guest.run(fresh_text(1), &params))? {
+                return anyhow::Ok(seen);
+            }
+        };
+        // Of the same length, so that steps have as much to attend to.
+        let usage = ask()?.usage;
+        let prompt = (usage.prompt_tokens + usage.cached_tokens) as usize;
+        let mut direct = || Ok(bare.run_one(setting.generate(fresh_prompt(prompt), DECODED))?.decode_rate());
+        direct()?;
+        Pairs::interleave(count, || Ok(ask()?.decode_rate()), direct)
+    })?;
     pairs.report_rates();
     Ok(())
 }
 
 pub(crate) fn decode_process(arguments: &Arguments, setting: &Setting) -> anyhow::Result<()> {
-    let process = Process::start(setting)?;
-    let mut bare = Bare::start(setting)?;
     let generate = || setting.generate(fresh_prompt(16), DECODED);
-    let pairs = Pairs::interleave(
-        arguments.pairs,
-        || Ok(process.run(generate())?.decode_rate()),
-        || Ok(bare.run_one(generate())?.decode_rate()),
-    )?;
+    let pairs = Pairs::in_rounds(arguments.pairs, |count| {
+        let process = Process::start(setting)?;
+        let mut bare = Bare::start(setting)?;
+        let through = || Ok(process.run(generate())?.decode_rate());
+        let mut direct = || Ok(bare.run_one(generate())?.decode_rate());
+        (through()?, direct()?);
+        Pairs::interleave(count, through, direct)
+    })?;
     pairs.report_rates();
     Ok(())
 }

@@ -84,7 +84,7 @@ pub(crate) struct Catalog {
 
 impl Catalog {
     pub(crate) fn open(folders: &Folders) -> Self {
-        let bundled = bundled_folders().into_iter().map(|folder| (Owner::Dunlin, folder));
+        let bundled = bundled_folder().into_iter().map(|folder| (Owner::Dunlin, folder));
         Self { shelves: [(Owner::You, folders.models())].into_iter().chain(bundled).collect() }
     }
 
@@ -239,9 +239,9 @@ fn is_hidden(name: &OsStr) -> bool {
 }
 
 /// Beside an installed command; in the tree that this one was built in.
-fn bundled_folders() -> Vec<PathBuf> {
+fn bundled_folder() -> Option<PathBuf> {
     if let Some(folder) = env::var_os(BUNDLED_VARIABLE) {
-        return vec![folder.into()];
+        return Some(folder.into());
     }
     let exe = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
     let installed = exe.ancestors().nth(2).map(|prefix| prefix.join("share/dunlin/models"));
@@ -249,8 +249,5 @@ fn bundled_folders() -> Vec<PathBuf> {
         exe.ancestors().find(|folder| folder.join("models").is_dir() && folder.join("Cargo.toml").is_file());
     let built_in = Path::new(env!("DUNLIN_TREE")).join("models");
     let candidates = [installed, around.map(|folder| folder.join("models")), Some(built_in)];
-    let mut folders: Vec<PathBuf> =
-        candidates.into_iter().flatten().filter_map(|folder| fs::canonicalize(folder).ok()).collect();
-    folders.dedup();
-    folders
+    candidates.into_iter().flatten().find_map(|folder| fs::canonicalize(folder).ok())
 }

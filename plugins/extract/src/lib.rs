@@ -2,6 +2,7 @@
 
 mod compact;
 mod schema;
+mod verbatim;
 
 use dunlin_guest::{
     Answer, Budget, Constraint, Context, Error, Generation, Message, Model, Options, Pipeline, Request,
@@ -19,12 +20,17 @@ const KEYS: Parameter = Parameter::optional(
     "keys",
     "names with commas between them: a schema of strings and numbers that may be null",
 );
+const VERBATIM: Parameter = Parameter::with_default(
+    "verbatim",
+    "true",
+    "with keys: values stand in the text as they are, or are null; false lets the model write them",
+);
 const INSTRUCTION: Parameter =
     Parameter::with_default("instruction", "Extract as JSON", "what to do, said before the keys");
 const MAX_TOKENS: Parameter = Parameter::with_default("max_tokens", "512", "most tokens of one document");
 
 pub const SUMMARY: &str = "Text in, JSON out that is valid under a schema.";
-pub const PARAMETERS: &[Parameter] = &[SCHEMA, KEYS, INSTRUCTION, MAX_TOKENS, LINES, MODEL];
+pub const PARAMETERS: &[Parameter] = &[SCHEMA, KEYS, VERBATIM, INSTRUCTION, MAX_TOKENS, LINES, MODEL];
 
 /// The pipeline.
 #[derive(Debug)]
@@ -39,11 +45,15 @@ impl Pipeline for Extract {
         let text = asked.text()?;
         let schema = Schema::read(asked.value(&SCHEMA), asked.value(&KEYS))?;
         let max_tokens = asked.number(&MAX_TOKENS, 1..=1_000_000)?;
+        let verbatim = asked.flag(&VERBATIM)?;
         let each_line = asked.flag(&LINES)?;
         let model = asked.model()?;
         let job = Job {
             head: head(asked.value(&INSTRUCTION), &schema.keys()),
-            constraint: constraint(&model, schema)?,
+            constraint: match schema.names {
+                Some(names) if verbatim => Held::Verbatim(names),
+                _ => Held::Schema(constraint(&model, schema)?),
+            },
             model,
             max_tokens,
         };
@@ -54,10 +64,17 @@ impl Pipeline for Extract {
 /// What is the same for every line.
 struct Job {
     model: Model,
-    constraint: Constraint,
+    constraint: Held,
     /// What the prompt begins with.
     head: String,
     max_tokens: u32,
+}
+
+/// What the answer is held to.
+enum Held {
+    Schema(Constraint),
+    /// An object with these keys and with values from the text, whichever it is.
+    Verbatim(Vec<String>),
 }
 
 impl Job {
@@ -89,7 +106,13 @@ impl Job {
         let context = Context::create(&self.model)?;
         context.append_messages(&[Message::user(format!("{}\n{text}", self.head))], &[], true)?;
         let options = Options { max_tokens: self.max_tokens, ..Options::default() };
-        context.generate(&options, Some(&self.constraint))
+        match &self.constraint {
+            Held::Schema(constraint) => context.generate(&options, Some(constraint)),
+            Held::Verbatim(keys) => {
+                let grammar = Spec::Lark(verbatim::grammar(keys, text)?);
+                context.generate(&options, Some(&Constraint::compile(&self.model, &grammar)?))
+            }
+        }
     }
 
     /// The document on one line, if all of it is there.

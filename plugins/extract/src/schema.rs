@@ -17,6 +17,8 @@ const MAX_DEPTH: usize = 4;
 pub(crate) struct Schema {
     pub(crate) text: String,
     value: Value,
+    /// Where it is of keys alone.
+    pub(crate) names: Option<Vec<String>>,
 }
 
 impl Schema {
@@ -43,7 +45,7 @@ impl Schema {
         if !value.is_object() {
             return Err(Error::invalid("the parameter \"schema\" is not a JSON schema: it is not an object"));
         }
-        Ok(Self { text: text.to_owned(), value })
+        Ok(Self { text: text.to_owned(), value, names: None })
     }
 
     /// Strings, numbers or null, all of them there.
@@ -59,7 +61,8 @@ impl Schema {
             return Err(Error::invalid("the parameter \"keys\": one of them is there twice"));
         }
         let value = json!({ "type": "object", "properties": properties, "required": keys, "additionalProperties": false });
-        Ok(Self { text: value.to_string(), value })
+        let names = keys.iter().map(|key| (*key).to_owned()).collect();
+        Ok(Self { text: value.to_string(), value, names: Some(names) })
     }
 
     /// The keys as the prompt lists them: in order, those of inner objects after a dot, each with its description.

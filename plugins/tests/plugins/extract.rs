@@ -39,14 +39,29 @@ async fn a_document_under_the_schema() {
 #[tokio::test(start_paused = true)]
 async fn keys_are_a_schema() {
     let fake = saying("{}");
-    let scene =
-        Scene::new(&fake, "extract", "x").param("keys", "service,host").param("instruction", "What is it");
+    let scene = Scene::new(&fake, "extract", "x")
+        .param("keys", "service,host")
+        .param("instruction", "What is it")
+        .param("verbatim", "false");
     scene.run().await.outcome.result.unwrap();
     assert_eq!(prompts(&fake), ["<user>What is it: service, host\nx\n<assistant>"]);
     let Some(Constraint::JsonSchema(schema)) = &generations(&fake)[0].constraint else {
         panic!("it is held to a schema")
     };
     assert!(schema.ends_with(r#""required":["service","host"],"additionalProperties":false}"#), "{schema}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_come_from_the_text_unless_asked_otherwise() {
+    let fake = saying("{}");
+    let scene = Scene::new(&fake, "extract", "a 1\nb 2").param("keys", "host").param("lines", "true");
+    scene.run().await.outcome.result.unwrap();
+    let constraints: Vec<_> = generations(&fake).into_iter().map(|generate| generate.constraint).collect();
+    for (constraint, pieces) in constraints.iter().zip([r#"["a"," ","1"]"#, r#"["b"," ","2"]"#]) {
+        let Some(Constraint::Lark(grammar)) = constraint else { panic!("{constraint:?}") };
+        assert!(grammar.contains(pieces), "{grammar}");
+    }
+    assert_eq!(constraints.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
