@@ -16,7 +16,8 @@ use anyhow::Context;
 use clap_complete::engine::ArgValueCandidates;
 use dunlin_engine_handle::{Engine, ModelInfo};
 use dunlin_host::{
-    AskedBudget, Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Request, Usage,
+    AskedBudget, Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Request,
+    Usage,
 };
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -161,9 +162,13 @@ impl Run {
             let opened = interrupt.unless(opening).await?;
             if !global.quiet {
                 opened.compiled.pipeline.notes().iter().for_each(|note| warn(note));
-                asked.http.iter().filter(|destination| !granted.http.contains(destination)).for_each(|missed| {
-                    warn(&format!("it asks to send requests to {missed}, which was not granted (--grant http)"));
-                });
+                asked.http.iter().filter(|destination| !granted.http.contains(destination)).for_each(
+                    |missed| {
+                        warn(&format!(
+                            "it asks to send requests to {missed}, which was not granted (--grant http)"
+                        ));
+                    },
+                );
             }
             let mut report = Report::new(self.form(), progress);
             let (output, chunks) = mpsc::channel(CHUNKS);
@@ -251,7 +256,9 @@ fn models(
     }
     if let Some(name) = missing.first() {
         return Err(Failure::usage(format!("it asks for a model {name:?}, which was not granted"))
-            .hint(format!("--grant model={name}=ALIAS, or =FILE; or --grant all if there is an alias {name:?}"))
+            .hint(format!(
+                "--grant model={name}=ALIAS, or =FILE; or --grant all if there is an alias {name:?}"
+            ))
             .into());
     }
     for (name, model) in nn_models.iter().chain(granted) {
@@ -339,7 +346,6 @@ impl Opened {
             ModelGrant::new(name, model.sha256.clone().unwrap_or_default(), engine.clone())
         };
         Grants { models: self.models.iter().map(grant).collect(), ..Grants::default() }
-    }
     }
 
     fn conclude(
