@@ -148,7 +148,7 @@ impl AskedBudget {
     /// Limits with what is asked in the place of the defaults.
     pub fn limits(&self) -> Limits {
         let mut limits = Limits::default();
-        let mut set = |limit: &mut u64, asked: Option<u64>| *limit = asked.unwrap_or(*limit);
+        let set = |limit: &mut u64, asked: Option<u64>| *limit = asked.unwrap_or(*limit);
         set(&mut limits.tokens, self.tokens);
         set(&mut limits.memory_bytes, self.memory_mib.map(|mib| mib.saturating_mul(1 << 20)));
         set(&mut limits.kv_cells, self.kv_cells);

@@ -19,7 +19,7 @@ const NN: &str = "wasi:nn";
 const NN_DRAFT: &str = "0.2.0-rc-2024-10-28";
 
 /// Packages that this host offers, and in which versions.
-const OFFERED: [(&str, &str); 8] = [
+const OFFERED: [(&str, &str); 9] = [
     (NN, NN_DRAFT),
     ("dunlin:llm", VERSION),
     ("wasi:io", WASI),
