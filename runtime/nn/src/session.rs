@@ -307,7 +307,7 @@ mod tests {
         session.finish_single();
         assert!(!session.next_piece(4));
         session.set_prompt("y".into(), vec![121]);
-        assert_eq!((session.piece(), session.next_piece(4)), (&b""[..], false));
+        assert!(session.piece().is_empty() && !session.next_piece(4));
     }
 
     #[test]
