@@ -74,7 +74,7 @@ pub(crate) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Run(run::Run),
+    Run(Box<run::Run>),
     Chat(chat::Chat),
     Pipelines(pipelines::Pipelines),
     #[command(subcommand)]

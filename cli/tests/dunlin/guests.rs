@@ -93,5 +93,9 @@ fn a_folder_of_guests_of_others() {
         rows.as_array().unwrap().iter().all(|row| row["guest"].is_null() && row["passed"] == false),
         "{rows}"
     );
-    home.dunlin("run --foreign-guests bundled --model tiny.gguf").check(&expect![[r#""#]]);
+    home.dunlin("run --foreign-guests bundled --model tiny.gguf").check(&expect![[r#"
+        exit code 1
+        --- stderr
+        error: cannot read bundled: No such file or directory (os error 2)
+    "#]]);
 }

@@ -113,6 +113,10 @@ fn the_command_as_a_whole() {
               --report <FILE>
                   Write the document of --json to a file, beside what is shown
 
+              --foreign-guests <FOLDER>
+                  Run all known guests of others in a folder, and show which of them work; a test of this
+                  host
+
           -h, --help
                   Print help (see a summary with '-h')
 
@@ -147,10 +151,6 @@ fn the_command_as_a_whole() {
 
               --context <TOKENS>
                   Longest conversation in tokens [default: what the model was trained on, at most 4096]
-
-              --foreign-guests <FOLDER>
-                  Run all known guests of others in a folder, and show which of them work; a test of this
-                  host
 
               --cache-dir <FOLDER>
                   Where compiled pipelines are kept [default: $XDG_CACHE_HOME/dunlin/pipelines]

@@ -1,6 +1,6 @@
 //! What is kept of one execution context: its options, its prompt, and what came of it.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::Range};
 
 use dunlin_engine_handle::{Delta, Generate, ModelInfo, StopReason, Token, Tokenize};
 
@@ -44,8 +44,8 @@ pub struct Session {
     prompt: Option<Vec<Token>>,
     output: Vec<u8>,
     embedding: Vec<f32>,
-    /// Of the step that was the last.
-    piece: Vec<u8>,
+    /// Of the output, what is given out now; what comes before it was given out already.
+    piece: Range<usize>,
     output_tokens: u32,
     is_cut_short: bool,
     ended: Option<Ended>,
@@ -136,7 +136,7 @@ impl Session {
     pub fn begin(&mut self, planned: &Planned) {
         self.output.clear();
         self.embedding.clear();
-        self.piece.clear();
+        self.piece = 0..0;
         self.output_tokens = 0;
         self.is_cut_short = planned.is_cut_short;
         self.ended = None;
@@ -144,8 +144,6 @@ impl Session {
 
     /// The engine said something.
     pub fn take(&mut self, delta: &Delta) -> Option<Ended> {
-        self.piece.clear();
-        self.piece.extend_from_slice(delta.text.as_bytes());
         self.output.extend_from_slice(delta.text.as_bytes());
         self.output_tokens = self.output_tokens.saturating_add(delta.tokens.len() as u32);
         self.ended = delta.finish.as_ref().map(|finish| match finish.reason {
@@ -170,6 +168,7 @@ impl Session {
     pub fn embed(&mut self, vector: Vec<f32>) {
         self.output = embedding_json(&vector).into_bytes();
         self.embedding = vector;
+        self.finish_single();
     }
 
     /// What was generated so far, or the embedding as JSON.
@@ -182,14 +181,25 @@ impl Session {
         &self.embedding
     }
 
-    /// What the last step added; empty while a character is not complete.
-    pub fn piece(&self) -> &[u8] {
-        &self.piece
+    /// Goes on to the next piece of the output, of at most `most` bytes and whole characters. Says whether there is any:
+    /// there is none while a character is not complete, and one step may bring many.
+    pub fn next_piece(&mut self, most: usize) -> bool {
+        let start = self.piece.end;
+        let rest = &self.output[start..];
+        let is_boundary = |length: &usize| rest.get(*length).is_none_or(|byte| byte & 0xc0 != 0x80);
+        let length = (0..=rest.len().min(most)).rev().find(is_boundary).unwrap_or(0);
+        self.piece = start..start + length;
+        length > 0
     }
 
-    /// Forgets the text that came token by token.
+    /// The piece that [`Self::next_piece`] went on to.
+    pub fn piece(&self) -> &[u8] {
+        &self.output[self.piece.clone()]
+    }
+
+    /// Nothing of what came is given out piece by piece any more.
     pub fn finish_single(&mut self) {
-        self.piece.clear();
+        self.piece = self.output.len()..self.output.len();
         self.ended = None;
     }
 
@@ -264,7 +274,7 @@ mod tests {
         let mut session = session("{}", 3);
         assert_eq!(session.take(&delta("Hello", None)), None);
         assert_eq!(session.take(&delta(" you", Some(StopReason::EndOfTurn))), Some(Ended::Complete));
-        assert_eq!((session.output(), session.piece()), (&b"Hello you"[..], &b" you"[..]));
+        assert_eq!(session.output(), b"Hello you");
         let metadata: serde_json::Value = serde_json::from_str(&session.metadata()).unwrap();
         assert_eq!((&metadata["input_tokens"], &metadata["output_tokens"]), (&3.into(), &9.into()));
         session.set_prompt("y".into(), vec![121]);
@@ -280,6 +290,24 @@ mod tests {
         session.begin(&planned(true));
         assert_eq!(session.take(&delta("x", Some(StopReason::MaxTokens))), Some(Ended::Full));
         assert_eq!(session.output(), b"x");
+    }
+
+    #[test]
+    fn pieces_are_short_and_whole() {
+        let mut session = session("{}", 3);
+        let mut pieces = Vec::new();
+        for text in ["a", "", "bcé\u{20ac}x"] {
+            session.take(&delta(text, None));
+            while session.next_piece(4) {
+                pieces.push(String::from_utf8(session.piece().to_vec()).unwrap());
+            }
+        }
+        assert_eq!(pieces, ["a", "bcé", "\u{20ac}x"]);
+        session.take(&delta("more", None));
+        session.finish_single();
+        assert!(!session.next_piece(4));
+        session.set_prompt("y".into(), vec![121]);
+        assert!(session.piece().is_empty() && !session.next_piece(4));
     }
 
     #[test]

@@ -12,17 +12,27 @@ use std::{
 
 use anyhow::Context;
 use dunlin_host::{
-    Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Request,
+    AskedBudget, Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Request,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use self::known::{End, KNOWN, Known};
+use super::Run;
 use crate::{
+    arguments::Global,
+    engine,
     failure::{Exit, Failure},
+    folders::Folders,
+    host,
+    interrupt::Interrupt,
+    runtime::{SHUTDOWN, runtime},
+    store::Catalog,
     terminal::{
-        self, style,
+        self,
+        progress::Progress,
+        style,
         table::{Align, Cell, Table},
     },
 };
@@ -34,9 +44,47 @@ const MAX_DEPTH: usize = 5;
 /// Text that is kept of what a guest says.
 const SHOWN: usize = 60;
 
+impl Run {
+    /// The failure is that of guests that did not pass.
+    pub(super) fn run_foreign(&self, folder: &Path, global: Global) -> anyhow::Result<Option<Failure>> {
+        let files = find(folder)?;
+        let folders = Folders::find()?;
+        let name =
+            self.limits.nn_models()?.into_iter().next().map_or(self.model.model.clone(), |(_, model)| model);
+        let model = Catalog::open(&folders).find(&name)?;
+        let limits = self.limits.limits(&AskedBudget::default())?;
+        let seed = self.limits.seed.unwrap_or(0);
+        let compiled = self.cache_dir.clone().unwrap_or_else(|| folders.compiled());
+        let runtime = runtime()?;
+        let ended = runtime.block_on(async {
+            let interrupt = Interrupt::watch()?;
+            let progress = Progress::new(global.quiet);
+            let host = host::open(&compiled)?;
+            let engine = engine::start(&model, &self.engine)?;
+            interrupt.unless(async { Ok(engine::ready(&engine, &model, &progress).await?) }).await?;
+            let grant = ModelGrant::new("default", model.sha256.clone().unwrap_or_default(), engine);
+            let (output, _) = mpsc::channel(1);
+            let template = Invocation {
+                limits,
+                seed,
+                cancel: interrupt.token.clone(),
+                ..Invocation::new(Request::default(), output)
+            };
+            let mut rows = Vec::new();
+            for file in &files {
+                let running = run(&host, file, &grant, &template);
+                rows.push(interrupt.unless(running).await?);
+            }
+            report(&rows, self.json)
+        });
+        runtime.shutdown_timeout(SHUTDOWN);
+        ended
+    }
+}
+
 /// What became of one file.
 #[derive(Debug, Serialize)]
-pub(crate) struct Row {
+struct Row {
     file: PathBuf,
     sha256: String,
     /// `None` for a file that is not known, which is not run.
@@ -52,7 +100,7 @@ pub(crate) struct Row {
 ///
 /// # Errors
 /// If the folder cannot be read, or there is none of them in it.
-pub(crate) fn find(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn find(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     collect(folder, 0, &mut found).with_context(|| format!("cannot read {}", folder.display()))?;
     if found.is_empty() {
@@ -83,12 +131,7 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Re
 ///
 /// # Errors
 /// If it cannot be read.
-pub(crate) async fn run(
-    host: &Host,
-    file: &Path,
-    grant: &ModelGrant,
-    template: &Invocation,
-) -> anyhow::Result<Row> {
+async fn run(host: &Host, file: &Path, grant: &ModelGrant, template: &Invocation) -> anyhow::Result<Row> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let known = KNOWN.iter().find(|known| digest.starts_with(known.sha256));
@@ -179,7 +222,7 @@ fn last_words(said: &str) -> String {
 ///
 /// # Errors
 /// If one of the known ones did not pass, or the reader of the output went away.
-pub(crate) fn report(rows: &[Row], json: bool) -> anyhow::Result<Option<Failure>> {
+fn report(rows: &[Row], json: bool) -> anyhow::Result<Option<Failure>> {
     if json {
         terminal::print_json(&rows)?;
     } else {

@@ -15,10 +15,7 @@ use std::{
 use anyhow::Context;
 use clap_complete::engine::ArgValueCandidates;
 use dunlin_engine_handle::{Engine, ModelInfo};
-use dunlin_host::{
-    AskedBudget, Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Request,
-    Usage,
-};
+use dunlin_host::{Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -192,44 +189,6 @@ impl Run {
             written?;
             let told = Told { began, seed, deadline, global, report: self.report.as_deref() };
             opened.conclude(&outcome, &mut report, &interrupt, &told)
-        });
-        runtime.shutdown_timeout(SHUTDOWN);
-        ended
-    }
-}
-
-impl Run {
-    /// The failure is that of guests that did not pass.
-    fn run_foreign(&self, folder: &Path, global: Global) -> anyhow::Result<Option<Failure>> {
-        let files = foreign::find(folder)?;
-        let folders = Folders::find()?;
-        let name =
-            self.limits.nn_models()?.into_iter().next().map_or(self.model.model.clone(), |(_, model)| model);
-        let model = Catalog::open(&folders).find(&name)?;
-        let limits = self.limits.limits(&AskedBudget::default())?;
-        let seed = self.limits.seed.unwrap_or(0);
-        let compiled = self.cache_dir.clone().unwrap_or_else(|| folders.compiled());
-        let runtime = runtime()?;
-        let ended = runtime.block_on(async {
-            let interrupt = Interrupt::watch()?;
-            let progress = Progress::new(global.quiet);
-            let host = host::open(&compiled)?;
-            let engine = engine::start(&model, &self.engine)?;
-            interrupt.unless(async { Ok(engine::ready(&engine, &model, &progress).await?) }).await?;
-            let grant = ModelGrant::new("default", model.sha256.clone().unwrap_or_default(), engine);
-            let (output, _) = mpsc::channel(1);
-            let template = Invocation {
-                limits,
-                seed,
-                cancel: interrupt.token.clone(),
-                ..Invocation::new(Request::default(), output)
-            };
-            let mut rows = Vec::new();
-            for file in &files {
-                let running = foreign::run(&host, file, &grant, &template);
-                rows.push(interrupt.unless(running).await?);
-            }
-            foreign::report(&rows, self.json)
         });
         runtime.shutdown_timeout(SHUTDOWN);
         ended

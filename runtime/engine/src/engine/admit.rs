@@ -7,7 +7,7 @@ use dunlin_engine_handle::{Call, CallId, EngineError, Generate, Prepare, Score, 
 use super::{Engine, Wake};
 use crate::{
     generation::Generation,
-    prefixes::{Admitted, Full},
+    prefixes::{Admitted, Full, Owner},
     sampling::{MAX_TOP_LOGPROBS, Sampler},
     scoring::Scoring,
     task::{Kind, Running, Task},

@@ -6,6 +6,7 @@ mod arbitrary;
 mod constraints;
 mod contexts;
 mod conversations;
+mod core_hostile;
 mod core_modules;
 mod generations;
 mod hostile;

@@ -135,6 +135,7 @@ impl Writer<'_> {
         match node {
             Node::Rule(name) => return self.names[name].clone(),
             Node::Sequence(nodes) if nodes.is_empty() => return r#""""#.into(),
+            Node::Literal(text) if text.is_empty() => return r#""""#.into(),
             _ => {}
         }
         let body = self.terminal(node);

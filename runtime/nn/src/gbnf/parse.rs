@@ -72,8 +72,7 @@ impl Reader<'_> {
     fn sequence(&mut self, depth: usize, named: &mut Vec<String>) -> Result<Node, GbnfError> {
         let lines = if depth == 0 { Lines::Stay } else { Lines::Cross };
         let mut nodes = Vec::new();
-        loop {
-            let Some(next) = self.rest.chars().next() else { break };
+        while let Some(next) = self.rest.chars().next() {
             let node = match next {
                 '"' => self.literal()?,
                 '[' => self.class()?,

@@ -79,6 +79,8 @@ fn what_is_regular_is_one_terminal_and_means_the_same() {
 #[test]
 fn recursion_is_followed() {
     check("root ::= \"(\" root \")\" | \"x\"", &["x", "((x))"], &["((x)", "()"]);
+    check("root ::= \"(\" root \")\" | \"\"", &["", "()", "(())"], &["(", "())"]);
+    check("root ::= \"(\" root \")\" | [a-z]*", &["", "()", "(ab)"], &["(", "(A)"]);
     let sums = "root ::= term (\"+\" term)*\n  | \"-\" root\nterm ::= [0-9]+ | \"(\" root \")\"";
     check(sums, &["1", "1+(2+30)", "-1", "-(-(1))"], &["1+", "(1", "+"]);
 }
@@ -87,12 +89,12 @@ fn recursion_is_followed() {
 fn it_is_written_as_lark() {
     let grammar = "root ::= \"x\" inner \"b\" R-1?\nR-1 ::= [a]\ninner ::= (\"[\" | \"]\") inner (\"[\" | \"]\") | \"\"";
     expect![[r#"
-        start: R__1 inner P__1
-        R__1: /[\x{61}-\x{61}]/
-        inner: P__2 inner P__2 | P__0
-        P__0: ""
-        P__1: "b" (R__1)?
-        P__2: "[" | "]"
+        R_1: /[\x{61}-\x{61}]/
+        inner: (P__0) inner (P__0) | ""
+        start: P__1 inner P__2
+        P__0: "[" | "]"
+        P__1: "x"
+        P__2: "b" (R_1)?
     "#]]
     .assert_eq(&to_lark(grammar).unwrap());
 }

@@ -11,6 +11,9 @@ const PROMPT: u32 = 0;
 const METADATA: u32 = 1;
 const TEXT: u32 = 0;
 
+/// Largest piece that `compute_single` gives: guests have little more room for one.
+const MAX_PIECE_BYTES: usize = 64;
+
 pub(super) fn link(linker: &mut Linker<CoreState>) -> wasmtime::Result<()> {
     linker.func_wrap_async(
         MODULE,
@@ -108,7 +111,10 @@ async fn compute(state: &mut CoreState, context: u32) -> Answered {
     execution.start(job, Mode::Whole)?;
     while execution.is_running() {
         let ended = execution.advance(job).await?;
-        if streams && let Ok(piece) = std::str::from_utf8(execution.session.piece()) {
+        if execution.session.next_piece(usize::MAX)
+            && streams
+            && let Ok(piece) = std::str::from_utf8(execution.session.piece())
+        {
             state.stdout.say(piece).await?;
         }
         if let Some(ended) = ended {
@@ -124,7 +130,10 @@ async fn compute_single(state: &mut CoreState, context: u32) -> Answered {
         return Err(Fault::InvalidArgument(format!("there is no execution context {context}")).into());
     };
     let (execution, job) = (&mut of.execution, &state.job);
-    // A last piece may have come with the end of the text, which is told by the call after it.
+    // One step may bring more than a guest has room for, and the end as well, which is told by the call after it.
+    if execution.session.next_piece(MAX_PIECE_BYTES) {
+        return Ok(Answer::Done);
+    }
     if let Some(ended) = execution.session.ended() {
         execution.session.finish_single();
         return answer(ended, Answer::EndOfSequence);
@@ -133,11 +142,15 @@ async fn compute_single(state: &mut CoreState, context: u32) -> Answered {
         execution.start(job, Mode::Single)?;
     }
     match execution.advance(job).await? {
-        Some(ended) if execution.session.piece().is_empty() => {
+        Some(ended) if !execution.session.next_piece(MAX_PIECE_BYTES) => {
             execution.session.finish_single();
             answer(ended, Answer::EndOfSequence)
         }
-        Some(_) | None => Ok(Answer::Done),
+        Some(_) => Ok(Answer::Done),
+        None => {
+            execution.session.next_piece(MAX_PIECE_BYTES);
+            Ok(Answer::Done)
+        }
     }
 }
 
