@@ -188,7 +188,7 @@ fn invocation(
     }
     Invocation {
         arguments: known.arguments.iter().map(|&argument| argument.to_owned()).collect(),
-        grants: Grants { models, environment },
+        grants: Grants { models, environment, ..Grants::default() },
         limits,
         seed: template.seed,
         cancel: template.cancel.child_token(),
