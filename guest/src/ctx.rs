@@ -29,6 +29,7 @@ pub struct Ctx {
     context: Context,
     /// Said, and not yet in the context.
     unheard: Vec<Message>,
+    /// The last that it heard is that it is its turn.
     is_cued: bool,
     options: Options,
 }
@@ -183,7 +184,7 @@ impl Ctx {
     /// # Errors
     /// Of the engine.
     pub fn score(&mut self, candidates: &[String], how: Normalize) -> Result<Vec<Scored>, Error> {
-        self.hear(true)?;
+        self.hear()?;
         self.context.score(candidates, how)
     }
 
@@ -205,7 +206,7 @@ impl Ctx {
     /// # Errors
     /// If the job may not hold so many contexts.
     pub fn fork(&mut self, n: u32) -> Result<Vec<Self>, Error> {
-        self.hear(true)?;
+        self.hear()?;
         let branches = self.context.fork(n)?.into_iter();
         Ok(branches
             .map(|context| Self {
@@ -223,7 +224,7 @@ impl Ctx {
     /// # Errors
     /// If what was said is too long; `busy` if an answer is being given already.
     pub fn start(&mut self, constraint: Option<&Constraint>) -> Result<Generation, Error> {
-        self.hear(true)?;
+        self.hear()?;
         self.context.generate(&self.options, constraint)
     }
 
@@ -240,13 +241,12 @@ impl Ctx {
     }
 
     /// Lets the model hear what was said, and makes it its turn.
-    fn hear(&mut self, cue: bool) -> Result<(), Error> {
-        if self.unheard.is_empty() && self.is_cued == cue {
-            return Ok(());
+    fn hear(&mut self) -> Result<(), Error> {
+        if !self.unheard.is_empty() || !self.is_cued {
+            self.context.append_messages(&self.unheard, &[], true)?;
+            self.unheard.clear();
+            self.is_cued = true;
         }
-        self.context.append_messages(&self.unheard, &[], cue)?;
-        self.unheard.clear();
-        self.is_cued = cue;
         Ok(())
     }
 }

@@ -13,14 +13,15 @@ impl Ctx {
     /// An answer that is valid under the schema of this type, read as that type.
     ///
     /// The schema is of the type alone: the model knows no more of it than what the messages say, so say what the
-    /// fields mean. They come in the order of the type; unknown ones do not come.
+    /// fields mean. They come in the order of the type; unknown ones do not come. (The attributes name the copies of serde
+    /// and schemars that come with this crate; a pipeline that depends on its own does without.)
     ///
     /// ```
-    /// use dunlin_guest::{Ctx, Error};
-    /// use schemars::JsonSchema;
-    /// use serde::Deserialize;
+    /// use dunlin_guest::{Ctx, Error, schemars, serde};
     ///
-    /// #[derive(Deserialize, JsonSchema)]
+    /// #[derive(serde::Deserialize, schemars::JsonSchema)]
+    /// #[serde(crate = "dunlin_guest::serde")]
+    /// #[schemars(crate = "dunlin_guest::schemars")]
     /// struct Invoice {
     ///     customer: String,
     ///     cents: u32,
@@ -58,12 +59,12 @@ pub fn schema<T: JsonSchema>() -> String {
 /// Without what says nothing of the text, or says it again in words that an engine need not know.
 fn enforceable(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
-    object.remove("title");
+    object.shift_remove("title");
     // `uint32` and the like; the range of the number says the same.
     if let Some(format) = object.get("format").and_then(|format| format.as_str().map(str::to_owned))
         && let Some((least, most)) = range(&format)
     {
-        object.remove("format");
+        object.shift_remove("format");
         for (bound, value) in [("minimum", least), ("maximum", most)] {
             if let Some(value) = value {
                 object.entry(bound).or_insert(value.into());
@@ -133,7 +134,7 @@ mod tests {
                 r#"{"type":"object","properties":{"unit":{"type":"string","description":"Comes first."},"#,
                 r#""severity":{"type":"string","enum":["ok","critical"],"description":"What a log line says."},"#,
                 r#""place":{"type":"object","properties":{"host":{"type":"string"}},"required":["host"],"additionalProperties":false},"#,
-                r#""port":{"type":["integer","null"],"maximum":65535,"minimum":0},"load":{"type":"number"},"#,
+                r#""port":{"type":["integer","null"],"minimum":0,"maximum":65535},"load":{"type":"number"},"#,
                 r#""tags":{"type":"array","items":{"type":"string"}}},"#,
                 r#""required":["unit","severity","place","load","tags"],"additionalProperties":false}"#
             )

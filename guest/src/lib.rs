@@ -108,3 +108,7 @@ pub use error::explain;
 pub use generate::{Answer, emit, emit_json};
 #[cfg(feature = "json")]
 pub use json::schema;
+#[cfg(feature = "json")]
+pub use schemars;
+#[cfg(feature = "json")]
+pub use serde;

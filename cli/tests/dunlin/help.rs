@@ -20,6 +20,9 @@ fn the_command_as_a_whole() {
           run          Run a pipeline once, on some input
           chat         Talk to a model
           pipelines    List the pipelines that are part of this command, and what they take
+          new          Begin a pipeline of your own
+          build        Make a component of a pipeline's sources
+          check        Say what a component imports, exports and asks for, and what this host lacks
           model        Keep models: add, list, show, check, remove, and make some up
           eval         Measure how often a model is right
           doctor       Say what this machine has, and what is missing
@@ -57,10 +60,11 @@ fn the_command_as_a_whole() {
           DUNLIN_MODEL           the model where --model is not given
           DUNLIN_ENGINE          the engine executable, where it is not beside this command
           DUNLIN_BUNDLED_MODELS  the folder of models that came with Dunlin
+          DUNLIN_TOOLCHAINS      where compilers for pipelines are, if not in the cache
           DUNLIN_LOG             what is logged to stderr: debug, or dunlin_host=debug,dunlin_engine=info
           NO_COLOR               no colours, whatever it is set to
           XDG_DATA_HOME          where models are
-          XDG_CACHE_HOME         where compiled pipelines are
+          XDG_CACHE_HOME         where compiled pipelines and compilers are
           XDG_STATE_HOME         where the chat's history is
 
         Exit codes:

@@ -8,5 +8,6 @@ mod eval;
 mod faults;
 mod help;
 mod model;
+mod project;
 mod run;
 mod support;

@@ -1,7 +1,8 @@
 //! What the WebAssembly layer costs: an instance, a host call, the way of a first token. Medians; the engine
 //! is the fake.
 //!
-//! `cargo bench -p dunlin-host`, or `--profile release` for what `./x` builds.
+//! `cargo bench -p dunlin-host`, or `--profile release` for what `./x` builds. `DUNLIN_BENCH_GUESTS` names components, with
+//! colons between them, whose instances are measured too: they are run without a model, so that they do nothing else.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails has no figures")]
 
@@ -12,7 +13,8 @@ use dunlin_engine_handle::{
     fake::{Fake, Script},
 };
 use dunlin_host::{
-    Chunk, Compile, Host, HostConfig, Invocation, ModelGrant, Pipeline, PipelineSource, Request,
+    Chunk, Compile, Host, HostConfig, Invocation, InvokeError, ModelGrant, Pipeline, PipelineError,
+    PipelineSource, Request,
 };
 use tokio::sync::mpsc;
 
@@ -69,6 +71,21 @@ async fn main() {
     report("first token, from the engine's handle", direct);
     report("first token, through a pipeline (instance, open, append, generate)", through);
     report("TTFT added", through.saturating_sub(direct));
+
+    for guest in std::env::var("DUNLIN_BENCH_GUESTS").iter().flat_map(|guests| guests.split(':')) {
+        let began = Instant::now();
+        let pipeline = host.load(PipelineSource::file(guest)).await.unwrap();
+        report(&format!("compiling {guest}"), began.elapsed());
+        let instance = median(ROUNDS, async || {
+            let (invocation, _chunks) = invocation("", None);
+            let began = Instant::now();
+            // That there is no model is its answer; nothing else should be.
+            let error = host.invoke(&pipeline, invocation).await.result.unwrap_err();
+            assert!(matches!(error, InvokeError::Pipeline(PipelineError::ModelNotFound(_))), "{error}");
+            began.elapsed()
+        });
+        report(&format!("an invocation of {guest} that finds no model"), instance.await);
+    }
 
     let late = median(20, async || {
         let (mut invocation, _chunks) = invocation("spin", None);

@@ -40,4 +40,5 @@ pub use load::{
     Compiling, LoadError, MAX_COMPONENT_BYTES, Pipeline, PipelineSource,
     cache::CacheConfig,
     compile::{Compile, CompileChild, compile_child_main},
+    component::{Import, Inspection},
 };

@@ -3,7 +3,7 @@
 pub(crate) mod artifact;
 pub(crate) mod cache;
 pub(crate) mod compile;
-mod component;
+pub(crate) mod component;
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,11 @@ use tokio::{
 };
 use wasmtime::component::Component;
 
-use self::{artifact::Artifact, compile::CompileError, component::Refusal};
+use self::{
+    artifact::Artifact,
+    compile::CompileError,
+    component::{Inspection, Refusal},
+};
 use crate::{Digest, Host, bindings::PipelinePre, host::Inner, invoke::state::State};
 
 /// A component may have this many bytes. (Those of Python have 20 MB.)
@@ -159,6 +163,15 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Why this host would not load what was inspected, if so.
+    pub fn inspected(name: impl Into<String>, inspected: &Inspection) -> Option<Self> {
+        let name = name.into();
+        if inspected.bytes > MAX_COMPONENT_BYTES {
+            return Some(Self::TooLarge { name, bytes: inspected.bytes });
+        }
+        inspected.refusal.clone().map(|refusal| Self::refused(name, refusal))
+    }
+
     fn refused(name: String, refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotAComponent(what) => Self::NotAComponent { name, what },

@@ -12,4 +12,5 @@ mod load;
 mod models;
 mod scene;
 mod stopping;
+mod talk;
 mod wasi;

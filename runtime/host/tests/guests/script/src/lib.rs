@@ -5,6 +5,7 @@
 
 mod bombs;
 mod calls;
+mod talk;
 mod wasi;
 
 use dunlin_guest::{
@@ -54,6 +55,9 @@ impl Actor {
         }
         if let Some(said) = wasi::act(command, rest) {
             return Ok(said);
+        }
+        if let Some(said) = talk::act(command, rest) {
+            return said;
         }
         calls::act(self, command, rest)
     }
