@@ -17,8 +17,15 @@ use crate::{
 };
 
 /// Of the stack, zig would reserve 16 MiB.
-const FLAGS: [&str; 7] =
-    ["-target", "wasm32-wasi", "-mexec-model=reactor", "-Wl,-z,stack-size=262144", "-std=c11", "-Os", "-Wall"];
+const FLAGS: [&str; 7] = [
+    "-target",
+    "wasm32-wasi",
+    "-mexec-model=reactor",
+    "-Wl,-z,stack-size=262144",
+    "-std=c11",
+    "-Os",
+    "-Wall",
+];
 
 /// What a C library that wants files, a terminal or the time asks for; in a component it becomes WASI 0.2.
 const PREVIEW_1: &str = "wasi_snapshot_preview1";
