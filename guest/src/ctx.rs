@@ -163,7 +163,7 @@ impl Ctx {
     /// # Errors
     /// `constraint` if the expression is refused; if the answer is cut before it matches; as [`Self::text`].
     pub fn matching(&mut self, regex: impl Into<String>) -> Result<String, Error> {
-        self.constrained(Spec::Regex(regex.into()))
+        self.constrained(&Spec::Regex(regex.into()))
     }
 
     /// The one of these that the model finds likeliest as its answer. Nothing is sampled, and the conversation stays as
@@ -228,8 +228,8 @@ impl Ctx {
         self.context.generate(&self.options, constraint)
     }
 
-    pub(crate) fn constrained(&mut self, spec: Spec) -> Result<String, Error> {
-        let constraint = Constraint::compile(&self.model, &spec)?;
+    pub(crate) fn constrained(&mut self, spec: &Spec) -> Result<String, Error> {
+        let constraint = Constraint::compile(&self.model, spec)?;
         // What cannot be enforced could be wrong in the answer.
         let warnings = constraint.warnings();
         if !warnings.is_empty() {

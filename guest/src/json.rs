@@ -39,7 +39,7 @@ impl Ctx {
     /// `constraint` if the schema has what cannot be enforced; if the answer is cut before its end; of the generation;
     /// if the type does not take what is valid under its schema.
     pub fn json<T: DeserializeOwned + JsonSchema>(&mut self) -> Result<T, Error> {
-        let text = self.constrained(Spec::JsonSchema(schema::<T>()))?;
+        let text = self.constrained(&Spec::JsonSchema(schema::<T>()))?;
         serde_json::from_str(&text)
             .map_err(|error| Error::Backend(format!("the answer is not what was asked for: {error}")))
     }
