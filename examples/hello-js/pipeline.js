@@ -34,8 +34,6 @@ function stream(context) {
             if (event.tag === 'text') {
                 emit({ tag: 'text', val: event.val });
                 answer += event.val;
-            } else if (event.tag === 'finish' && event.val[0] === 'cancelled') {
-                throw { tag: 'cancelled' };
             }
         }
     }

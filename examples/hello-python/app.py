@@ -2,8 +2,8 @@
 
 from wit_world import exports
 from wit_world.exports.handler import Request, Response
-from wit_world.imports import contexts, job, models, types
-from wit_world.imports.contexts import Event_Finish, Event_Text, Options
+from wit_world.imports import contexts, job, models
+from wit_world.imports.contexts import Event_Text, Options
 from wit_world.imports.types import Message, Role
 
 from prompt import prompt
@@ -34,9 +34,6 @@ def stream(context: contexts.Context):
     with context.generate(options, None) as generation:
         while events := generation.next(BATCH):
             for event in events:
-                match event:
-                    case Event_Text(text):
-                        job.emit(job.Chunk_Text(text))
-                        yield text
-                    case Event_Finish((types.StopReason.CANCELLED, _)):
-                        raise types.Err(types.Error_Cancelled())
+                if isinstance(event, Event_Text):
+                    job.emit(job.Chunk_Text(event.value))
+                    yield event.value
