@@ -3,7 +3,10 @@
 
 use std::{cell::RefCell, fmt, rc::Rc, thread};
 
-use crate::{Error, Event, Message, Normalize, Options, Role, Scored, Spec, StopReason, ToolDef, Usage, job};
+use crate::{
+    Answer, Error, Event, Message, Normalize, Options, Role, Scored, Spec, StopReason, ToolDef, Usage,
+    generate::follow, job,
+};
 
 type Answering = Rc<dyn Fn(&[Message]) -> String>;
 
@@ -208,6 +211,24 @@ impl Generation {
     /// None.
     pub fn next(&self, _max_events: u32) -> Result<Vec<Event>, Error> {
         Ok(self.0.borrow_mut().pop().into_iter().collect())
+    }
+
+    /// # Errors
+    /// None.
+    pub fn finish(&self) -> Result<Answer, Error> {
+        self.each(|_| Ok(()))
+    }
+
+    /// # Errors
+    /// None.
+    pub fn stream(&self) -> Result<Answer, Error> {
+        self.each(crate::emit)
+    }
+
+    /// # Errors
+    /// Of `each`.
+    pub fn each(&self, each: impl FnMut(&str) -> Result<(), Error>) -> Result<Answer, Error> {
+        follow(|most| self.next(most), each)
     }
 }
 
