@@ -50,11 +50,11 @@ impl Setting {
 }
 
 /// A model of random weights, written once and kept beside the benchmark.
-pub(crate) fn synthetic(shape: SynthShape, name: &str, threads: u32) -> anyhow::Result<Setting> {
+pub(crate) fn synthetic(shape: &SynthShape, name: &str, threads: u32) -> anyhow::Result<Setting> {
     let path = std::env::current_exe()?.with_file_name(format!("bench-{name}-q4_0.gguf"));
     if Gguf::open(&path).is_err() {
         eprintln!("writing {}", path.display());
-        synth(&shape, Mix::Q4_0, 1, &path, |_| ())?;
+        synth(shape, Mix::Q4_0, 1, &path, |_| ())?;
     }
     Setting::new(path, threads)
 }

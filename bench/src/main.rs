@@ -67,6 +67,6 @@ fn main() -> anyhow::Result<()> {
 fn setting(arguments: &Arguments) -> anyhow::Result<Setting> {
     match &arguments.model {
         Some(model) => Setting::new(model.clone(), arguments.threads),
-        None => synthetic(SynthShape::SMOLLM2_135M, "smollm2-135m", arguments.threads),
+        None => synthetic(&SynthShape::SMOLLM2_135M, "smollm2-135m", arguments.threads),
     }
 }

@@ -4,7 +4,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 
 use crate::{
-    command::{chat, completions, doctor, eval, model, pipelines, run},
+    command::{build, chat, check, completions, doctor, eval, model, new, pipelines, run},
     completion,
     failure::Exit,
     terminal::style,
@@ -23,10 +23,11 @@ Environment:
   DUNLIN_MODEL           the model where --model is not given
   DUNLIN_ENGINE          the engine executable, where it is not beside this command
   DUNLIN_BUNDLED_MODELS  the folder of models that came with Dunlin
+  DUNLIN_TOOLCHAINS      where compilers for pipelines are, if not in the cache
   DUNLIN_LOG             what is logged to stderr: debug, or dunlin_host=debug,dunlin_engine=info
   NO_COLOR               no colours, whatever it is set to
   XDG_DATA_HOME          where models are
-  XDG_CACHE_HOME         where compiled pipelines are
+  XDG_CACHE_HOME         where compiled pipelines and compilers are
   XDG_STATE_HOME         where the chat's history is";
 
 /// Runs prompt pipelines on models, on this machine.
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     Run(Box<run::Run>),
     Chat(chat::Chat),
     Pipelines(pipelines::Pipelines),
+    New(new::New),
+    Build(build::Build),
+    Check(check::Check),
     #[command(subcommand)]
     Model(model::Command),
     Eval(eval::Eval),

@@ -1,6 +1,6 @@
 //! Where Dunlin keeps its files, by the XDG base directories.
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
 use etcetera::{BaseStrategy, base_strategy::Xdg};
 
@@ -39,6 +39,11 @@ impl Folders {
 
     pub(crate) fn compiled(&self) -> PathBuf {
         self.cache.join("pipelines")
+    }
+
+    /// Compilers that come from registries.
+    pub(crate) fn toolchains(&self) -> PathBuf {
+        env::var_os("DUNLIN_TOOLCHAINS").map_or_else(|| self.cache.join("toolchains"), PathBuf::from)
     }
 
     pub(crate) fn chat_history(&self) -> PathBuf {

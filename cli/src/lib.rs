@@ -17,6 +17,7 @@ mod host;
 mod interrupt;
 mod log;
 mod pipelines;
+mod project;
 mod runtime;
 mod store;
 mod terminal;
@@ -62,6 +63,9 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Run(run) => run.execute(global),
         Command::Chat(chat) => chat.execute(global),
         Command::Pipelines(pipelines) => pipelines.execute(),
+        Command::New(new) => new.execute(global),
+        Command::Build(build) => build.execute(global),
+        Command::Check(check) => check.execute(),
         Command::Model(model) => model.execute(global),
         Command::Eval(eval) => eval.execute(global),
         Command::Doctor(doctor) => doctor.execute(),

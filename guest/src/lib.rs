@@ -1,31 +1,31 @@
-//! Prompt pipelines in Rust: the bindings of `dunlin:llm` (see `wit/`), and the few lines that every pipeline
-//! needs.
+//! Prompt pipelines in Rust: what one needs to write one, over the bindings of `dunlin:llm` (see `wit/`).
 //!
-//! A pipeline is a `cdylib` for `wasm32-wasip2` whose type implements [`Pipeline`] and is named to
-//! [`export!`]:
+//! A pipeline is a `cdylib` for `wasm32-wasip2` with a function that is named to [`pipeline!`]:
 //!
 //! ```
-//! use dunlin_guest::{Context, Error, Message, Options, Pipeline, Request, Response};
+//! use dunlin_guest::{Ctx, Error, Request, Response, emit};
 //!
-//! struct Chat;
+//! dunlin_guest::pipeline!(run);
 //!
-//! impl Pipeline for Chat {
-//!     fn run(request: Request) -> Result<Response, Error> {
-//!         let context = Context::create(&request.model()?)?;
-//!         context.append_messages(&[Message::user(request.text()?)], &[], true)?;
-//!         let answer = context.generate(&Options::default(), None)?.stream()?;
-//!         Ok(Response::text(answer.text))
-//!     }
+//! fn run(request: Request) -> Result<Response, Error> {
+//!     let answer = Ctx::of(&request)?.user(request.text()?).stream(emit)?;
+//!     Ok(Response::text(answer))
 //! }
-//!
-//! dunlin_guest::export!(Chat);
-//! # fn main() {}
+//! # let _model = dunlin_guest::fake::Model::answering(|_| "fine".into());
+//! # assert_eq!(run(Request::from_text("how are you?")).unwrap().body, b"fine");
 //! ```
 //!
-//! Pure parts of a pipeline can be tested natively; host calls panic there.
+//! Read [`Ctx`], a conversation with a model. Under it are the resources of the interface itself: [`Model`],
+//! [`Context`], [`Generation`], [`Constraint`]. In tests on the machine that builds, `Ctx` meets the model of `fake`; those
+//! resources panic there.
 
+mod ctx;
 mod error;
+#[cfg(not(target_family = "wasm"))]
+pub mod fake;
 mod generate;
+#[cfg(feature = "json")]
+mod json;
 mod message;
 mod request;
 
@@ -49,6 +49,32 @@ pub mod bindings {
         generate_unused_types: true,
         generate_all,
     });
+}
+
+/// What [`Ctx`] meets: the host, or what stands for it in tests.
+mod host {
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) use crate::fake::{Constraint, Context, Generation, Opened as Model, emit, models};
+    #[cfg(target_family = "wasm")]
+    pub(crate) use crate::{Constraint, Context, Generation, Model, job::emit, models};
+}
+
+/// Makes this function the pipeline of the component.
+#[macro_export]
+macro_rules! pipeline {
+    ($run:path) => {
+        #[doc(hidden)]
+        #[derive(Debug)]
+        pub struct DunlinPipeline;
+
+        impl $crate::Pipeline for DunlinPipeline {
+            fn run(request: $crate::Request) -> ::core::result::Result<$crate::Response, $crate::Error> {
+                $run(request)
+            }
+        }
+
+        $crate::export!(DunlinPipeline);
+    };
 }
 
 /// Makes this type the pipeline of the component.
@@ -77,5 +103,12 @@ pub use bindings::{
     exports::dunlin::llm::handler::{Guest as Pipeline, Request, Response},
     wasi::io::poll,
 };
+pub use ctx::{Ctx, emit_line};
 pub use error::explain;
-pub use generate::{Answer, emit};
+pub use generate::{Answer, emit, emit_json};
+#[cfg(feature = "json")]
+pub use json::schema;
+#[cfg(feature = "json")]
+pub use schemars;
+#[cfg(feature = "json")]
+pub use serde;

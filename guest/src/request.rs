@@ -2,9 +2,25 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use crate::{Error, Model, Request, Response, models};
+use crate::{Error, Model, Request, Response, ctx::first, models};
 
 impl Request {
+    /// A request with this body and nothing else: what a test asks.
+    pub fn from_text(text: impl Into<String>) -> Self {
+        Self {
+            content_type: "text/plain; charset=utf-8".into(),
+            body: text.into().into_bytes(),
+            params: Vec::new(),
+        }
+    }
+
+    /// With one more parameter.
+    #[must_use]
+    pub fn with_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.params.push((name.into(), value.into()));
+        self
+    }
+
     /// The body as text.
     ///
     /// # Errors
@@ -43,12 +59,7 @@ impl Request {
     pub fn model(&self) -> Result<Model, Error> {
         match self.param("model") {
             Some(alias) => models::open(alias),
-            None => {
-                let granted = models::available();
-                let first =
-                    granted.first().ok_or_else(|| Error::ModelNotFound("(none is granted)".into()))?;
-                models::open(&first.alias)
-            }
+            None => models::open(&first(&models::available())?.alias),
         }
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn decode_process(arguments: &Arguments, setting: &Setting) -> anyhow
 /// Each reads a short prompt of its own; the pipeline has it tokenized first. With a tiny model, since what the layers
 /// add does not depend on the model, and the noise of its steps does.
 pub(crate) fn first_token(arguments: &Arguments, setting: &Setting) -> anyhow::Result<()> {
-    let setting = &synthetic(SynthShape::TINY, "tiny", setting.threads)?;
+    let setting = &synthetic(&SynthShape::TINY, "tiny", setting.threads)?;
     let process = Process::start(setting)?;
     let script =
         process.block_on(Guest::start("script", dunlin_host_guests::SCRIPT, process.engine.clone()))?;

@@ -1,9 +1,12 @@
 //! The subcommands, each in a file.
 
+pub(crate) mod build;
 pub(crate) mod chat;
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod model;
+pub(crate) mod new;
 pub(crate) mod pipelines;
 pub(crate) mod run;

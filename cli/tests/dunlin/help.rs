@@ -20,6 +20,9 @@ fn the_command_as_a_whole() {
           run          Run a pipeline once, on some input
           chat         Talk to a model
           pipelines    List the pipelines that are part of this command, and what they take
+          new          Begin a pipeline of your own
+          build        Make a component of a pipeline's sources
+          check        Say what a component imports, exports and asks for, and what this host lacks
           model        Keep models: add, list, show, check, remove, and make some up
           eval         Measure how often a model is right
           doctor       Say what this machine has, and what is missing
@@ -57,10 +60,11 @@ fn the_command_as_a_whole() {
           DUNLIN_MODEL           the model where --model is not given
           DUNLIN_ENGINE          the engine executable, where it is not beside this command
           DUNLIN_BUNDLED_MODELS  the folder of models that came with Dunlin
+          DUNLIN_TOOLCHAINS      where compilers for pipelines are, if not in the cache
           DUNLIN_LOG             what is logged to stderr: debug, or dunlin_host=debug,dunlin_engine=info
           NO_COLOR               no colours, whatever it is set to
           XDG_DATA_HOME          where models are
-          XDG_CACHE_HOME         where compiled pipelines are
+          XDG_CACHE_HOME         where compiled pipelines and compilers are
           XDG_STATE_HOME         where the chat's history is
 
         Exit codes:
@@ -201,6 +205,122 @@ fn the_command_as_a_whole() {
 }
 
 #[test]
+fn the_commands_for_authors() {
+    let home = Home::new();
+    home.dunlin("new --help").check(&expect![[r#"
+        Begin a pipeline of your own
+
+        Usage: dunlin new [OPTIONS] <NAME|FOLDER>
+
+        Arguments:
+          <NAME|FOLDER>
+                  Its folder, which is made, and by that its name
+
+        Options:
+          -l, --lang <LANGUAGE>
+                  What it is written in
+
+                  [default: rust]
+                  [possible values: rust, python, js, c]
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Global options:
+          -q, --quiet
+                  No progress, no usage, no notes; errors only
+
+          -v, --verbose...
+                  Log what happens to stderr; twice for more
+
+              --color <WHEN>
+                  Whether to use colours
+
+                  [default: auto]
+                  [possible values: auto, always, never]
+
+        Examples:
+          dunlin new haiku
+          dunlin new ~/pipelines/log-reader --lang python
+
+        The project has a small pipeline that streams, a test, and the interface of pipelines. `dunlin
+        build` makes a component of it and installs the compiler that the language needs; `dunlin run` runs
+        it.
+    "#]]);
+    home.dunlin("build --help").check(&expect![[r#"
+        Make a component of a pipeline's sources
+
+        Usage: dunlin build [OPTIONS] [FOLDER]
+
+        Arguments:
+          [FOLDER]
+                  The folder of the project, or one within it
+
+        Options:
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Global options:
+          -q, --quiet
+                  No progress, no usage, no notes; errors only
+
+          -v, --verbose...
+                  Log what happens to stderr; twice for more
+
+              --color <WHEN>
+                  Whether to use colours
+
+                  [default: auto]
+                  [possible values: auto, always, never]
+
+        Examples:
+          dunlin build
+          dunlin run "$(dunlin build haiku --quiet)" --text "autumn"
+
+        The component is NAME.wasm in the project's folder; its path is printed. Rust takes cargo and the
+        target wasm32-wasip2; the compilers for Python (componentize-py), JavaScript (componentize-js) and C
+        (clang, of ziglang) come from the registries of Python and Node and are kept for all projects in
+        $XDG_CACHE_HOME/dunlin/toolchains. The folder dunlin/ of the project is written anew for this
+        version of Dunlin.
+    "#]]);
+    home.dunlin("check --help").check(&expect![[r#"
+        Say what a component imports, exports and asks for, and what this host lacks
+
+        Usage: dunlin check [OPTIONS] [FILE|FOLDER]
+
+        Arguments:
+          [FILE|FOLDER]
+                  A component, or the folder of a project that was built
+
+        Options:
+              --json
+                  One JSON document on stdout
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Global options:
+          -q, --quiet
+                  No progress, no usage, no notes; errors only
+
+          -v, --verbose...
+                  Log what happens to stderr; twice for more
+
+              --color <WHEN>
+                  Whether to use colours
+
+                  [default: auto]
+                  [possible values: auto, always, never]
+
+        Examples:
+          dunlin check haiku.wasm
+          dunlin check haiku --json | jq .imports
+
+        Nothing is compiled or run. The exit code is 0 if this host runs it, 7 if it does not.
+    "#]]);
+}
+
+#[test]
 fn what_it_was_built_of() {
     let home = Home::new();
     let version = home.dunlin("--version").stdout();
@@ -278,4 +398,5 @@ fn shells_complete_names() {
     };
     assert_eq!(complete("dunlin run chat --model mi").trim(), "mine");
     assert_eq!(complete("dunlin run class").trim(), "classify");
+    assert_eq!(complete("dunlin new haiku --lang py").trim(), "python");
 }

@@ -9,5 +9,6 @@ mod faults;
 mod guests;
 mod help;
 mod model;
+mod project;
 mod run;
 mod support;

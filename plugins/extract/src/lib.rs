@@ -8,7 +8,7 @@ use dunlin_guest::{
     Answer, Budget, Constraint, Context, Error, Generation, Message, Model, Options, Pipeline, Request,
     Response, Spec, StopReason, job,
 };
-use dunlin_plugin_generations::{Need, in_order, unless_stopped};
+use dunlin_plugin_generations::{Need, in_order};
 use dunlin_plugin_parameters::{Asked, LINES, Line, MODEL, Parameter, lines};
 use schema::Schema;
 
@@ -79,7 +79,7 @@ enum Held {
 
 impl Job {
     fn document(&self, text: &str) -> Result<Response, Error> {
-        let answer = unless_stopped(self.start(text)?.finish()?)?;
+        let answer = self.start(text)?.finish()?.unless_stopped()?;
         Ok(Response::json(self.whole(&answer)?))
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use dunlin_guest::{Answer, Budget, Error, Generation, StopReason, job};
+use dunlin_guest::{Answer, Budget, Error, Generation, job};
 
 /// Generations at once. Engines run 32 by default; the others wait there, ready for when one ends.
 const MAX_AT_ONCE: usize = 64;
@@ -45,7 +45,7 @@ pub fn in_order<T>(
         while running.len() >= MAX_AT_ONCE || !need(&item).is_left() {
             // With nothing to wait for, what is left has to do.
             let Some((first, generation)) = running.pop_front() else { break };
-            done(first, unless_stopped(generation.finish()?)?)?;
+            done(first, generation.finish()?.unless_stopped()?)?;
         }
         match start(&item) {
             Ok(generation) => running.push_back((item, generation)),
@@ -62,17 +62,5 @@ fn finish<T>(
     running: VecDeque<(T, Generation)>,
     done: &mut impl FnMut(T, Answer) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    running.into_iter().try_for_each(|(item, generation)| done(item, unless_stopped(generation.finish()?)?))
-}
-
-/// The answer, if it was not the job that ended before it.
-///
-/// # Errors
-/// `cancelled` or `deadline`.
-pub fn unless_stopped(answer: Answer) -> Result<Answer, Error> {
-    match answer.stop {
-        StopReason::Cancelled => Err(Error::Cancelled),
-        StopReason::Deadline => Err(Error::Deadline),
-        _ => Ok(answer),
-    }
+    running.into_iter().try_for_each(|(item, generation)| done(item, generation.finish()?.unless_stopped()?))
 }

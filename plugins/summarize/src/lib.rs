@@ -4,7 +4,7 @@
 mod split;
 
 use dunlin_guest::{Context, Error, Generation, Message, Model, Options, Pipeline, Request, Response, job};
-use dunlin_plugin_generations::{Need, in_order, unless_stopped};
+use dunlin_plugin_generations::{Need, in_order};
 use dunlin_plugin_parameters::{Asked, MODEL, Parameter};
 
 /// A piece of fewer tokens than this is not worth a summary.
@@ -68,7 +68,7 @@ impl Job {
         for _ in 0..MAX_ROUNDS {
             let pieces = split::split(&text, self.chunk as usize, &|piece| count(&self.model, piece))?;
             if let [piece] = pieces[..] {
-                let answer = unless_stopped(self.start(piece, self.max_tokens)?.stream()?)?;
+                let answer = self.start(piece, self.max_tokens)?.stream()?.unless_stopped()?;
                 return Ok(Response::text(answer.text));
             }
             text = self.round(&pieces, &mut progress)?;

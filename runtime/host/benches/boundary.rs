@@ -1,7 +1,8 @@
 //! What the WebAssembly layer costs: an instance, a host call, the way of a first token. Medians; the engine
 //! is the fake.
 //!
-//! `cargo bench -p dunlin-host`, or `--profile release` for what `./x` builds.
+//! `cargo bench -p dunlin-host`, or `--profile release` for what `./x` builds. `DUNLIN_BENCH_GUESTS` names components, with
+//! colons between them, whose instances are measured too: they are run without a model, so that they do little else.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails has no figures")]
 
@@ -12,7 +13,8 @@ use dunlin_engine_handle::{
     fake::{Fake, Script},
 };
 use dunlin_host::{
-    Chunk, Compile, Host, HostConfig, Invocation, ModelGrant, Pipeline, PipelineSource, Request,
+    Chunk, Compile, Host, HostConfig, Invocation, InvokeError, ModelGrant, Pipeline, PipelineError,
+    PipelineSource, Request,
 };
 use tokio::sync::mpsc;
 
@@ -71,6 +73,23 @@ async fn main() {
     report("TTFT added", through.saturating_sub(direct));
 
     tokens_one_by_one(&host).await;
+    for guest in std::env::var("DUNLIN_BENCH_GUESTS").iter().flat_map(|guests| guests.split(':')) {
+        let began = Instant::now();
+        let pipeline = host.load(PipelineSource::file(guest)).await.unwrap();
+        report(&format!("compiling {guest}"), began.elapsed());
+        let instance = median(ROUNDS, async || {
+            let (invocation, _chunks) = invocation("", None);
+            let began = Instant::now();
+            match host.invoke(&pipeline, invocation).await.result {
+                Ok(_) | Err(InvokeError::Pipeline(PipelineError::ModelNotFound(_))) => {}
+                Err(error) => panic!("{error}"),
+            }
+            began.elapsed()
+        });
+        let faults = page_faults();
+        report(&format!("an invocation of {guest} without a model"), instance.await);
+        println!("{:>10.1} page faults for each", (page_faults() - faults) as f64 / ROUNDS as f64);
+    }
 
     let late = median(20, async || {
         let (mut invocation, _chunks) = invocation("spin", None);
@@ -146,6 +165,13 @@ fn resident_mebibytes() -> f64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: f64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
     pages * rustix::param::page_size() as f64 / f64::from(1 << 20)
+}
+
+/// Of this process so far, without those that read from a disk.
+fn page_faults() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // Fields after the name, which is in brackets.
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(7).unwrap().parse().unwrap()
 }
 
 fn report(what: &str, time: Duration) {

@@ -43,6 +43,7 @@ pub use load::{
     Compiling, LoadError, MAX_COMPONENT_BYTES, Pipeline, PipelineSource,
     cache::CacheConfig,
     compile::{Compile, CompileChild, compile_child_main},
+    component::{Import, Inspection},
 };
 pub use manifest::{
     AskedBudget, MANIFEST_SECTION, MAX_MANIFEST_BYTES, Manifest, ManifestError, parse_duration,

@@ -3,7 +3,7 @@
 pub(crate) mod artifact;
 pub(crate) mod cache;
 pub(crate) mod compile;
-mod component;
+pub(crate) mod component;
 mod module;
 
 use std::{
@@ -26,7 +26,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use self::{
     artifact::{Artifact, Code},
     compile::CompileError,
-    component::{Export, Refusal},
+    component::{Export, Inspection, Refusal},
 };
 use crate::{
     Digest, Host, Manifest, ManifestError, bindings::PipelinePre, calls::ephemeral::CoreState, host::Inner,
@@ -222,6 +222,15 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Why this host would not load what was inspected, if so.
+    pub fn inspected(name: impl Into<String>, inspected: &Inspection) -> Option<Self> {
+        let name = name.into();
+        if inspected.bytes > MAX_COMPONENT_BYTES {
+            return Some(Self::TooLarge { name, bytes: inspected.bytes });
+        }
+        inspected.refusal.clone().map(|refusal| Self::refused(name, refusal))
+    }
+
     fn refused(name: String, refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotAComponent(what) => Self::NotAComponent { name, what },

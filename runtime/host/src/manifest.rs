@@ -145,6 +145,21 @@ impl Manifest {
 }
 
 impl AskedBudget {
+    /// By the keys of the manifest; a time in milliseconds.
+    pub fn asked(&self) -> Vec<(&'static str, u64)> {
+        let asked = [
+            ("tokens", self.tokens),
+            ("time-ms", self.time.map(|time| time.as_millis() as u64)),
+            ("memory-mib", self.memory_mib),
+            ("kv-cells", self.kv_cells),
+            ("contexts", self.contexts),
+            ("generations", self.generations),
+            ("host-calls", self.host_calls),
+            ("emitted-bytes", self.emitted_bytes),
+        ];
+        asked.into_iter().filter_map(|(name, asked)| Some((name, asked?))).collect()
+    }
+
     /// Limits with what is asked in the place of the defaults.
     pub fn limits(&self) -> Limits {
         let mut limits = Limits::default();

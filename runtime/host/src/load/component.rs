@@ -2,7 +2,8 @@
 
 use wasmparser::{Parser, Payload};
 
-use crate::{MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS};
+use super::{artifact::MODULE, module};
+use crate::{LoadError, MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS};
 
 /// Of linear memory.
 const PAGE_BYTES: u64 = 64 << 10;
@@ -10,6 +11,7 @@ const PAGE_BYTES: u64 = 64 << 10;
 /// The interface that makes a component a pipeline.
 const HANDLER: &str = "dunlin:llm/handler";
 const VERSION: &str = "0.1.0";
+const PACKAGE: &str = "dunlin:llm/";
 
 /// The interface that makes one a command.
 const RUN: &str = "wasi:cli/run";
@@ -41,6 +43,67 @@ pub(crate) enum Export {
 
 /// Names in a component are shown up to this many.
 const MAX_NAMED: usize = 5;
+
+/// What a component or a core module is, without compiling or running it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    pub imports: Vec<Import>,
+    /// Interfaces, as in `dunlin:llm/handler@0.1.0`.
+    pub exports: Vec<String>,
+    /// The version of `dunlin:llm` that it was built against, if it was.
+    pub made_for: Option<String>,
+    /// Size of the component.
+    pub bytes: u64,
+    /// Core modules in it.
+    pub modules: u32,
+    /// Linear memory that it begins with, of the largest one.
+    pub memory_bytes: u64,
+    /// Elements that the largest table begins with.
+    pub table_elements: u64,
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// An interface that a component imports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    pub name: String,
+    /// Whether this host has it, in a version that fits.
+    pub is_offered: bool,
+}
+
+impl Inspection {
+    /// The version of `dunlin:llm` that this host runs.
+    pub const VERSION: &str = VERSION;
+
+    /// # Errors
+    /// [`LoadError::NotAComponent`] and [`LoadError::Invalid`]; other reasons not to run it are found by
+    /// [`LoadError::inspected`].
+    pub fn of(name: &str, bytes: &[u8]) -> Result<Self, LoadError> {
+        let is_module = bytes.starts_with(&MODULE);
+        let refusal = super::check(bytes).err();
+        if let Some(refusal @ (Refusal::NotAComponent(_) | Refusal::Damaged(_))) = refusal {
+            return Err(LoadError::refused(name.to_owned(), refusal));
+        }
+        let interface = Interface::read(bytes)
+            .map_err(|error| LoadError::refused(name.to_owned(), Refusal::Damaged(error.to_string())))?;
+        let import = |name: &String| Import {
+            name: name.clone(),
+            is_offered: if is_module { module::is_offered(name) } else { is_offered(&Name::of(name)) },
+        };
+        let names = interface.exports.iter().chain(&interface.imports).map(|name| Name::of(name));
+        let ours = |name: Name<'_>| name.interface.starts_with(PACKAGE).then(|| name.version.to_owned());
+        Ok(Self {
+            made_for: names.filter_map(ours).find(|version| !version.is_empty()),
+            imports: interface.imports.iter().map(import).collect(),
+            exports: interface.exports,
+            bytes: bytes.len() as u64,
+            modules: interface.modules,
+            memory_bytes: interface.memory_bytes,
+            table_elements: interface.table_elements,
+            refusal,
+        })
+    }
+}
 
 /// Why some bytes are no pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +137,9 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(Vec<String>, Export), Refusal> {
         Some(draft) if Name::of(draft).interface.starts_with("wasi:nn/") => Err(Refusal::WrongWorld(
             format!("it imports {draft}, and this host has {NN}@{NN_DRAFT}; build it against that draft"),
         )),
+        Some(other) if other.starts_with(PACKAGE) => Err(Refusal::WrongWorld(format!(
+            "it is made for {other}, and this host has version {VERSION}; build it against that version"
+        ))),
         Some(unknown) => Err(Refusal::WrongWorld(format!(
             "it imports {unknown}, which guests do not get; what they get is the world dunlin:llm/pipeline@{VERSION}, WASI 0.2 and {NN}@{NN_DRAFT}"
         ))),
@@ -166,6 +232,7 @@ pub(super) struct Interface {
     pub(super) exports: Vec<String>,
     memory_bytes: u64,
     table_elements: u64,
+    modules: u32,
 }
 
 impl Interface {
@@ -178,7 +245,11 @@ impl Interface {
         let mut depth = 0;
         for payload in Parser::new(0).parse_all(bytes) {
             match payload? {
-                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::ModuleSection { .. } => {
+                    depth += 1;
+                    interface.modules += 1;
+                }
+                Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth -= 1,
                 Payload::MemorySection(memories) => {
                     for memory in memories {

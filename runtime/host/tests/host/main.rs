@@ -18,4 +18,5 @@ mod nn;
 mod program;
 mod scene;
 mod stopping;
+mod talk;
 mod wasi;

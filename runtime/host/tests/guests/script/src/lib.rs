@@ -6,6 +6,7 @@
 mod bombs;
 mod calls;
 mod nn;
+mod talk;
 mod wasi;
 
 use dunlin_guest::{
@@ -55,6 +56,9 @@ impl Actor {
         }
         if let Some(said) = wasi::act(command, rest).or_else(|| nn::act(command, rest)) {
             return Ok(said);
+        }
+        if let Some(said) = talk::act(command, rest) {
+            return said;
         }
         calls::act(self, command, rest)
     }
