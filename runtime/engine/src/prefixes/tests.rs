@@ -240,7 +240,8 @@ fn the_books_agree_with_the_cache_through_random_use() {
                     .chain((0..random(40)).map(|_| random(5) as u32))
                     .collect();
                 let tenant = ["a", "b"][random(2)];
-                if let Ok(admitted) = rig.prefixes.admit(&mut rig.memory, tenant, &prompt, 4) {
+                if let Ok(admitted) = rig.prefixes.admit(&mut rig.memory, &Owner::new(tenant, 0), &prompt, 4)
+                {
                     assert_eq!(rig.prefixes.tokens(admitted.seq), &prompt[..admitted.cached as usize]);
                     assert!(rig.read(admitted.seq, &prompt[admitted.cached as usize..]));
                     running.push((admitted.seq, prompt));

@@ -11,6 +11,3 @@ pub const GGML: &[u8] = include_bytes!(env!("DUNLIN_HOST_GGML"));
 
 /// Sends the HTTP requests that its input names. A pipeline.
 pub const FETCH: &[u8] = include_bytes!(env!("DUNLIN_HOST_FETCH"));
-
-/// Sends the HTTP requests that its input names. A pipeline.
-pub const FETCH: &[u8] = include_bytes!(env!("DUNLIN_HOST_FETCH"));
