@@ -131,8 +131,10 @@ impl HostContext for State {
         let rendering = model.engine().render(draft.messages.clone(), draft.tools.clone(), cue);
         let rendered = self.job.interrupt.unless_stopped(rendering).await??;
         let system = draft.messages.first().filter(|first| first.role == engine::Role::System).cloned();
-        let begins = sequence.lock().tokens().is_empty();
-        let added = sequence.lock().adopt(draft, rendered.tokens)?;
+        let (begins, added) = {
+            let mut sequence = sequence.lock();
+            (sequence.tokens().is_empty(), sequence.adopt(draft, rendered.tokens)?)
+        };
         if begins
             && let Some(system) = system
             && self.job.public_prefix(|public| system.content == public).is_some()

@@ -76,12 +76,15 @@ impl Generation {
         let place = job.meters.generations.hold(1)?;
         let max_tokens = u64::from(options.max_tokens).min(job.meters.tokens.left());
         let tokens = job.meters.tokens.hold(max_tokens.max(1))?;
-        let seed = sequence.lock().begin_generation()?;
+        let (seed, prompt, public) = {
+            let mut sequence = sequence.lock();
+            (sequence.begin_generation()?, sequence.tokens().to_vec(), sequence.public())
+        };
         let own_seed = options.sampling.as_ref().and_then(|sampling| sampling.seed);
         let generate = engine::Generate {
-            prompt: sequence.lock().tokens().to_vec(),
+            prompt,
             tenant: job.tenant.clone(),
-            public: sequence.lock().public(),
+            public,
             max_tokens: max_tokens as u32,
             sampling: options.sampling.map(sampling),
             seed: own_seed.unwrap_or(seed),
