@@ -17,7 +17,7 @@ fn accuracy_by_kind_of_item() {
     home.write("items.jsonl", ITEMS);
     let shown = home.dunlin("eval items.jsonl --model tiny.gguf --quiet").stdout();
     let heading = shown.lines().next().unwrap();
-    expect!["TASK      SUBTASK   SPLIT   N  tiny           CHANCE"].assert_eq(heading);
+    expect!["TASK      SUBTASK   SPLIT   N  tiny                          CHANCE"].assert_eq(heading);
     assert_eq!(shown.lines().count(), 8, "{shown}");
     let json = home.dunlin("eval items.jsonl --model tiny.gguf --json --limit 2").json();
     assert_eq!(json["items"], 2);

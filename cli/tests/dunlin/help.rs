@@ -126,9 +126,7 @@ fn the_command_as_a_whole() {
 
         Limits and grants:
               --deadline <DURATION>
-                  When to stop it, as in 30s, 500ms or 2m
-
-                  [default: 10m]
+                  When to stop it, as in 30s, 500ms or 2m [default: what it asks for, or 10m]
 
               --limit <NAME=N>
                   At most this much; NAME is tokens, kv-cells, contexts, generations, host-calls,
@@ -136,7 +134,8 @@ fn the_command_as_a_whole() {
 
               --grant <WHAT=...>
                   Something else that it may use: `env=NAME[=VALUE]`, a variable; `model=[NAME=]ALIAS|FILE`,
-                  one more model
+                  one more model; `http=HOST[:PORT]`, requests to there; `env` or `http` alone, those that
+                  it asks for; `all`, all of that
 
               --nn-model <NAME=ALIAS|FILE>
                   A model for a guest of wasi-nn, as --grant model=NAME=ALIAS|FILE. The first of these

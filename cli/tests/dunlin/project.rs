@@ -98,7 +98,7 @@ fn a_component_says_what_it_is() {
         exit code 7
         --- stderr
         error: tiny is not a WebAssembly component: it is a GGUF model, which goes where a model is asked for
-          hint: a pipeline is a component of the world dunlin:llm/pipeline: in Rust, the crate dunlin-guest built for wasm32-wasip2
+          hint: a pipeline is a component of the world dunlin:llm/pipeline (in Rust, the crate dunlin-guest built for wasm32-wasip2); programs for wasm32-wasip2 and wasm32-wasip1 run, too
     "#]]);
 }
 

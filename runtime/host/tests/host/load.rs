@@ -66,12 +66,12 @@ async fn another_world_is_named() {
 
 #[tokio::test]
 async fn imports_that_are_not_offered_are_named() {
-    let http = component(
-        r#"(import "wasi:http/outgoing-handler@0.2.6" (instance))
+    let stored = component(
+        r#"(import "wasi:keyvalue/store@0.2.0" (instance))
            (instance $i) (export "dunlin:llm/handler@0.1.0" (instance $i))"#,
     );
-    let said = refusal(&http).await;
-    assert!(said.contains("it imports wasi:http/outgoing-handler@0.2.6, which guests do not get"), "{said}");
+    let said = refusal(&stored).await;
+    assert!(said.contains("it imports wasi:keyvalue/store@0.2.0, which guests do not get"), "{said}");
 }
 
 #[tokio::test]
