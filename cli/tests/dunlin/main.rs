@@ -8,6 +8,7 @@ mod eval;
 mod faults;
 mod guests;
 mod help;
+mod manifest;
 mod model;
 mod project;
 mod run;

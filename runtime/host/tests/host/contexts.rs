@@ -3,7 +3,7 @@ use dunlin_engine_handle::{
     fake::{self, Fake},
 };
 
-use crate::scene::{Scene, check};
+use crate::scene::{Scene, check, saying};
 
 #[tokio::test(start_paused = true)]
 async fn the_first_text_brings_the_bos_and_tokens_come_as_they_are() {
@@ -167,4 +167,29 @@ async fn what_forks_share_counts_once() {
     let scene = Scene::new(&engine, script).limits(|limits| limits.kv_cells = 20);
     let expected = ["0", "11", "1 2 3 4 5 6 7 8", "Some(9)", "5", "Error::Exhausted(Budget::KvCells)", "4"];
     assert_eq!(scene.transcript().await, expected);
+}
+
+/// Of the first prompt, how many tokens the engine was told are public.
+async fn public_tokens(script: &str, public: &[&str]) -> u32 {
+    let fake = saying("word ");
+    let mut scene = Scene::new(&fake.start(), script);
+    scene.invocation.grants.public_prefixes = public.iter().map(|text| (*text).to_owned()).collect();
+    scene.outcome().await.result.unwrap();
+    let generate = fake.calls().into_iter().find_map(|call| match call {
+        Call::Generate(generate) => Some(generate),
+        _ => None,
+    });
+    generate.unwrap().public
+}
+
+#[tokio::test]
+async fn the_beginning_that_a_manifest_calls_public_is_told_to_the_engine() {
+    let raw = "create\nappend 0 shared words and own words\ngenerate 0 max=1\nfinish 0";
+    let shared = "shared words";
+    assert!(public_tokens(raw, &[shared]).await > 0);
+    assert_eq!(public_tokens(raw, &["other words"]).await, 0);
+    assert_eq!(public_tokens(raw, &[]).await, 0);
+    // Of a context that was cut, what is left.
+    let cut = "create\nappend 0 shared words and own words\ntruncate 0 1\ngenerate 0 max=1\nfinish 0";
+    assert_eq!(public_tokens(cut, &[shared]).await, 1);
 }
