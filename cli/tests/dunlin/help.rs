@@ -135,7 +135,8 @@ fn the_command_as_a_whole() {
               --grant <WHAT=...>
                   Something else that it may use: `env=NAME[=VALUE]`, a variable; `model=[NAME=]ALIAS|FILE`,
                   one more model; `http=HOST[:PORT]`, requests to there; `env` or `http` alone, those that
-                  it asks for; `all`, all of that
+                  it asks for; `budget`, more than the defaults where it asks for more; `all`, all that it
+                  asks for
 
               --nn-model <NAME=ALIAS|FILE>
                   A model for a guest of wasi-nn, as --grant model=NAME=ALIAS|FILE. The first of these

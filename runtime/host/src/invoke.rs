@@ -227,7 +227,6 @@ async fn run(
     let clock = Clock::new(began);
     let wasi = wasi::context(clock, &seed, &invocation.grants.environment, &log);
     let missing = missing_grant(&pipeline, &invocation.grants);
-    let http = Http::new(invocation.grants.http, interrupt.clone());
     let totals = Arc::new(Totals::default());
     let job = Job {
         began,
@@ -246,6 +245,7 @@ async fn run(
         announcements: JoinSet::new(),
     };
     let meters = job.meters.clone();
+    let http = Http::new(invocation.grants.http, interrupt.clone(), meters.host_calls.clone());
     let entry = Entry {
         request: invocation.request,
         arguments: invocation.arguments,

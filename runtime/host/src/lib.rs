@@ -5,7 +5,7 @@
 //! time in a store of its own, with grants, limits and a way to stop it. Models are behind
 //! `dunlin_engine_handle::Engine`. Read [`Host`] and [`Invocation`].
 //!
-//! Absent here: llama.cpp, files and network for guests, placement, the journal.
+//! Absent here: llama.cpp, files for guests, network but granted HTTP, placement, the journal.
 
 mod allocation;
 #[allow(

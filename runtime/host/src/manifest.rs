@@ -160,8 +160,24 @@ impl AskedBudget {
         asked.into_iter().filter_map(|(name, asked)| Some((name, asked?))).collect()
     }
 
-    /// Limits with what is asked in the place of the defaults.
+    /// The default limits, lowered to what is asked. More than the default has to be granted: [`Self::granted`].
     pub fn limits(&self) -> Limits {
+        let (asked, most) = (self.granted(), Limits::default());
+        Limits {
+            wall_time: asked.wall_time.min(most.wall_time),
+            memory_bytes: asked.memory_bytes.min(most.memory_bytes),
+            tokens: asked.tokens.min(most.tokens),
+            kv_cells: asked.kv_cells.min(most.kv_cells),
+            contexts: asked.contexts.min(most.contexts),
+            generations: asked.generations.min(most.generations),
+            host_calls: asked.host_calls.min(most.host_calls),
+            emitted_bytes: asked.emitted_bytes.min(most.emitted_bytes),
+            ..most
+        }
+    }
+
+    /// Limits with all that is asked in the place of the defaults, be it more.
+    pub fn granted(&self) -> Limits {
         let mut limits = Limits::default();
         let set = |limit: &mut u64, asked: Option<u64>| *limit = asked.unwrap_or(*limit);
         set(&mut limits.tokens, self.tokens);
@@ -262,6 +278,10 @@ mod tests {
             (2000, Duration::from_secs(90), 16 << 20)
         );
         assert_eq!(limits.contexts, Limits::default().contexts);
+        let greedy =
+            Manifest::parse(b"[budget]\ntokens = 1000000000\ntime = \"24h\"\nmemory-mib = 4096").unwrap();
+        assert_eq!(greedy.budget.limits(), Limits::default(), "asking is not getting");
+        assert_eq!(greedy.budget.granted().tokens, 1_000_000_000);
         assert_eq!(Manifest::parse(b"").unwrap(), Manifest::default());
     }
 

@@ -16,7 +16,8 @@ pub(crate) struct LimitArguments {
     #[arg(long = "limit", value_name = "NAME=N")]
     limits: Vec<String>,
     /// Something else that it may use: `env=NAME[=VALUE]`, a variable; `model=[NAME=]ALIAS|FILE`, one more model;
-    /// `http=HOST[:PORT]`, requests to there; `env` or `http` alone, those that it asks for; `all`, all of that
+    /// `http=HOST[:PORT]`, requests to there; `env` or `http` alone, those that it asks for; `budget`, more than the defaults
+    /// where it asks for more; `all`, all that it asks for
     #[arg(long = "grant", value_name = "WHAT=...")]
     grants: Vec<String>,
     /// A model for a guest of wasi-nn, as --grant model=NAME=ALIAS|FILE. The first of these stands in place of --model
@@ -43,7 +44,8 @@ impl LimitArguments {
     /// # Errors
     /// If a limit is not known or no number.
     pub(crate) fn limits(&self, asked: &AskedBudget) -> Result<Limits, Failure> {
-        let mut limits = asked.limits();
+        let is_granted = self.grants.iter().any(|grant| matches!(grant.as_str(), "budget" | "all"));
+        let mut limits = if is_granted { asked.granted() } else { asked.limits() };
         limits.wall_time = self.deadline.unwrap_or(limits.wall_time);
         for text in &self.limits {
             set(&mut limits, text)?;
@@ -57,6 +59,8 @@ impl LimitArguments {
         let mut granted = Granted::default();
         for text in &self.grants {
             match text.split_once('=') {
+                // Seen to by `limits`.
+                None if text == "budget" => {}
                 None if text == "env" => granted.environment.extend(variables(asked)),
                 None if text == "http" => granted.http.extend(asked.http.iter().cloned()),
                 None if text == "all" => {
@@ -76,7 +80,7 @@ impl LimitArguments {
                 }
                 _ => {
                     return Err(Failure::usage(format!("--grant {text:?} is not known"))
-                        .hint("there are env=NAME, env=NAME=VALUE, model=ALIAS, model=NAME=FILE, http=HOST, http=HOST:PORT, env, http and all"));
+                        .hint("there are env=NAME, env=NAME=VALUE, model=ALIAS, model=NAME=FILE, http=HOST, http=HOST:PORT, env, http, budget and all"));
                 }
             }
         }

@@ -1,7 +1,12 @@
 //! `wasi:http`: outbound requests, to where the grants say. A host is resolved once, every address that it has is checked, and
 //! the connection goes to one of those that were checked.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{Uri, uri::Scheme};
 use http_body_util::BodyExt;
@@ -20,6 +25,7 @@ use wasmtime_wasi_http::{
 };
 
 use crate::invoke::{
+    budget::Meter,
     interrupt::Interrupt,
     outbound::{Host, Outbound},
     state::State,
@@ -39,8 +45,9 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new(outbound: Outbound, interrupt: Interrupt) -> Self {
-        Self { context: WasiHttpCtx::new(), hooks: Hooks { outbound, interrupt } }
+    /// A request counts as a host call.
+    pub(crate) fn new(outbound: Outbound, interrupt: Interrupt, calls: Arc<Meter>) -> Self {
+        Self { context: WasiHttpCtx::new(), hooks: Hooks { outbound, interrupt, calls } }
     }
 }
 
@@ -53,6 +60,7 @@ impl WasiHttpView for State {
 struct Hooks {
     outbound: Outbound,
     interrupt: Interrupt,
+    calls: Arc<Meter>,
 }
 
 type Exchange = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
@@ -65,7 +73,9 @@ impl WasiHttpHooks for Hooks {
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Exchange, Error>> + Send> {
         let (outbound, interrupt) = (self.outbound.clone(), self.interrupt.clone());
+        let counted = self.calls.take(1);
         Box::new(async move {
+            counted.map_err(|_| Error::ConnectionLimitReached)?;
             let sending = send(request, options, &outbound, interrupt.clone());
             interrupt.unless_stopped(sending).await.unwrap_or(Err(Error::ConnectionTimeout))
         })
@@ -158,13 +168,7 @@ impl Target {
             }
             Host::Address(address) => ServerName::from(*address),
         };
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|_| Error::TlsProtocolError)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let secured = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        let secured = tls()?.connect(name, stream).await;
         Ok(Box::new(secured.map_err(Error::Tls)?))
     }
 
@@ -188,6 +192,21 @@ impl Target {
             None => Ok(addresses),
         }
     }
+}
+
+/// With the roots that browsers trust; made once.
+fn tls() -> Result<TlsConnector, Error> {
+    static TLS: OnceLock<TlsConnector> = OnceLock::new();
+    if let Some(tls) = TLS.get() {
+        return Ok(tls.clone());
+    }
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|_| Error::TlsProtocolError)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TLS.get_or_init(|| Arc::new(config).into()).clone())
 }
 
 /// The first address that answers.

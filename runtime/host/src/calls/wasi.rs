@@ -1,4 +1,4 @@
-//! What a guest sees of WASI: no files, no network, clocks and randomness of ours. A pipeline has an empty stdin,
+//! What a guest sees of WASI: no files, no sockets (HTTP is in `http.rs`), clocks and randomness of ours. A pipeline has an empty stdin,
 //! and a log for what it writes; a command-line guest has arguments, its request as stdin, and its stdout for the
 //! answer.
 
@@ -30,8 +30,8 @@ const MAX_POLLED: usize = 4096;
 /// there is nothing.
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     p2::add_to_linker_async(linker)?;
-    // Theirs waits for as long as it takes. Nothing else of WASI can wait: its streams are ours, and sockets
-    // are denied.
+    // Theirs waits for as long as it takes. Nothing else of WASI does: its streams are ours or end with the
+    // invocation (those of HTTP), and sockets are denied.
     linker.allow_shadowing(true);
     poll::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     linker.allow_shadowing(false);

@@ -156,6 +156,33 @@ async fn nothing_else_is_reached() {
     assert_eq!(server.connections(), 0);
 }
 
+/// Numbers that are names to whoever grants them, and addresses of this machine to whoever resolves them.
+#[tokio::test]
+async fn granted_names_that_are_addresses_in_disguise_reach_nothing() {
+    let server = Server::start().await;
+    let port = server.address.port();
+    for spelling in ["2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "0"] {
+        let host = format!("{spelling}:{port}");
+        let said = said(&sent(&format!("GET http://{host}/"), &[&host]).await);
+        assert!(
+            said.starts_with("ErrorCode::Dns") || said.trim() == "ErrorCode::DestinationIpProhibited",
+            "{host}: {said}"
+        );
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
+async fn requests_are_host_calls() {
+    let server = Server::start().await;
+    let address = server.address.to_string();
+    let lines = format!("GET http://{address}/\n").repeat(3);
+    let mut scene = Scene::bare(&lines).limits(|limits| limits.host_calls = 100);
+    scene.invocation.grants.http = [address.parse().unwrap()].into_iter().collect();
+    let outcome = host().invoke(&fetch().await, scene.invocation).await;
+    assert!(outcome.spent.host_calls >= 3, "{:?}", outcome.spent);
+}
+
 /// A name that is granted is not yet leave to reach this machine by it.
 #[tokio::test]
 async fn a_granted_host_is_not_reached_at_a_private_address_unless_that_is_granted_too() {

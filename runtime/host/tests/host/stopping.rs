@@ -115,17 +115,28 @@ async fn more_invocations_than_instances_wait_for_their_turn() {
     assert_eq!(late.count(), 8);
 }
 
+/// Guests of the storm; more of them where this variable says so.
+const STORM: u64 = 10_000;
+const STORM_VARIABLE: &str = "DUNLIN_STORM";
+
+/// Growth from the first tenth of the storm to its end that is not called a leak.
+const SETTLING_KIB: u64 = 32 << 10;
+
 /// Thousands of guests, cancelled wherever they happen to be.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_cancels_leaves_nothing_behind() {
-    const STORM: u64 = 10_000;
+    let storm_size = std::env::var(STORM_VARIABLE).ok().and_then(|size| size.parse().ok()).unwrap_or(STORM);
+    let mut resident = Vec::new();
     let fake = Fake::default()
         .answering(|_| Script::say("one two three four").with_pause(Duration::from_micros(300)));
     let engine = fake.start();
     let (host, pipeline) = (host(), script().await);
     let body = "open demo\ncreate\nappend 0 some text\nfork 0 2\ngenerate 1\ngenerate 2\nsubscribe 0\nsubscribe 1\npoll 0 1\nstream 0\nscore 0 a|b\nstream 1";
     let mut storm = JoinSet::new();
-    for n in 0..STORM {
+    for n in 0..storm_size {
+        if n % (storm_size / 10) == 0 {
+            resident.push(resident_kib());
+        }
         if storm.len() >= 64 {
             storm.join_next().await.unwrap().unwrap();
         }
@@ -150,11 +161,21 @@ async fn a_storm_of_cancels_leaves_nothing_behind() {
         });
     }
     storm.join_all().await;
+    resident.push(resident_kib());
+    println!("resident after each tenth, in KiB: {resident:?}");
+    assert!(resident[10] < resident[1] + SETTLING_KIB, "{resident:?}");
     // All slots are free again, and the engine has nothing left to do.
     let outcome = Scene::new(&engine, "create\nappend 0 x\ngenerate 0\nfinish 0").outcome().await;
     assert!(outcome.result.is_ok(), "{:?}", outcome.result);
     let idle = |status: &dunlin_engine_handle::Status| status.state == dunlin_engine_handle::State::Ready;
     timeout(Duration::from_secs(2), engine.watch().wait_for(idle)).await.unwrap().unwrap();
+}
+
+/// Memory of this process that is in use.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 async fn cancel_after(cancel: CancellationToken, moment: Duration) {
