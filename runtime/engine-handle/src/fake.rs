@@ -381,6 +381,20 @@ impl Drop for Incarnation {
     }
 }
 
+/// Splits what a script says after so many bytes; the rest without the pauses of what was said.
+fn skip(pieces: Vec<(Duration, String)>, mut bytes: usize) -> (String, Vec<(Duration, String)>) {
+    let (mut said, mut rest) = (String::new(), Vec::new());
+    for (pause, mut piece) in pieces {
+        let tail = piece.split_off(bytes.min(piece.len()));
+        bytes -= piece.len();
+        said += &piece;
+        if !tail.is_empty() {
+            rest.push((pause, tail));
+        }
+    }
+    (said, rest)
+}
+
 /// Plays a script as the deltas of one generation.
 async fn play(
     id: CallId,
@@ -393,7 +407,13 @@ async fn play(
     let start = Instant::now();
     let deadline = generate.deadline_ms.map(|ms| start + Duration::from_millis(ms));
     let mut end = script.end;
-    for (pause, piece) in script.pieces {
+    let (again, pieces) = skip(script.pieces, generate.replay.len());
+    if !again.is_empty() {
+        usage.output_tokens = again.len() as u32;
+        let delta = Delta { id, tokens: tokens(&again), text: again, logprobs: Vec::new(), finish: None };
+        drop(out.send(FromEngine::Step { deltas: vec![delta] }));
+    }
+    for (pause, piece) in pieces {
         let wake = Instant::now() + pause;
         if let Some(deadline) = deadline.filter(|deadline| *deadline < wake) {
             tokio::time::sleep_until(deadline).await;

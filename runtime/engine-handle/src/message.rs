@@ -163,6 +163,9 @@ pub enum Answer {
 pub struct Generate {
     /// All tokens so far; a prefix that the engine holds is not computed again.
     pub prompt: Vec<Token>,
+    /// What the output begins with, where it was begun elsewhere: said again, and read as a prompt is. It counts for
+    /// `max_tokens`, stops, penalties and the constraint as if it were drawn now; it has no log-probabilities.
+    pub replay: Vec<Token>,
     /// Prefixes are shared within a tenant; across, only as far as both say that they are public.
     pub tenant: String,
     /// Leading tokens of the prompt that are no secret of the tenant.
@@ -184,6 +187,7 @@ impl Default for Generate {
     fn default() -> Self {
         Self {
             prompt: Vec::new(),
+            replay: Vec::new(),
             tenant: String::new(),
             public: 0,
             max_tokens: 256,

@@ -143,14 +143,12 @@ pub struct Advanced {
 }
 
 impl Guide {
-    /// Takes note of a token that was chosen; `None` at the start of a generation.
+    /// Takes note of tokens that were chosen; none at the start of a generation.
     ///
     /// # Errors
     /// The matcher failed; the generation must end.
-    pub fn advance(&mut self, chosen: Option<Token>) -> Result<Advanced, String> {
-        if let Some(token) = chosen {
-            self.matcher.consume_token(token).map_err(|error| first_line(&error.to_string()))?;
-        }
+    pub fn advance(&mut self, chosen: &[Token]) -> Result<Advanced, String> {
+        self.matcher.consume_tokens(chosen).map_err(|error| first_line(&error.to_string()))?;
         let forced = if self.matcher.is_stopped() { Vec::new() } else { self.matcher.consume_ff_tokens() };
         if let Some(error) = self.matcher.get_error() {
             return Err(first_line(&error));
@@ -165,7 +163,7 @@ impl Guide {
 
     /// Goes as far as the choice of a first token.
     fn begin(&mut self) -> Result<(), String> {
-        if self.advance(None)?.complete { Ok(()) } else { self.mask().map(drop) }
+        if self.advance(&[])?.complete { Ok(()) } else { self.mask().map(drop) }
     }
 
     /// The tokens that may come next.

@@ -20,7 +20,7 @@ pub(crate) enum Next {
     /// Its new tokens are to be computed.
     Feed,
     /// A worker has to look at the token first.
-    Consult(Option<Token>),
+    Consult(Token),
     /// It waits for a worker.
     Wait,
     /// It is over; its last delta says how.
@@ -56,6 +56,8 @@ pub(crate) struct Generation {
     /// The output is complete once the forced tokens are emitted.
     completing: bool,
     pub constraint: Option<Constraint>,
+    /// Tokens at the end of the prompt that are output begun elsewhere.
+    pub replayed: usize,
     pub clock: Clock,
     pub usage: Usage,
     delta: Delta,
@@ -86,11 +88,30 @@ impl Generation {
             maxed: false,
             completing: false,
             constraint: generate.constraint,
+            replayed: 0,
             clock: Clock::new(arrived),
             usage: Usage::default(),
             delta: Delta { id, tokens: Vec::new(), text: String::new(), logprobs: Vec::new(), finish: None },
             timed: 0,
             has_spoken: false,
+        }
+    }
+
+    /// Says again what the sequence ends with: `count` tokens of output that was begun elsewhere.
+    pub(crate) fn replay(&mut self, count: usize, seq: &mut Sequence<'_>) {
+        self.replayed = count;
+        for position in seq.tokens.len() - count..seq.tokens.len() {
+            let token = seq.tokens[position];
+            self.sampler.accept(token);
+            self.emit(token, None, seq);
+            if self.is_over() {
+                return;
+            }
+        }
+        // They are not of a step of this engine.
+        self.timed = self.delta.tokens.len();
+        if matches!(self.following, Following::Free) {
+            self.settle();
         }
     }
 
@@ -239,7 +260,7 @@ impl Generation {
         Ok(match (self.is_over(), &self.following) {
             (true, _) => Next::Over,
             (false, Following::Free) => self.settle().unwrap_or(Next::Feed),
-            (false, _) => Next::Consult(Some(token)),
+            (false, _) => Next::Consult(token),
         })
     }
 

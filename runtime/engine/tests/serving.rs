@@ -4,8 +4,8 @@
 mod support;
 
 use dunlin_engine_handle::{
-    Constraint, EngineError, Generate, Load, Message, Normalize, Prepare, Role, Sampling, Score, StopReason,
-    ToolDef,
+    Constraint, Engine, EngineError, Generate, Load, Message, Normalize, Prepare, Role, Sampling, Score,
+    StopReason, ToolDef,
 };
 use support::{Output, endless, hot, load, prompt, run, run_all, slow, start, start_with, tiny, tokens};
 
@@ -455,4 +455,59 @@ async fn constrained_and_free_generations_share_steps() {
             serde_json::from_str::<serde_json::Value>(&output.text).unwrap();
         }
     }
+}
+
+/// The same generation as it goes on elsewhere, after each number of its tokens.
+async fn resumed(engine: &Engine, generate: &Generate, whole: &Output) {
+    for cut in 0..=whole.tokens.len() {
+        let replay = whole.tokens[..cut].to_vec();
+        let output = run(engine, Generate { replay, ..generate.clone() }).await.unwrap();
+        // What follows may differ: a prefix that is read in one go has other last bits.
+        assert_eq!(output.tokens[..cut], whole.tokens[..cut], "after {cut} tokens");
+        assert_eq!(output.usage().output_tokens as usize, output.tokens.len());
+        assert!(output.tokens.len() <= generate.max_tokens as usize);
+        if cut == whole.tokens.len() {
+            assert_eq!((output.text.as_str(), output.reason()), (whole.text.as_str(), whole.reason()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_generation_goes_on_from_what_another_engine_said() {
+    let engine = start();
+    let ends = engine.ready().await.unwrap().end_of_turn.clone();
+    let logit_bias = ends.iter().map(|&token| (token, f32::NEG_INFINITY)).collect();
+    let penalized = Sampling { frequency_penalty: 2.0, temperature: 1.0, logit_bias, ..Sampling::default() };
+    let sampled = Generate { sampling: Some(penalized), seed: 3, ..prompt(&engine, "once upon").await };
+    let whole = run(&engine, sampled.clone()).await.unwrap();
+    assert_eq!(whole.tokens.len(), 16);
+    resumed(&engine, &sampled, &whole).await;
+    // A stop string that begins before the cut.
+    let middle: String = whole.text.chars().skip(6).take(5).collect();
+    let stopped = Generate { stop: vec![middle.clone()], ..sampled };
+    let whole = run(&engine, stopped.clone()).await.unwrap();
+    assert_eq!((whole.reason(), whole.text.contains(&middle)), (StopReason::StopString, false));
+    resumed(&engine, &stopped, &whole).await;
+}
+
+#[tokio::test]
+async fn a_constrained_generation_goes_on_within_its_constraint() {
+    let engine = start();
+    let constraint = Some(Constraint::JsonSchema(SCHEMA.into()));
+    let generate =
+        Generate { constraint, sampling: hot(), max_tokens: 200, ..prompt(&engine, "output:").await };
+    let whole = run(&engine, generate.clone()).await.unwrap();
+    for cut in 0..=whole.tokens.len() {
+        let replay = whole.tokens[..cut].to_vec();
+        let output = run(&engine, Generate { replay, ..generate.clone() }).await.unwrap();
+        assert_eq!(output.reason(), StopReason::ConstraintComplete, "after {cut}: {}", output.text);
+        assert!(serde_json::from_str::<serde_json::Value>(&output.text).is_ok(), "{}", output.text);
+        assert_eq!(output.tokens[..cut], whole.tokens[..cut]);
+    }
+    // What the constraint does not allow cannot have been said.
+    let replay = tokens(&engine, "no json").await;
+    let error = run(&engine, Generate { replay, ..generate.clone() }).await.unwrap_err();
+    assert!(matches!(error, EngineError::Backend(_)), "{error:?}");
+    let error = run(&engine, Generate { replay: vec![1_000_000], ..generate }).await.unwrap_err();
+    assert!(matches!(error, EngineError::InvalidArgument(_)), "{error:?}");
 }

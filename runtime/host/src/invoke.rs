@@ -7,6 +7,7 @@ pub(crate) mod grants;
 pub(crate) mod interrupt;
 pub(crate) mod log;
 pub(crate) mod outbound;
+pub(crate) mod resume;
 pub(crate) mod seed;
 pub(crate) mod state;
 pub(crate) mod stdout;
@@ -30,7 +31,13 @@ use crate::{
     },
     host::Inner,
     invoke::{
-        budget::Exhausted, entry::Entry, interrupt::Interrupt, log::GuestLog, seed::Seed, usage::Totals,
+        budget::Exhausted,
+        entry::Entry,
+        interrupt::Interrupt,
+        log::GuestLog,
+        resume::{Delivered, Recorded, Recorder, Resume},
+        seed::Seed,
+        usage::Totals,
     },
 };
 
@@ -91,6 +98,10 @@ pub struct Invocation {
     pub tenant: String,
     /// The placement of this invocation that this is, from 0.
     pub attempt: u32,
+    /// What earlier attempts said.
+    pub resume: Resume,
+    /// Gets what generations say, before the pipeline knows of it.
+    pub record: Option<mpsc::UnboundedSender<Recorded>>,
     pub node: Node,
     pub cancel: CancellationToken,
     /// What the pipeline emits. A full channel makes it wait, a closed one answers it with `cancelled`.
@@ -108,6 +119,8 @@ impl Invocation {
             seed: 0,
             tenant: String::new(),
             attempt: 0,
+            resume: Resume::default(),
+            record: None,
             node: Node::default(),
             cancel: CancellationToken::new(),
             output,
@@ -238,6 +251,8 @@ async fn run(
         node: invocation.node,
         attempt: invocation.attempt,
         output: invocation.output,
+        delivered: Delivered::new(invocation.resume.delivered_bytes),
+        recorder: Recorder::new(invocation.resume.generations, invocation.record),
         seed,
         contexts: 0,
         compiled: Default::default(),

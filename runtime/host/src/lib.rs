@@ -37,6 +37,7 @@ pub use invoke::{
     grants::{Grants, ModelGrant},
     log::Log,
     outbound::{Destination, DestinationError, Outbound},
+    resume::{Recorded, Resume},
     usage::Usage,
 };
 pub use load::{

@@ -6,7 +6,7 @@ use dunlin_engine_handle::{Call, CallId, EngineError, Generate, Prepare, Score, 
 
 use super::{Engine, Wake};
 use crate::{
-    generation::Generation,
+    generation::{Generation, Sequence},
     prefixes::{Admitted, Full, Owner},
     sampling::{MAX_TOP_LOGPROBS, Sampler},
     scoring::Scoring,
@@ -75,11 +75,20 @@ impl Engine {
         self.check_prompt(&generate.prompt, 1)?;
         self.check_generate(&generate)?;
         let owner = Owner::new(&generate.tenant, generate.public);
-        let prompt = generate.prompt.clone();
-        let deadline_ms = generate.deadline_ms;
+        let mut tokens = [generate.prompt.as_slice(), &generate.replay].concat();
+        let (replay, deadline_ms) = (generate.replay.len(), generate.deadline_ms);
         let mut generation = Generation::new(id, generate, arrived);
         let constraint = generation.constraint.take();
-        let task = Task::new(id, owner, prompt, deadline_ms, arrived, Kind::Generate(Box::new(generation)));
+        let model = self.model.clone();
+        let mut seq = Sequence { vocab: model.vocab(), tokens: &mut tokens, limit: self.limit };
+        generation.replay(replay, &mut seq);
+        let is_over = generation.is_over();
+        let mut task =
+            Task::new(id, owner, tokens, deadline_ms, arrived, Kind::Generate(Box::new(generation)));
+        if is_over {
+            self.deliver(&mut task);
+            return Ok(());
+        }
         let Some(constraint) = constraint else {
             self.queue.push_back(task);
             return Ok(());
@@ -134,6 +143,15 @@ impl Engine {
     }
 
     fn check_generate(&self, generate: &Generate) -> Result<(), EngineError> {
+        let (vocab, replay) = (self.model.vocab(), &generate.replay);
+        if let Some(token) = replay.iter().find(|&&token| !vocab.contains(token)) {
+            let complaint = format!("token {token} is outside of the vocabulary of {}", vocab.len());
+            return Err(EngineError::InvalidArgument(complaint));
+        }
+        if replay.len() > generate.max_tokens as usize || generate.prompt.len() + replay.len() > self.limit {
+            let complaint = format!("{} tokens to replay are more than there may be", replay.len());
+            return Err(EngineError::InvalidArgument(complaint));
+        }
         let sampling = generate.sampling.as_ref();
         if let Some(complaint) =
             sampling.and_then(|sampling| Sampler::complaint(sampling, self.model.vocab().len()))
@@ -203,7 +221,8 @@ impl Engine {
         {
             let cached = task.fed.min(task.prompt);
             generation.usage.cached_tokens = cached as u32;
-            generation.usage.prompt_tokens = (task.prompt - cached) as u32;
+            generation.usage.prompt_tokens =
+                (task.prompt - cached).saturating_sub(generation.replayed) as u32;
         }
         self.running.push(Running { task, seq: admitted.seq });
     }

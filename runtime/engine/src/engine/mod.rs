@@ -268,7 +268,11 @@ impl Engine {
         let task = self.compiling.swap_remove(index);
         match compiled {
             Ok(compiled) => {
-                self.consult(id, compiled.guide(), None);
+                let replay = match &task.kind {
+                    Kind::Generate(generation) => generation.replayed,
+                    Kind::Score(_) | Kind::Prepare => 0,
+                };
+                self.consult(id, compiled.guide(), task.tokens[task.prompt - replay..].to_vec());
                 self.queue.push_back(task);
             }
             Err(error) => self.end(task, &error),
@@ -276,10 +280,10 @@ impl Engine {
     }
 
     /// Lets a worker find what must follow `chosen`, and then what may.
-    fn consult(&self, id: CallId, mut guide: Guide, chosen: Option<Token>) {
+    fn consult(&self, id: CallId, mut guide: Guide, chosen: Vec<Token>) {
         let wakes = self.wakes.clone();
         self.chores.workers().urgent(move || {
-            let advanced = guide.advance(chosen);
+            let advanced = guide.advance(&chosen);
             let goes_on = advanced.as_ref().is_ok_and(|advanced| !advanced.complete);
             // The receiver is gone only while the process ends.
             drop(wakes.send(Wake::Advanced { id, advanced }));
@@ -333,7 +337,7 @@ impl Engine {
                     Kind::Score(_) | Kind::Prepare => None,
                 });
                 if let Some(guide) = guide {
-                    self.consult(id, guide, token);
+                    self.consult(id, guide, vec![token]);
                 }
                 Progress::GoesOn
             }
@@ -363,7 +367,7 @@ impl Engine {
     }
 
     /// Sends the last of a task that is done.
-    fn deliver(&mut self, task: &mut Task) {
+    pub(super) fn deliver(&mut self, task: &mut Task) {
         match &mut task.kind {
             Kind::Generate(generation) => {
                 let delta = generation.take_delta();

@@ -12,6 +12,7 @@ use crate::{
     calls::{job::Job, models::Model},
     invoke::{
         budget::Held,
+        resume::Recording,
         usage::{Totals, of_generation},
     },
 };
@@ -26,6 +27,7 @@ pub(crate) struct Account {
     /// After the start of the invocation.
     began: Duration,
     started: Instant,
+    recording: Recording,
     /// What the host saw of it, for one that is stopped before the engine says what it took.
     seen: Usage,
     told: bool,
@@ -34,13 +36,14 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) fn open(job: &Job, model: &Model, place: Held, tokens: Held) -> Self {
+    pub(crate) fn open(job: &Job, model: &Model, place: Held, tokens: Held, recording: Recording) -> Self {
         Self {
             tokens,
             place: Some(place),
             totals: job.totals.clone(),
             began: job.began.elapsed(),
             started: Instant::now(),
+            recording,
             seen: Usage { generations: 1, ..Usage::default() },
             told: false,
             node: job.node.clone(),
@@ -48,7 +51,10 @@ impl Account {
         }
     }
 
-    pub(crate) fn count(&mut self, tokens: usize) {
+    /// The engine said these.
+    pub(crate) fn take(&mut self, tokens: &[engine::Token]) {
+        self.recording.take(tokens);
+        let tokens = tokens.len();
         if self.seen.output_tokens == 0 && tokens > 0 {
             self.seen.ttft_us = self.started.elapsed().as_micros() as u64;
         }

@@ -81,8 +81,10 @@ impl Generation {
             (sequence.begin_generation()?, sequence.tokens().to_vec(), sequence.public())
         };
         let own_seed = options.sampling.as_ref().and_then(|sampling| sampling.seed);
+        let recording = job.recorder.begin();
         let generate = engine::Generate {
             prompt,
+            replay: recording.replay.clone(),
             tenant: job.tenant.clone(),
             public,
             max_tokens: max_tokens as u32,
@@ -99,7 +101,7 @@ impl Generation {
             carry: Joining::default(),
             failed: None,
             sequence: Some(sequence),
-            account: Account::open(job, model, place, tokens),
+            account: Account::open(job, model, place, tokens, recording),
             interrupt: job.interrupt.clone(),
         };
         Ok(Self(Arc::new(Mutex::new(live))))
@@ -146,7 +148,7 @@ impl Live {
     }
 
     fn take_delta(&mut self, delta: engine::Delta) {
-        self.account.count(delta.tokens.len());
+        self.account.take(&delta.tokens);
         self.carry.tokens.extend(delta.tokens);
         if !delta.text.is_empty() {
             self.carry.text += &delta.text;

@@ -20,6 +20,7 @@ use crate::{
         budget::{Exhausted, Meter},
         failure::{Failure, invalid},
         interrupt::Interrupt,
+        resume::{Delivered, Recorder},
         seed::Seed,
         state::State,
         usage::Totals,
@@ -44,6 +45,8 @@ pub(crate) struct Job {
     pub(crate) node: Node,
     pub(crate) attempt: u32,
     pub(crate) output: mpsc::Sender<Chunk>,
+    pub(crate) delivered: Delivered,
+    pub(crate) recorder: Recorder,
     pub(crate) seed: Seed,
     /// Contexts created so far, forks not counted.
     pub(crate) contexts: u32,
@@ -119,6 +122,7 @@ impl Job {
 
     async fn emit(&self, chunk: Chunk) -> Result<(), Error> {
         self.meters.emitted_bytes.take(CHUNK_OVERHEAD + chunk.text_length())?;
+        let Some(chunk) = self.delivered.fresh(chunk) else { return Ok(()) };
         tokio::select! {
             biased;
             sent = self.output.send(chunk) => sent.map_err(|_| Error::Cancelled),

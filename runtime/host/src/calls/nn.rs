@@ -152,7 +152,9 @@ impl Execution {
         if planned.generate.max_tokens == 0 {
             return Ok(());
         }
-        let account = Account::open(job, &self.model, place, tokens);
+        let recording = job.recorder.begin();
+        planned.generate.replay.clone_from(&recording.replay);
+        let account = Account::open(job, &self.model, place, tokens, recording);
         let generation = self.model.engine().generate(planned.generate);
         self.live = Some(Live { generation, account });
         Ok(())
@@ -228,7 +230,7 @@ impl Live {
     }
 
     fn take_note(&mut self, delta: &engine::Delta) {
-        self.account.count(delta.tokens.len());
+        self.account.take(&delta.tokens);
         if let Some(finish) = &delta.finish {
             self.account.tell(&finish.usage);
         }

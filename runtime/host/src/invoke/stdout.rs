@@ -13,7 +13,7 @@ use wasmtime_wasi::{
 use crate::{
     Chunk, InvokeError,
     calls::job::{CHUNK_OVERHEAD, Job},
-    invoke::{budget::Meter, interrupt::Interrupt},
+    invoke::{budget::Meter, interrupt::Interrupt, resume::Delivered},
 };
 
 /// What one write may carry.
@@ -25,6 +25,7 @@ const WRITE_BYTES: usize = 64 << 10;
 pub(crate) struct GuestOutput {
     buffer: Arc<Mutex<Buffer>>,
     output: mpsc::Sender<Chunk>,
+    delivered: Delivered,
     emitted_bytes: Arc<Meter>,
     interrupt: Interrupt,
 }
@@ -45,6 +46,7 @@ impl GuestOutput {
         Self {
             buffer: Arc::default(),
             output: job.output.clone(),
+            delivered: job.delivered.clone(),
             emitted_bytes: job.meters.emitted_bytes.clone(),
             interrupt: job.interrupt.clone(),
         }
@@ -79,6 +81,7 @@ impl GuestOutput {
 
     /// As much as there is room for at once.
     fn pass_on(&self, buffer: &mut Buffer) {
+        self.delivered.trim(&mut buffer.text);
         if buffer.text.is_empty() {
             return;
         }
@@ -90,8 +93,12 @@ impl GuestOutput {
     }
 
     async fn passed_on(&self) -> Result<(), InvokeError> {
-        if self.lock().text.is_empty() {
-            return self.lock().check();
+        {
+            let mut buffer = self.lock();
+            self.delivered.trim(&mut buffer.text);
+            if buffer.text.is_empty() {
+                return buffer.check();
+            }
         }
         let permit = tokio::select! {
             biased;
@@ -203,6 +210,7 @@ mod tests {
         let output = GuestOutput {
             buffer: Arc::default(),
             output: sender,
+            delivered: Delivered::default(),
             emitted_bytes: Meter::new(Budget::EmittedBytes, limit),
             interrupt: Interrupt::new(CancellationToken::new(), Instant::now(), Duration::from_secs(1)),
         };

@@ -16,6 +16,7 @@ mod load;
 mod models;
 mod nn;
 mod program;
+mod resume;
 mod scene;
 mod stopping;
 mod talk;
