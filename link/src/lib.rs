@@ -1,0 +1,1 @@
+//! QUIC connections between members of a fleet: who they are, and frames on streams.

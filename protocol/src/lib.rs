@@ -1,0 +1,1 @@
+//! What schedulers, agents and clients say to each other: frames, messages, identities. Pure: no sockets.

@@ -1,0 +1,1 @@
+//! The scheduler, sans IO: no clock, no sockets, no async.

@@ -1,0 +1,1 @@
+//! The scheduler as a server: connections, catalog, the driver of the core.
