@@ -54,7 +54,8 @@ pub enum Life {
 }
 
 impl Life {
-    pub(crate) fn pid(&self) -> Option<u32> {
+    /// Of the process, if it is one.
+    pub fn pid(&self) -> Option<u32> {
         match self {
             Self::Process { child, .. } => child.id(),
             Self::Task(_) => None,
@@ -62,7 +63,7 @@ impl Life {
     }
 
     /// Waits for the end and says in words what it was.
-    pub(crate) async fn ended(&mut self) -> String {
+    pub async fn ended(&mut self) -> String {
         match self {
             Self::Process { child, last_words } => match child.wait().await {
                 Ok(status) => obituary(status, last_words),
@@ -79,7 +80,8 @@ impl Life {
         }
     }
 
-    pub(crate) fn kill(&mut self) {
+    /// Ends it without asking.
+    pub fn kill(&mut self) {
         match self {
             // The only failure is that it is dead already.
             Self::Process { child, .. } => drop(child.start_kill()),

@@ -17,7 +17,7 @@ mod supervise;
 
 pub use engine::{Engine, Generation};
 pub use error::{EngineError, Fault};
-pub use launch::{Launch, Launched, Life, Program};
+pub use launch::{Launch, Launched, Life, Program, Stream};
 pub use message::*;
 pub use model::{Features, MemoryKind, ModelInfo};
 pub use status::{State, Status};

@@ -1,0 +1,232 @@
+//! The agent: connects, serves, connects again.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use dunlin_blobs::{BlobError, Blobs};
+use dunlin_engine_handle::Program;
+use dunlin_link::{
+    Credentials, Dialer, EndpointError, Folder, FolderError, Link, Next, Reconnect, clock::FlooredClock,
+};
+use dunlin_protocol::BlobDigest;
+use dunlin_worker_handle::Worker;
+use thiserror::Error;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    AgentOptions,
+    node::Node,
+    session::{self, SessionError},
+    state::Memory,
+};
+
+/// How often it is looked at whether the certificate must be renewed.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Why there is no agent.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error("this machine has not joined a fleet: dunlin agent --join TOKEN (a token is made by dunlin token new)")]
+    NotJoined,
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    #[error("{} cannot be written: {error}", path.display())]
+    State { path: PathBuf, error: io::Error },
+}
+
+/// How an agent that was told to stop came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything that ran has ended, or was handed over.
+    Drained,
+    /// Some attempts were cut off.
+    CutOff(usize),
+}
+
+/// A node of a fleet.
+#[derive(Debug)]
+pub struct Agent {
+    node: Arc<Node>,
+    credentials: Arc<Credentials>,
+    clock: Arc<FlooredClock>,
+    folder: Folder,
+    /// Whether a scheduler is there, for who watches.
+    connected: watch::Sender<bool>,
+}
+
+impl Agent {
+    /// Starts the worker and opens the stores; connects to nobody yet. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// If it has not joined, or its folder cannot be used.
+    pub fn start(options: AgentOptions, folder: Folder, clock: Arc<FlooredClock>) -> Result<Self, AgentError> {
+        let (trust, credential) = folder.identity()?.ok_or(AgentError::NotJoined)?;
+        let name = credential.leaf.identity.name.clone();
+        let credentials = Arc::new(Credentials::new(trust, credential));
+        let any = if options.scheduler.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let local = any.parse().map_err(|_| AgentError::NotJoined)?;
+        let dialer = Arc::new(Dialer::new(local, credentials.clone(), clock.clone())?);
+        let state = |error| AgentError::State { path: options.folder.clone(), error };
+        let memory = Memory::open(&options.folder).map_err(state)?;
+        let blobs = Blobs::open(options.folder.join("blobs"))?;
+        for builtin in &options.builtins {
+            blobs.put(BlobDigest::from(builtin.digest), builtin.bytes)?;
+        }
+        let worker = Worker::start(worker_program(&options, &blobs));
+        let node = Node::new(options, name, memory, worker, blobs, dialer);
+        Ok(Self { node: Arc::new(node), credentials, clock, folder, connected: watch::Sender::new(false) })
+    }
+
+    /// Who it is.
+    pub fn name(&self) -> String {
+        self.node.name.to_string()
+    }
+
+    /// Whether it is connected now.
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.subscribe()
+    }
+
+    /// Serves until it is told to stop; then everything that runs gets `grace` to end or to be taken over.
+    pub async fn run(&self, stop: CancellationToken, grace: Duration) -> Ending {
+        let (leave, leaving) = watch::channel(None);
+        let serving = self.serve(leaving);
+        tokio::pin!(serving);
+        tokio::select! {
+            () = &mut serving => {}
+            () = stop.cancelled() => {}
+        }
+        leave.send_replace(Some(grace));
+        self.node.drain();
+        let drained = async {
+            let mut news = self.node.news.subscribe();
+            while !self.node.running().is_empty() {
+                drop(news.changed().await);
+            }
+        };
+        let drained = async {
+            tokio::select! {
+                () = drained => {}
+                () = &mut serving => {}
+            }
+        };
+        drop(timeout(grace, drained).await);
+        match self.node.running().len() {
+            0 => Ending::Drained,
+            left => Ending::CutOff(left),
+        }
+    }
+
+    /// Connects and serves for ever.
+    async fn serve(&self, leaving: watch::Receiver<Option<Duration>>) {
+        let began = Instant::now();
+        let mut reconnect = Reconnect::new(seed(&self.name()));
+        loop {
+            match reconnect.poll(began.elapsed()) {
+                Next::Connect => {}
+                Next::WaitUntil(until) => {
+                    sleep(until.saturating_sub(began.elapsed())).await;
+                    continue;
+                }
+                Next::Idle => {
+                    reconnect.lost(began.elapsed());
+                    continue;
+                }
+            }
+            let address = self.node.options.scheduler;
+            let link = match self.node.dialer.dial(address).await {
+                Ok(link) => link,
+                Err(error) => {
+                    tracing::warn!(%error, "no connection");
+                    reconnect.lost(began.elapsed());
+                    continue;
+                }
+            };
+            reconnect.connected(began.elapsed());
+            let ended = self.session(&link, leaving.clone()).await;
+            self.connected.send_replace(false);
+            match ended {
+                Err(SessionError::Refused(failure)) => {
+                    tracing::warn!(%failure, "refused");
+                    let pause = Duration::from_millis(failure.retry_after_ms.unwrap_or(1000));
+                    reconnect.told_to_wait(began.elapsed(), pause);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the connection is lost");
+                    reconnect.lost(began.elapsed());
+                }
+                Ok(()) => reconnect.lost(began.elapsed()),
+            }
+        }
+    }
+
+    async fn session(
+        &self,
+        link: &Link,
+        leaving: watch::Receiver<Option<Duration>>,
+    ) -> Result<(), SessionError> {
+        let (control, welcome) = session::begin(&self.node, link).await?;
+        self.clock.raise(dunlin_link::clock::UnixTime::since_unix_epoch(Duration::from_secs(
+            welcome.unix_seconds,
+        )));
+        if let Err(error) = self.folder.keep_floor(self.clock.floor()) {
+            tracing::warn!(%error, "the time cannot be kept");
+        }
+        tracing::info!(scheduler = %self.node.options.scheduler, node = %self.node.name, "connected");
+        self.connected.send_replace(true);
+        tokio::select! {
+            ended = session::serve(&self.node, link, control, &welcome, leaving) => ended,
+            () = self.renew(link) => Ok(()),
+        }
+    }
+
+    /// Keeps the certificate valid for as long as the connection stands.
+    async fn renew(&self, link: &Link) {
+        loop {
+            if self.credentials.is_renewal_due(self.clock.now()) {
+                match dunlin_link::renew(link, &self.credentials, &self.clock).await {
+                    Ok(credential) => {
+                        let kept = self.folder.keep_identity(&self.credentials.trust, &credential);
+                        if let Err(error) = kept {
+                            tracing::warn!(%error, "the new certificate cannot be kept");
+                        }
+                        self.credentials.swap(credential);
+                    }
+                    Err(error) => tracing::warn!(%error, "the certificate was not renewed"),
+                }
+            }
+            sleep(RENEWAL_INTERVAL).await;
+        }
+    }
+}
+
+/// Nodes that lose their scheduler at once come back one by one.
+fn seed(name: &str) -> u64 {
+    name.bytes().fold(u64::from(std::process::id()), |seed, byte| {
+        seed.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
+    })
+}
+
+fn worker_program(options: &AgentOptions, blobs: &Blobs) -> Program {
+    let folder = |path: &std::path::Path| path.parent().map(std::path::Path::to_owned);
+    let mut readable: Vec<PathBuf> = options.models.iter().filter_map(|model| folder(&model.path)).collect();
+    readable.extend(folder(&options.engine));
+    readable.push(blobs.folder().to_owned());
+    readable.retain(|folder| !folder.as_os_str().is_empty());
+    readable.sort();
+    readable.dedup();
+    let worker = serde_json::json!({
+        "cache": options.folder.join("compiled"),
+        "readable": readable,
+        "compile_child": options.compile_child,
+    });
+    let (program, argument) = &options.worker;
+    Program::new(program).argument(argument).argument(worker.to_string())
+}

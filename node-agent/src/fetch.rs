@@ -1,0 +1,137 @@
+//! Files that a node does not have: components and models, fetched from the scheduler by their digests, on a connection of
+//! their own so that attempts are not held up.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use dunlin_blobs::{BlobError, Partial};
+use dunlin_engine_handle::{DEFAULT_CONTEXT, Load};
+use dunlin_gguf::{Estimate, Gguf, LoadPoint};
+use dunlin_link::Close;
+use dunlin_protocol::{
+    BlobDigest, Failure, FailureCode, FromStore, ModelDigest, Opening, ToStore, limits::MAX_NAME,
+};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::{LocalModel, node::Node};
+
+/// One file is fetched once, however many wait for it.
+#[derive(Debug, Default)]
+pub(crate) struct Fetching(Mutex<BTreeMap<BlobDigest, Arc<AsyncMutex<()>>>>);
+
+impl Fetching {
+    fn turn(&self, blob: BlobDigest) -> Arc<AsyncMutex<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(blob).or_default().clone()
+    }
+
+    fn done(&self, blob: BlobDigest) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&blob);
+    }
+}
+
+impl Node {
+    /// The path of a file, which is fetched where it is not there.
+    ///
+    /// # Errors
+    /// Nobody has it, the disk is full, the connection is lost; a part that came is kept.
+    pub(crate) async fn fetch(&self, blob: BlobDigest) -> Result<PathBuf, Failure> {
+        let turn = self.fetching.turn(blob);
+        let _turn = turn.lock().await;
+        if let Some(path) = self.blobs.path(&blob) {
+            return Ok(path);
+        }
+        let fetched = self.transfer(blob).await;
+        self.fetching.done(blob);
+        if fetched.is_ok() {
+            self.shelf.send_modify(|count| *count += 1);
+        }
+        fetched
+    }
+
+    async fn transfer(&self, blob: BlobDigest) -> Result<PathBuf, Failure> {
+        let unreachable =
+            |reason: String| Failure::new(FailureCode::Unavailable, format!("{blob} cannot be fetched: {reason}"));
+        let link = self.dialer.dial(self.options.scheduler).await.map_err(|e| unreachable(e.to_string()))?;
+        let (mut to, mut from) =
+            link.open::<Opening, FromStore>().await.map_err(|e| unreachable(e.to_string()))?;
+        let mut partial = self.blobs.begin(blob).map_err(|error| not_stored(&error))?;
+        let want = ToStore::Want { blob, offset: partial.len() };
+        to.send(&Opening::Store(want)).await.map_err(|e| unreachable(e.to_string()))?;
+        let stored = loop {
+            match from.receive().await.map_err(|e| unreachable(e.to_string()))? {
+                Some(FromStore::Have { bytes }) => partial.expect(bytes).map_err(|error| not_stored(&error))?,
+                Some(FromStore::Chunk(chunk)) => {
+                    partial = write(partial, chunk.offset, chunk.bytes.into_vec()).await?;
+                }
+                Some(FromStore::Complete) => break finish(partial).await?,
+                Some(FromStore::Missing) => {
+                    return Err(Failure::new(FailureCode::NotFound, format!("the scheduler has no {blob}")));
+                }
+                Some(FromStore::Failed(failure)) => return Err(failure),
+                Some(FromStore::Continue { .. } | FromStore::Stored) | None => {
+                    return Err(unreachable("the scheduler broke off".to_owned()));
+                }
+            }
+        };
+        link.close(Close::Done, "");
+        tracing::info!(%blob, "fetched");
+        Ok(stored)
+    }
+
+    /// A model that is not on this machine.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`]; or it is no model that could be loaded.
+    pub(crate) async fn fetch_model(&self, digest: ModelDigest) -> Result<LocalModel, Failure> {
+        let path = self.fetch(BlobDigest::from(digest)).await?;
+        let described = tokio::task::spawn_blocking(move || describe(digest, path)).await;
+        let model = described.map_err(|lost| Failure::new(FailureCode::Internal, lost.to_string()))??;
+        self.add_model(model.clone());
+        Ok(model)
+    }
+}
+
+async fn write(mut partial: Partial, offset: u64, bytes: Vec<u8>) -> Result<Partial, Failure> {
+    let written = tokio::task::spawn_blocking(move || partial.write(offset, &bytes).map(|()| partial)).await;
+    written
+        .map_err(|lost| Failure::new(FailureCode::Internal, lost.to_string()))?
+        .map_err(|error| not_stored(&error))
+}
+
+async fn finish(partial: Partial) -> Result<PathBuf, Failure> {
+    let finished = tokio::task::spawn_blocking(move || partial.finish()).await;
+    finished
+        .map_err(|lost| Failure::new(FailureCode::Internal, lost.to_string()))?
+        .map_err(|error| not_stored(&error))
+}
+
+fn not_stored(error: &BlobError) -> Failure {
+    Failure::new(error.code(), error.to_string())
+}
+
+/// What a node has to know of a model file; it is checked before any C++ sees it.
+pub(crate) fn describe(digest: ModelDigest, path: PathBuf) -> Result<LocalModel, Failure> {
+    let invalid = |error: &dyn std::fmt::Display| {
+        Failure::new(FailureCode::Invalid, format!("{}: {error}", path.display()))
+    };
+    let gguf = Gguf::open(&path).map_err(|error| invalid(&error))?;
+    let model = gguf.model();
+    let point = LoadPoint::of_engine(model.context_length.min(DEFAULT_CONTEXT), Load::default().sequences);
+    let estimate = Estimate::new(model, &point);
+    let mut name = model.name.clone().unwrap_or_else(|| digest.to_string());
+    name.truncate(name.floor_char_boundary(MAX_NAME));
+    let bytes = gguf.parts().iter().map(|part| part.bytes).sum();
+    let quantization = model.quantization.name().to_owned();
+    Ok(LocalModel {
+        digest,
+        name,
+        quantization,
+        bytes,
+        memory_bytes: estimate.total,
+        kv_bytes_per_token: estimate.kv_per_token,
+        path,
+    })
+}

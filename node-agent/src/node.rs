@@ -1,0 +1,280 @@
+//! The node itself: what it holds and what it is told to do, over all connections.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use dunlin_blobs::Blobs;
+use dunlin_engine_handle::Threads;
+use dunlin_link::Dialer;
+use dunlin_protocol::{
+    AttemptId, BlobDigest, ComponentDigest, Failure, FailureCode, HeldAttempt, Inventory, ModelDigest, NodeId,
+    OperatingPoint, Parameter, Progress, Report, StoredModel,
+    limits::{MAX_ATTEMPTS, MAX_COMPONENTS, MAX_MODELS},
+};
+use dunlin_worker_handle::{EngineKind, Worker};
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    AgentOptions, LocalModel, attempt::AttemptLog, fetch::Fetching, health, residents::Residents, state::Memory,
+};
+
+/// How long the log of an attempt is kept after its end, unless the scheduler has all of it before.
+pub(crate) const KEPT: Duration = Duration::from_mins(1);
+
+/// A node, whatever connection it has.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) options: AgentOptions,
+    pub(crate) name: NodeId,
+    pub(crate) memory: Memory,
+    pub(crate) worker: Worker,
+    pub(crate) residents: Arc<Residents>,
+    pub(crate) blobs: Blobs,
+    pub(crate) dialer: Arc<Dialer>,
+    pub(crate) fetching: Fetching,
+    models: Mutex<BTreeMap<ModelDigest, LocalModel>>,
+    attempts: Mutex<BTreeMap<AttemptId, Held>>,
+    cordoned: AtomicBool,
+    draining: AtomicBool,
+    reports: AtomicU64,
+    /// Counts what is worth a report.
+    pub(crate) news: watch::Sender<u64>,
+    /// Counts what is worth an inventory.
+    pub(crate) shelf: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Held {
+    log: Arc<AttemptLog>,
+    since: Instant,
+    ended: Option<Instant>,
+}
+
+impl Node {
+    pub(crate) fn new(
+        options: AgentOptions,
+        name: NodeId,
+        memory: Memory,
+        worker: Worker,
+        blobs: Blobs,
+        dialer: Arc<Dialer>,
+    ) -> Self {
+        let memory_bytes = options.memory_bytes.unwrap_or_else(|| {
+            dunlin_gguf::MemoryAvailable::read().map_or(1 << 30, |available| available.bytes)
+        });
+        let models = options.models.iter().map(|model| (model.digest, model.clone())).collect();
+        Self {
+            residents: Residents::new(worker.clone(), memory_bytes),
+            options,
+            name,
+            memory,
+            worker,
+            blobs,
+            dialer,
+            fetching: Fetching::default(),
+            models: Mutex::new(models),
+            attempts: Mutex::default(),
+            cordoned: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            reports: AtomicU64::new(0),
+            news: watch::Sender::new(0),
+            shelf: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn model(&self, digest: &ModelDigest) -> Option<LocalModel> {
+        lock(&self.models).get(digest).cloned()
+    }
+
+    /// A model that was fetched.
+    pub(crate) fn add_model(&self, model: LocalModel) {
+        lock(&self.models).insert(model.digest, model);
+        self.shelf.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn forget_model(&self, digest: &ModelDigest) {
+        lock(&self.models).remove(digest);
+        self.shelf.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn component(&self, digest: &ComponentDigest) -> Option<PathBuf> {
+        self.blobs.path(&BlobDigest::from(*digest))
+    }
+
+    pub(crate) fn builtin(&self, name: &str) -> Option<ComponentDigest> {
+        self.options.builtins.iter().find(|builtin| builtin.name == name).map(|builtin| builtin.digest)
+    }
+
+    /// What computes for a model here.
+    pub(crate) fn engine(&self, model: &LocalModel) -> EngineKind {
+        match &self.options.emulation {
+            Some(emulation) => EngineKind::Emulated {
+                class: emulation.class.clone(),
+                mode: self.options.mode.clone(),
+                model: model.name.clone(),
+                seed: emulation.seed,
+            },
+            None => EngineKind::Program(self.options.engine.clone()),
+        }
+    }
+
+    pub(crate) fn threads(&self, point: &OperatingPoint) -> Threads {
+        let own = self.options.threads;
+        let or = |asked: u16, own: u32| if asked == 0 { own } else { u32::from(asked) };
+        Threads { prefill: or(point.prefill_threads, own.prefill), decode: or(point.decode_threads, own.decode) }
+    }
+
+    pub(crate) fn cordon(&self, cordoned: bool) {
+        self.cordoned.store(cordoned, Relaxed);
+        self.tell();
+    }
+
+    /// Takes nothing new from now on.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Relaxed);
+        self.tell();
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// The log of an attempt: the one that there is, or a new one (`true`).
+    ///
+    /// # Errors
+    /// If there are too many, or none are taken any more.
+    pub(crate) fn attempt(&self, id: AttemptId, base: u64) -> Result<(Arc<AttemptLog>, bool), Failure> {
+        let mut attempts = lock(&self.attempts);
+        if let Some(held) = attempts.get(&id) {
+            return Ok((held.log.clone(), false));
+        }
+        if self.is_draining() {
+            return Err(Failure::new(FailureCode::Unavailable, format!("{} is draining", self.name)));
+        }
+        if attempts.len() >= MAX_ATTEMPTS {
+            let text = format!("{} holds {MAX_ATTEMPTS} attempts, and takes no more", self.name);
+            return Err(Failure::new(FailureCode::Overloaded, text).retry_after_ms(1000));
+        }
+        let log = Arc::new(AttemptLog::new(id, base));
+        attempts.insert(id, Held { log: log.clone(), since: Instant::now(), ended: None });
+        Ok((log, true))
+    }
+
+    pub(crate) fn held(&self, id: AttemptId) -> Option<Arc<AttemptLog>> {
+        lock(&self.attempts).get(&id).map(|held| held.log.clone())
+    }
+
+    /// Nobody asks for it any more.
+    pub(crate) fn forget(&self, id: AttemptId) {
+        lock(&self.attempts).remove(&id);
+    }
+
+    /// Those that have not ended.
+    pub(crate) fn running(&self) -> Vec<Arc<AttemptLog>> {
+        let attempts = lock(&self.attempts);
+        attempts.values().filter(|held| !held.log.has_ended()).map(|held| held.log.clone()).collect()
+    }
+
+    /// Lets go of the logs that were kept for long enough.
+    pub(crate) fn tidy(&self) {
+        let now = Instant::now();
+        lock(&self.attempts).retain(|_, held| {
+            if held.log.has_ended() {
+                held.ended.get_or_insert(now);
+            }
+            held.ended.is_none_or(|ended| now.duration_since(ended) < KEPT)
+        });
+    }
+
+    /// Something is worth a report.
+    pub(crate) fn tell(&self) {
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn report(&self, stalled_ms: u64) -> Report {
+        let progress = lock(&self.attempts)
+            .iter()
+            .filter(|(_, held)| !held.log.has_ended())
+            .map(|(id, held)| Progress {
+                attempt: *id,
+                offset: held.log.offset(),
+                prompt_tokens: 0,
+                output_tokens: held.log.output_tokens(),
+                elapsed_ms: held.since.elapsed().as_millis() as u64,
+            })
+            .collect();
+        Report {
+            number: self.reports.fetch_add(1, Relaxed),
+            unix_seconds: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs(),
+            free_memory_bytes: self.residents.free_bytes(),
+            residents: self.residents.list(),
+            progress,
+            loads: Vec::new(),
+            health: health::read(Path::new("/sys"), &self.options.mode, stalled_ms),
+        }
+    }
+
+    pub(crate) fn inventory(&self) -> Inventory {
+        let options = &self.options;
+        let stored = |model: &LocalModel| StoredModel {
+            digest: model.digest,
+            name: model.name.clone(),
+            quantization: model.quantization.clone(),
+            bytes: model.bytes,
+            memory_bytes: model.memory_bytes,
+            kv_bytes_per_token: model.kv_bytes_per_token,
+            pinned: false,
+        };
+        let attempts = lock(&self.attempts);
+        let held = attempts.iter().map(|(id, held)| HeldAttempt {
+            attempt: *id,
+            offset: held.log.offset(),
+            ended: held.log.has_ended(),
+        });
+        let attempts = held.collect();
+        Inventory {
+            incarnation: self.memory.incarnation,
+            epoch: self.memory.epoch(),
+            class: options.class.clone(),
+            firmware: options.firmware.clone(),
+            engine_build: options.build.clone(),
+            emulated: options.emulation.is_some(),
+            cordoned: self.cordoned.load(Relaxed),
+            labels: options
+                .labels
+                .iter()
+                .map(|(name, value)| Parameter { name: name.clone(), value: value.clone() })
+                .collect(),
+            memory_bytes: self.residents.memory_bytes(),
+            disk_free_bytes: 0,
+            models: lock(&self.models).values().take(MAX_MODELS).map(stored).collect(),
+            components: self.blobs.components().into_iter().take(MAX_COMPONENTS).collect(),
+            points: vec![self.point()],
+            attempts,
+            state: self.report(0),
+        }
+    }
+
+    /// How it runs models unless it is told otherwise.
+    pub(crate) fn point(&self) -> OperatingPoint {
+        OperatingPoint {
+            mode: self.options.mode.clone(),
+            backend: "cpu".to_owned(),
+            kv_type: "f16".to_owned(),
+            context: 0,
+            prefill_threads: self.options.threads.prefill as u16,
+            decode_threads: self.options.threads.decode as u16,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,252 @@
+//! The models in the memory of a node: loaded on demand, evicted where another needs the room.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use dunlin_engine_handle::{Load, ModelInfo, Threads};
+use dunlin_protocol::{Failure, FailureCode, ModelDigest, OperatingPoint, Residency, Resident};
+use dunlin_worker_handle::{EngineKind, ModelId, ModelState, Open, Worker};
+use tokio::time::Instant;
+
+use crate::LocalModel;
+
+/// How long a model may take to load before those who wait for it are told to go elsewhere.
+const LOAD_PATIENCE: Duration = Duration::from_mins(5);
+
+/// After so long without use, what was used counts half.
+const HALF_LIFE: Duration = Duration::from_mins(10);
+
+/// What is loaded, and who uses it.
+#[derive(Debug)]
+pub(crate) struct Residents {
+    worker: Worker,
+    memory_bytes: u64,
+    inner: Mutex<BTreeMap<ModelDigest, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    memory_bytes: u64,
+    point: OperatingPoint,
+    running: u32,
+    pinned: bool,
+    /// Uses, with [`HALF_LIFE`], as of `used`.
+    uses: f64,
+    used: Instant,
+    opened: Instant,
+    /// What the last load took; an estimate before.
+    reload: Duration,
+    told: bool,
+}
+
+/// Keeps a model from being evicted.
+#[derive(Debug)]
+pub(crate) struct InUse {
+    residents: Arc<Residents>,
+    model: ModelDigest,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        if let Some(entry) = self.residents.lock().get_mut(&self.model) {
+            entry.running -= 1;
+        }
+    }
+}
+
+impl Residents {
+    pub(crate) fn new(worker: Worker, memory_bytes: u64) -> Arc<Self> {
+        Arc::new(Self { worker, memory_bytes, inner: Mutex::default() })
+    }
+
+    pub(crate) fn is_loaded(&self, model: &ModelDigest) -> bool {
+        matches!(self.worker.status().models.get(&id(model)), Some(ModelState::Ready(_)))
+    }
+
+    /// Loads the model unless it is there, evicting others where it must; returns once it can be used.
+    ///
+    /// # Errors
+    /// What stands in the way, and whether to come back.
+    pub(crate) async fn hold(
+        self: &Arc<Self>,
+        model: &LocalModel,
+        engine: EngineKind,
+        point: &OperatingPoint,
+        threads: Threads,
+    ) -> Result<(InUse, Box<ModelInfo>), Failure> {
+        let in_use = self.open(model, engine, point, threads)?;
+        let info = self.ready(model).await?;
+        Ok((in_use, info))
+    }
+
+    fn open(
+        self: &Arc<Self>,
+        model: &LocalModel,
+        engine: EngineKind,
+        point: &OperatingPoint,
+        threads: Threads,
+    ) -> Result<InUse, Failure> {
+        let mut inner = self.lock();
+        if !inner.contains_key(&model.digest) {
+            self.make_room(&mut inner, model)?;
+            let now = Instant::now();
+            let entry = Entry {
+                memory_bytes: model.memory_bytes,
+                point: point.clone(),
+                running: 0,
+                pinned: false,
+                uses: 0.0,
+                used: now,
+                opened: now,
+                reload: Duration::from_millis(model.bytes / (200 << 10)),
+                told: false,
+            };
+            inner.insert(model.digest, entry);
+            let load = Load { model: model.path.clone(), threads, ..Load::default() };
+            self.worker.open(id(&model.digest), Open { load, engine });
+        }
+        if let Some(entry) = inner.get_mut(&model.digest) {
+            entry.running += 1;
+            entry.uses = entry.uses_now() + 1.0;
+            entry.used = Instant::now();
+        }
+        Ok(InUse { residents: self.clone(), model: model.digest })
+    }
+
+    /// Evicts what is idle, the cheapest to miss first: what it takes to load it again by how often it is used.
+    fn make_room(&self, inner: &mut BTreeMap<ModelDigest, Entry>, model: &LocalModel) -> Result<(), Failure> {
+        let mut taken: u64 = inner.values().map(|entry| entry.memory_bytes).sum();
+        let needed = model.memory_bytes;
+        while taken + needed > self.memory_bytes {
+            let idle = inner.iter().filter(|(_, entry)| entry.running == 0 && !entry.pinned);
+            let cheapest = idle.min_by(|(_, a), (_, b)| a.worth().total_cmp(&b.worth()));
+            let Some((&evicted, entry)) = cheapest else {
+                let text = format!(
+                    "{} needs {needed} bytes of memory; {taken} of the {} that models may take are in use",
+                    model.name, self.memory_bytes
+                );
+                return Err(Failure::new(FailureCode::Memory, text));
+            };
+            taken -= entry.memory_bytes;
+            inner.remove(&evicted);
+            self.worker.close(id(&evicted));
+        }
+        Ok(())
+    }
+
+    async fn ready(&self, model: &LocalModel) -> Result<Box<ModelInfo>, Failure> {
+        let id = id(&model.digest);
+        let mut status = self.worker.watch();
+        let settled = status.wait_for(|status| {
+            matches!(status.models.get(&id), Some(ModelState::Ready(_) | ModelState::Failed { .. }))
+        });
+        let settled = tokio::time::timeout(LOAD_PATIENCE, settled).await;
+        let state = match settled {
+            Err(_) => {
+                let text = format!("{} was not loaded within {} s", model.name, LOAD_PATIENCE.as_secs());
+                return Err(Failure::new(FailureCode::Unavailable, text));
+            }
+            Ok(Err(_)) => return Err(Failure::new(FailureCode::Unavailable, "the agent is stopping")),
+            Ok(Ok(status)) => status.models.get(&id).cloned(),
+        };
+        match state {
+            Some(ModelState::Ready(info)) => {
+                if let Some(entry) = self.lock().get_mut(&model.digest) {
+                    if !entry.told {
+                        (entry.told, entry.reload) = (true, entry.opened.elapsed());
+                    }
+                }
+                Ok(info)
+            }
+            Some(ModelState::Failed { reason, memory }) => {
+                // The next one who wants it tries again.
+                self.evict(&model.digest);
+                let code = if memory { FailureCode::Memory } else { FailureCode::Engine };
+                Err(Failure::new(code, format!("{}: {reason}", model.name)))
+            }
+            _ => Err(Failure::new(FailureCode::Unavailable, format!("{} is being reloaded", model.name))),
+        }
+    }
+
+    /// Unloads a model that nobody uses; false where somebody does.
+    pub(crate) fn evict(&self, model: &ModelDigest) -> bool {
+        let mut inner = self.lock();
+        if inner.get(model).is_some_and(|entry| entry.running > 1 || entry.pinned) {
+            return false;
+        }
+        if inner.remove(model).is_some() {
+            self.worker.close(id(model));
+        }
+        true
+    }
+
+    pub(crate) fn pin(&self, model: &ModelDigest, pinned: bool) {
+        if let Some(entry) = self.lock().get_mut(model) {
+            entry.pinned = pinned;
+        }
+    }
+
+    /// From the next step on.
+    pub(crate) fn set_threads(&self, model: &ModelDigest, threads: Threads) {
+        if let Some(entry) = self.lock().get_mut(model) {
+            (entry.point.prefill_threads, entry.point.decode_threads) =
+                (threads.prefill as u16, threads.decode as u16);
+            self.worker.set_threads(id(model), threads);
+        }
+    }
+
+    pub(crate) fn free_bytes(&self) -> u64 {
+        let taken: u64 = self.lock().values().map(|entry| entry.memory_bytes).sum();
+        self.memory_bytes.saturating_sub(taken)
+    }
+
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// As the scheduler is told.
+    pub(crate) fn list(&self) -> Vec<Resident> {
+        let states = self.worker.status().models;
+        let resident = |(model, entry): (&ModelDigest, &Entry)| {
+            let (state, info) = match states.get(&id(model)) {
+                Some(ModelState::Ready(info)) => (Residency::Ready, Some(info)),
+                Some(ModelState::Restarting { .. }) => (Residency::Restarting, None),
+                _ => (Residency::Loading, None),
+            };
+            Resident {
+                model: *model,
+                state,
+                point: entry.point.clone(),
+                slots: info.map_or(0, |info| info.sequences),
+                running: entry.running,
+                queued: 0,
+                memory_bytes: entry.memory_bytes,
+                cells: info.map_or(0, |info| info.cells),
+                used_cells: 0,
+            }
+        };
+        self.lock().iter().map(resident).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ModelDigest, Entry>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn uses_now(&self) -> f64 {
+        self.uses * 0.5_f64.powf(self.used.elapsed().as_secs_f64() / HALF_LIFE.as_secs_f64())
+    }
+
+    /// Seconds of loading that keeping it is expected to save.
+    fn worth(&self) -> f64 {
+        self.reload.as_secs_f64() * self.uses_now()
+    }
+}
+
+pub(crate) fn id(model: &ModelDigest) -> ModelId {
+    ModelId(model.to_string())
+}

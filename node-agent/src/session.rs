@@ -1,0 +1,282 @@
+//! One connection with a scheduler: what is reported on it, what is ordered, and a stream for each attempt.
+
+use std::{sync::Arc, time::Duration};
+
+use dunlin_link::{Link, Lost, ReceiveError, Receiver, SendError, Sender};
+use dunlin_protocol::{
+    AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, HelloReply, Order, Started,
+    ToAttempt, ToNode, ToScheduler, VERSIONS, Welcome,
+};
+use thiserror::Error;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use crate::{
+    attempt::{AttemptLog, End, Next},
+    execute::execute,
+    node::Node,
+};
+
+/// Why a connection came to its end.
+#[derive(Debug, Error)]
+pub(crate) enum SessionError {
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    #[error(transparent)]
+    Send(#[from] SendError),
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    #[error("the scheduler refuses this node: {0}")]
+    Refused(Failure),
+    #[error("the scheduler closed the control stream")]
+    Closed,
+}
+
+/// Features of this build.
+const FEATURES: &[&str] = &["resume"];
+
+type Control = (Sender<ToScheduler>, Receiver<ToNode>);
+
+/// Says hello, and everything that the node holds.
+pub(crate) async fn begin(node: &Node, link: &Link) -> Result<(Control, Welcome), SessionError> {
+    let (mut to, mut from) = link.open::<Hello, HelloReply>().await?;
+    let unix_seconds = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+    to.send(&Hello::new(FEATURES, &node.options.build, unix_seconds)).await?;
+    let welcome = match from.receive().await? {
+        Some(HelloReply::Welcome(welcome)) => welcome,
+        Some(HelloReply::Refused(failure)) => return Err(SessionError::Refused(failure)),
+        None => return Err(SessionError::Closed),
+    };
+    debug_assert!(welcome.version >= VERSIONS.oldest);
+    let (mut to, from) = (to.then::<ToScheduler>(), from.then::<ToNode>());
+    to.send(&ToScheduler::Inventory(Box::new(node.inventory()))).await?;
+    Ok(((to, from), welcome))
+}
+
+/// Serves until the connection is lost, or the node has drained.
+pub(crate) async fn serve(
+    node: &Arc<Node>,
+    link: &Link,
+    (mut to, mut from): Control,
+    welcome: &Welcome,
+    mut leaving: watch::Receiver<Option<Duration>>,
+) -> Result<(), SessionError> {
+    let (answers, mut answered) = mpsc::unbounded_channel();
+    let mut streams = JoinSet::new();
+    let (mut news, mut shelf) = (node.news.subscribe(), node.shelf.subscribe());
+    let every = Duration::from_millis(welcome.report_every_ms.clamp(50, 10_000));
+    let mut beat = interval(every);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last_beat = Instant::now();
+    loop {
+        tokio::select! {
+            command = from.receive() => match command? {
+                Some(ToNode::Command(command)) => obey(node, command, &answers),
+                Some(ToNode::Renewed(_)) => {}
+                None => return Err(SessionError::Closed),
+            },
+            stream = link.accept::<AttemptOpening, FromAttempt>() => {
+                let (sender, receiver) = stream?;
+                streams.spawn(attempt(node.clone(), sender, receiver));
+            }
+            Some(answer) = answered.recv() => to.send(&answer).await?,
+            Some(_) = streams.join_next() => {}
+            Ok(()) = shelf.changed() => {
+                to.send(&ToScheduler::Inventory(Box::new(node.inventory()))).await?;
+            }
+            // What is new is told at once, the rest by and by.
+            Ok(()) = news.changed() => to.send(&ToScheduler::Report(Box::new(node.report(0)))).await?,
+            _ = beat.tick() => {
+                let stalled = last_beat.elapsed().saturating_sub(every).as_millis() as u64;
+                last_beat = Instant::now();
+                node.tidy();
+                to.send(&ToScheduler::Report(Box::new(node.report(stalled)))).await?;
+            }
+            Ok(()) = leaving.changed() => {
+                let within = leaving.borrow_and_update().unwrap_or_default();
+                node.drain();
+                to.send(&ToScheduler::Leaving { within_ms: within.as_millis() as u64 }).await?;
+            }
+        }
+    }
+}
+
+/// Does what the scheduler says, and says later how it went.
+fn obey(node: &Arc<Node>, command: Command, answers: &mpsc::UnboundedSender<ToScheduler>) {
+    let (node, answers) = (node.clone(), answers.clone());
+    tokio::spawn(async move {
+        let result = if node.memory.obeys(command.epoch) {
+            follow(&node, command.order).await
+        } else {
+            let text = format!("{} obeys a scheduler of a later epoch", node.name);
+            Err(Failure::new(FailureCode::StaleEpoch, text))
+        };
+        if let Err(failure) = &result {
+            tracing::warn!(%failure, "an order could not be followed");
+        }
+        // The connection that asked may be gone.
+        drop(answers.send(ToScheduler::Done { id: command.id, result }));
+    });
+}
+
+async fn follow(node: &Arc<Node>, order: Order) -> Result<(), Failure> {
+    match order {
+        Order::Fetch { blob: BlobDigest::Sha256(model), .. } => node.fetch_model(model).await.map(drop),
+        Order::Fetch { blob, .. } => node.fetch(blob).await.map(drop),
+        Order::Load { model, point } => {
+            let model = match node.model(&model) {
+                Some(model) => model,
+                None => node.fetch_model(model).await?,
+            };
+            let threads = node.threads(&point);
+            let engine = node.engine(&model);
+            node.residents.hold(&model, engine, &node.point_of(&point), threads).await?;
+            node.tell();
+            Ok(())
+        }
+        Order::Evict { model } => {
+            let evicted = node.residents.evict(&model);
+            node.tell();
+            let in_use = || Failure::new(FailureCode::Conflict, format!("{model} is in use, or pinned"));
+            evicted.then_some(()).ok_or_else(in_use)
+        }
+        Order::Remove { blob } => {
+            if let BlobDigest::Sha256(model) = &blob {
+                node.residents.evict(model);
+                node.forget_model(model);
+            }
+            node.blobs.remove(&blob).map_err(|error| Failure::new(error.code(), error.to_string()))
+        }
+        Order::Pin { model, pinned } => {
+            node.residents.pin(&model, pinned);
+            Ok(())
+        }
+        Order::Step { model, point } => {
+            let threads = dunlin_engine_handle::Threads {
+                prefill: point.prefill_threads.into(),
+                decode: point.decode_threads.into(),
+            };
+            node.residents.set_threads(&model, threads);
+            Ok(())
+        }
+        Order::Mode { mode } => {
+            let text = format!("{} cannot change its mode to {mode:?} by itself yet", node.name);
+            Err(Failure::new(FailureCode::Unsupported, text))
+        }
+        Order::Cordon { cordoned } => {
+            node.cordon(cordoned);
+            Ok(())
+        }
+        Order::Drain { .. } => {
+            node.cordon(true);
+            Ok(())
+        }
+        Order::Cancel { attempt } => {
+            node.held(attempt).iter().for_each(|log| log.cancel.cancel());
+            Ok(())
+        }
+        Order::Forget { attempt } => {
+            node.forget(attempt);
+            Ok(())
+        }
+        Order::Report => {
+            node.tell();
+            Ok(())
+        }
+    }
+}
+
+/// One stream: begins an attempt, or goes on sending what it says.
+async fn attempt(node: Arc<Node>, mut to: Sender<FromAttempt>, mut from: Receiver<AttemptOpening>) {
+    let Ok(Some(opening)) = from.receive().await else { return };
+    let (log, offset) = match open(&node, opening) {
+        Ok(opened) => opened,
+        Err(failure) => {
+            // Nobody to tell, if that fails.
+            drop(to.send(&FromAttempt::Refused(failure)).await);
+            drop(to.finish().await);
+            return;
+        }
+    };
+    if let Err(error) = tell(&node, &log, offset, &mut to, from.then()).await {
+        // It runs on, and waits for another stream.
+        tracing::debug!(attempt = %log.id, %error, "the stream of an attempt was lost");
+    }
+}
+
+fn open(node: &Arc<Node>, opening: AttemptOpening) -> Result<(Arc<AttemptLog>, u64), Failure> {
+    let (epoch, id) = match &opening {
+        AttemptOpening::Invoke(invoke) => (invoke.epoch, invoke.attempt),
+        AttemptOpening::Attach { attempt, epoch, .. } => (*epoch, *attempt),
+    };
+    if !node.memory.obeys(epoch) {
+        let text = format!("{} obeys a scheduler of a later epoch", node.name);
+        return Err(Failure::new(FailureCode::StaleEpoch, text));
+    }
+    match opening {
+        AttemptOpening::Invoke(invoke) => {
+            let offset = invoke.resume.offset;
+            let (log, is_new) = node.attempt(id, offset)?;
+            if is_new {
+                tokio::spawn(execute(node.clone(), *invoke, log.clone()));
+            }
+            Ok((log, offset))
+        }
+        AttemptOpening::Attach { offset, .. } => {
+            let unknown = || Failure::new(FailureCode::NotFound, format!("{} knows nothing of {id}", node.name));
+            Ok((node.held(id).ok_or_else(unknown)?, offset))
+        }
+    }
+}
+
+/// Sends what the log has and what comes, to the end.
+async fn tell(
+    node: &Node,
+    log: &AttemptLog,
+    mut offset: u64,
+    to: &mut Sender<FromAttempt>,
+    mut from: Receiver<ToAttempt>,
+) -> Result<(), SessionError> {
+    let mut changes = log.watch();
+    let (mut has_started, mut has_ended) = (false, false);
+    loop {
+        changes.mark_unchanged();
+        if let (false, Some(loads)) = (has_started, log.has_started()) {
+            has_started = true;
+            to.send(&FromAttempt::Started(Started { loads })).await?;
+        }
+        match log.next(offset) {
+            Next::Chunk(chunk) => {
+                offset = chunk.offset + chunk.emissions.len() as u64;
+                to.send(&FromAttempt::Chunk(chunk)).await?;
+                continue;
+            }
+            Next::End(end) if !has_ended => {
+                has_ended = true;
+                let last = match end {
+                    End::Ended(ended) => FromAttempt::Ended(ended),
+                    End::Refused(failure) => FromAttempt::Refused(failure),
+                };
+                to.send(&last).await?;
+                to.finish().await?;
+            }
+            Next::End(_) | Next::Nothing => {}
+        }
+        tokio::select! {
+            Ok(()) = changes.changed() => {}
+            order = from.receive() => match order? {
+                Some(ToAttempt::Again { offset: again }) => offset = again.min(offset),
+                Some(ToAttempt::Cancel { epoch }) if node.memory.obeys(epoch) => log.cancel.cancel(),
+                Some(ToAttempt::Cancel { .. }) => {}
+                Some(ToAttempt::Forget) => {
+                    node.forget(log.id);
+                    return Ok(());
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+}

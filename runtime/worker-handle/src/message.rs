@@ -1,0 +1,225 @@
+//! What an agent and its worker say to each other, in frames of [`dunlin_engine_handle::frame`].
+
+use std::path::PathBuf;
+
+use dunlin_engine_handle::{Load, ModelInfo, Threads, Token};
+use serde::{Deserialize, Serialize};
+
+/// Names an invocation on one worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CallId(pub u64);
+
+/// Names a model on one worker: the digest of its file, as hex.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ModelId(pub String);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Load a model; it stays until it is closed.
+    Open {
+        model: ModelId,
+        open: Box<Open>,
+    },
+    Threads {
+        model: ModelId,
+        threads: Threads,
+    },
+    /// Unload a model. What runs on it fails.
+    Close(ModelId),
+    Invoke {
+        call: CallId,
+        invoke: Box<Invoke>,
+    },
+    Cancel(CallId),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// Sign of life, every [`dunlin_engine_handle::PULSE_INTERVAL`].
+    Pulse,
+    Model {
+        model: ModelId,
+        state: ModelState,
+    },
+    Event {
+        call: CallId,
+        event: Event,
+    },
+}
+
+/// How a model is to be served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Open {
+    pub load: Load,
+    pub engine: EngineKind,
+}
+
+/// What computes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum EngineKind {
+    /// The engine executable.
+    Program(PathBuf),
+    /// A model of a board, which answers at its pace and computes nothing: `class` and `mode` name it, `seed` chooses
+    /// the individual.
+    Emulated { class: String, mode: String, model: String, seed: u64 },
+}
+
+/// Where a model is in its life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ModelState {
+    /// Share of the weights that is loaded, 0 to 1.
+    Loading {
+        fraction: f32,
+    },
+    Ready(Box<ModelInfo>),
+    /// Its engine died and is started again.
+    Restarting {
+        reason: String,
+    },
+    /// It is not served, and will not be; `memory`: for want of memory.
+    Failed {
+        reason: String,
+        memory: bool,
+    },
+}
+
+/// One attempt of an invocation.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Invoke {
+    /// The component, as a file.
+    pub component: PathBuf,
+    pub name: String,
+    pub content_type: String,
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
+    pub params: Vec<(String, String)>,
+    pub models: Vec<Binding>,
+    pub environment: Vec<(String, String)>,
+    pub public_prefixes: Vec<String>,
+    pub budgets: Budgets,
+    pub seed: u64,
+    pub tenant: String,
+    pub attempt: u32,
+    /// Output of generations that earlier attempts began.
+    pub known: Vec<Vec<Token>>,
+    /// Text that earlier attempts delivered.
+    pub delivered_bytes: u64,
+    pub node: String,
+    pub class: String,
+    pub on_battery: bool,
+}
+
+/// A model under the name that the pipeline knows it by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    pub alias: String,
+    pub model: ModelId,
+    /// How the engine runs it, for usage.
+    pub operating_point: String,
+}
+
+/// What an invocation may use, as far as it is not the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Budgets {
+    pub time_ms: Option<u64>,
+    pub tokens: Option<u64>,
+    pub memory_bytes: Option<u64>,
+    pub emitted_bytes: Option<u64>,
+}
+
+/// What an invocation says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// It runs: its models are there and its code is compiled.
+    Started,
+    /// New output of a generation, before any text that is made of it.
+    Tokens {
+        generation: u32,
+        /// Tokens of this generation before these.
+        offset: u64,
+        tokens: Vec<Token>,
+    },
+    Text(String),
+    Json(String),
+    /// 0 to 1.
+    Progress(f32),
+    /// The last event.
+    Ended(Box<Ended>),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    pub outcome: Outcome,
+    pub usage: Usage,
+    /// Of the guest's stdout and stderr.
+    pub log: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    Answer {
+        content_type: String,
+        #[serde(with = "serde_bytes")]
+        body: Vec<u8>,
+    },
+    Failed(Failed),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    pub kind: FailureKind,
+    pub reason: String,
+    /// The same may succeed later or elsewhere.
+    pub may_retry: bool,
+}
+
+/// Whose fault a failure is, and of which kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The pipeline's own answer.
+    Pipeline,
+    Cancelled,
+    Deadline,
+    /// A budget is used up.
+    Exhausted,
+    NotGranted,
+    /// A fault of its code.
+    Trap,
+    /// The component cannot be run.
+    Component,
+    /// The model is not served here.
+    Model,
+    /// The engine failed under it.
+    Engine,
+    /// The worker died.
+    Worker,
+}
+
+/// What an attempt took: tokens, and times in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    pub generations: u32,
+    pub prompt_tokens: u32,
+    pub cached_tokens: u32,
+    pub output_tokens: u32,
+    pub forced_tokens: u32,
+    pub scored_tokens: u32,
+    pub queue_us: u64,
+    pub ttft_us: u64,
+    pub tpot_p50_us: u64,
+    pub tpot_p99_us: u64,
+    /// From the arrival at the worker to the end.
+    pub total_us: u64,
+}
+
+impl Ended {
+    /// An attempt that failed before it used anything.
+    pub fn failed(kind: FailureKind, reason: impl Into<String>, may_retry: bool) -> Self {
+        let failed = Failed { kind, reason: reason.into(), may_retry };
+        Self { outcome: Outcome::Failed(failed), usage: Usage::default(), log: String::new() }
+    }
+}

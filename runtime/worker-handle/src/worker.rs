@@ -1,0 +1,102 @@
+//! The handle of a worker.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use dunlin_engine_handle::{Launch, Threads};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    CallId, Event, Invoke, ModelId, ModelState, Open,
+    supervise::{Command, Supervisor},
+};
+
+/// What is known of a worker right now.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Status {
+    /// Counts starts of the process, from 1.
+    pub incarnation: u32,
+    /// Why it does not run, if it does not.
+    pub dead: Option<Arc<str>>,
+    pub models: BTreeMap<ModelId, ModelState>,
+}
+
+/// A worker that is kept alive. Cheap to clone; the process ends with the last clone.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    commands: mpsc::UnboundedSender<Command>,
+    status: watch::Receiver<Status>,
+    calls: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Worker {
+    /// Starts the process, and starts it again whenever it dies. Must be called on a tokio runtime.
+    pub fn start(launch: impl Launch) -> Self {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (status, watch) = watch::channel(Status::default());
+        tokio::spawn(Supervisor::new(Box::new(launch), inbox, status).run());
+        Self { commands, status: watch, calls: Arc::default() }
+    }
+
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Sees every change of the status.
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Loads a model; [`Status::models`] tells how far it is. It is loaded again whenever the worker had to be started
+    /// again.
+    pub fn open(&self, model: ModelId, open: Open) {
+        self.tell(Command::Open { model, open: Box::new(open) });
+    }
+
+    pub fn set_threads(&self, model: ModelId, threads: Threads) {
+        self.tell(Command::Threads { model, threads });
+    }
+
+    /// Unloads a model. What runs on it fails.
+    pub fn close(&self, model: ModelId) {
+        self.tell(Command::Close(model));
+    }
+
+    /// Begins an attempt. It ends with [`Event::Ended`] in any case, also where the worker dies.
+    pub fn invoke(&self, invoke: Invoke) -> Running {
+        let call = CallId(self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let (to, events) = mpsc::unbounded_channel();
+        self.tell(Command::Invoke { call, invoke: Box::new(invoke), to });
+        Running { call, events, commands: self.commands.clone() }
+    }
+
+    fn tell(&self, command: Command) {
+        // The supervisor ends with the last handle; this is one.
+        drop(self.commands.send(command));
+    }
+}
+
+/// An attempt on a worker. Dropping it cancels the attempt.
+#[derive(Debug)]
+pub struct Running {
+    call: CallId,
+    events: mpsc::UnboundedReceiver<Event>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Running {
+    /// The next event; `None` after the end. Budgets of tokens and emitted bytes bound what waits here. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Asks it to end; it still says how it ended.
+    pub fn cancel(&self) {
+        drop(self.commands.send(Command::Cancel(self.call)));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}

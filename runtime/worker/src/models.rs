@@ -1,0 +1,105 @@
+//! The models of a worker: an engine each.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use dunlin_engine_handle::{Engine, EngineError, Patience, Program, State, Status, Threads};
+use dunlin_worker_handle::{EngineKind, FromWorker, ModelId, ModelState, Open};
+use tokio::{sync::mpsc, task::AbortHandle};
+
+#[derive(Debug)]
+pub(crate) struct Models {
+    open: BTreeMap<ModelId, Model>,
+    out: mpsc::UnboundedSender<FromWorker>,
+}
+
+#[derive(Debug)]
+struct Model {
+    engine: Engine,
+    reporting: AbortHandle,
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        self.reporting.abort();
+    }
+}
+
+impl Models {
+    pub(crate) fn new(out: mpsc::UnboundedSender<FromWorker>) -> Self {
+        Self { open: BTreeMap::new(), out }
+    }
+
+    /// One that is open already is loaded anew.
+    pub(crate) fn open(&mut self, id: ModelId, open: Open) {
+        // Its memory is needed.
+        self.close(&id);
+        let engine = match open.engine {
+            EngineKind::Program(program) => {
+                Engine::start(Program::new(program), open.load, Patience::default())
+            }
+            EngineKind::Emulated { class, .. } => {
+                let reason = format!("this build emulates no {class}");
+                self.tell(&id, ModelState::Failed { reason, memory: false });
+                return;
+            }
+        };
+        let reporting = tokio::spawn(report(id.clone(), engine.clone(), self.out.clone()));
+        self.open.insert(id, Model { engine, reporting: reporting.abort_handle() });
+    }
+
+    pub(crate) fn close(&mut self, id: &ModelId) {
+        // The process ends with the last handle; what runs on it has others.
+        if let Some(model) = self.open.remove(id) {
+            let engine = model.engine.clone();
+            tokio::spawn(async move { engine.drain().await });
+        }
+    }
+
+    pub(crate) fn set_threads(&self, id: &ModelId, threads: Threads) {
+        if let Some(model) = self.open.get(id) {
+            model.engine.set_threads(threads);
+        }
+    }
+
+    pub(crate) fn engine(&self, id: &ModelId) -> Option<Engine> {
+        self.open.get(id).map(|model| model.engine.clone())
+    }
+
+    fn tell(&self, id: &ModelId, state: ModelState) {
+        drop(self.out.send(FromWorker::Model { model: id.clone(), state }));
+    }
+}
+
+/// Tells each new state of an engine, until it is closed.
+async fn report(model: ModelId, engine: Engine, out: mpsc::UnboundedSender<FromWorker>) {
+    let mut status = engine.watch();
+    // What holds the handle is the model, not its report.
+    drop(engine);
+    let mut told = None;
+    loop {
+        let state = state(&status.borrow_and_update());
+        if let Some(state) = state.filter(|state| told.as_ref() != Some(state)) {
+            drop(out.send(FromWorker::Model { model: model.clone(), state: state.clone() }));
+            told = Some(state);
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn state(status: &Status) -> Option<ModelState> {
+    Some(match &status.state {
+        State::Starting => ModelState::Loading { fraction: 0.0 },
+        State::Loading { fraction } => ModelState::Loading { fraction: *fraction },
+        State::Ready | State::Busy => {
+            ModelState::Ready(Box::new(Arc::unwrap_or_clone(status.model.clone()?)))
+        }
+        State::Draining => return None,
+        State::Dead { reason, restart: Some(_) } => ModelState::Restarting { reason: reason.to_string() },
+        State::Dead { reason, restart: None } => ModelState::Failed {
+            reason: status.refusal.as_ref().map_or_else(|| reason.to_string(), ToString::to_string),
+            memory: matches!(status.refusal, Some(EngineError::Memory(_))),
+        },
+    })
+}
