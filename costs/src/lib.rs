@@ -7,6 +7,7 @@
 //! Absent: clocks, files, sockets, async; the choice among predictions (that is placement's).
 
 mod calibration;
+pub mod document;
 mod estimate;
 mod figure;
 mod key;
@@ -15,8 +16,10 @@ mod predict;
 mod provenance;
 mod row;
 mod step;
+mod table;
 
 pub use calibration::{Calibration, Learned, Phase};
+pub use document::DocumentError;
 pub use estimate::{Estimate, Flags, Joules, Prediction};
 pub use figure::{Bound, Figure};
 pub use key::{Backend, DigestFault, KvType, Mode, ModelDigest, NodeClass, Quantisation, RowKey, Thermal};
@@ -25,3 +28,4 @@ pub use predict::{Load, Running, Situation, Work};
 pub use provenance::{Grade, Origin, Provenance};
 pub use row::{Decode, Fit, LoadCosts, Memory, Prefill, Quality, Row, RowFault, RowParts};
 pub use step::Steps;
+pub use table::{MAX_TABLE_BYTES, Query, Table};

@@ -1,9 +1,11 @@
 //! A cost row: what was measured, or is assumed, of one model at one operating point.
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::{
     Bound, Calibration, Figure, Power, Prediction, Provenance, RowKey, Running, Situation, Steps, Work,
+    step::BATCHES,
 };
 
 /// The costs of one model at one operating point of one class of node.
