@@ -11,6 +11,7 @@ mod class;
 pub mod document;
 mod estimate;
 mod figure;
+pub mod fit;
 mod key;
 mod pareto;
 mod power;

@@ -1,5 +1,7 @@
 //! What the embedded classes of boards say, against what was published, and in the order that papers found.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use dunlin_costs::{
     Bound, Calibration, Class, Origin, Prediction, Query, Row, Situation, TYPICAL, Thermal, Work,
     pareto_front,
@@ -41,19 +43,31 @@ fn published(class_name: &str, model: &str) -> String {
 #[test]
 fn what_the_published_rows_say_of_512_in_and_128_out() {
     let check = |class: &str, model: &str, expected: Expect| expected.assert_eq(&published(class, model));
-    check("orin-nano-8g", "Llama-3.2-1B", expect![[r#"
+    check(
+        "orin-nano-8g",
+        "Llama-3.2-1B",
+        expect![[r#"
         15W            4.2 s   25.5 J read   35.0 J total   23.6 J marginal
         25W            2.9 s   24.7 J read   31.2 J total   23.1 J marginal
         7W            11.4 s   25.8 J read   51.5 J total   21.3 J marginal
         MAXN           2.6 s   27.5 J read   33.4 J total   25.8 J marginal
-    "#]]);
-    check("orin-nano-8g", "Bonsai-1.7B", expect![[r#"
+    "#]],
+    );
+    check(
+        "orin-nano-8g",
+        "Bonsai-1.7B",
+        expect![[r#"
         15W            7.8 s   25.5 J read   43.0 J total   22.0 J marginal
         25W            5.3 s   24.2 J read   36.1 J total   21.3 J marginal
-    "#]]);
-    check("pi5-8g-hot", "Llama-3.2-1B", expect![[r#"
+    "#]],
+    );
+    check(
+        "pi5-8g-hot",
+        "Llama-3.2-1B",
+        expect![[r#"
         performance   37.5 s  354.2 J read  427.6 J total  311.2 J marginal
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -81,6 +95,16 @@ fn latency_takes_maxn_and_energy_25w() {
     assert_eq!(best(|prediction| prediction.completion.mean), "MAXN");
     assert_eq!(best(|prediction| prediction.joules.unwrap().marginal), "25W");
     assert_eq!(best(|prediction| prediction.joules.unwrap().total), "25W");
+    // Over all that is assumed.
+    for bound in [Bound::Low, Bound::High] {
+        let marginal = |row: &&Row| {
+            let steps = row.steps_at(bound);
+            let on = steps.predict(&CHAT, &Situation::default(), &Calibration::default());
+            on.joules.unwrap().marginal
+        };
+        let [slow, fast] = front[..] else { unreachable!("{front:?}") };
+        assert!(marginal(&slow) < marginal(&fast), "at {bound:?}");
+    }
 }
 
 /// R01 to R04 of arXiv:2503.09114v1 (5.2, 5.3, 6.1), at both ends of the ranges and in the middle.
@@ -199,7 +223,9 @@ fn a_class_that_is_not_there_is_named_with_the_nearest() {
         "mode = \"16W\"\nprefill",
         1,
     );
-    expect![[r#"there is no mode "16W"; there are 7W, 15W, 25W, MAXN"#]].assert_eq(&Class::parse(&broken).unwrap_err().to_string());
+    expect![[r#"there is no mode "16W"; there are 7W, 15W, 25W, MAXN"#]]
+        .assert_eq(&Class::parse(&broken).unwrap_err().to_string());
     let broken = include_str!("../classes/generic.toml").replacen("warm_ms", "warm_m", 1);
-    expect![[r#"line 15, column 1: there is no key "warm_m"; did you mean "warm_ms"?"#]].assert_eq(&Class::parse(&broken).unwrap_err().to_string());
+    expect![[r#"line 15, column 1: there is no key "warm_m"; did you mean "warm_ms"?"#]]
+        .assert_eq(&Class::parse(&broken).unwrap_err().to_string());
 }
