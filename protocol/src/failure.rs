@@ -4,10 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::AtMost;
-
-/// Bytes of the text of a failure.
-pub const MAX_FAILURE_TEXT: usize = 4096;
+use crate::{AtMost, limits::MAX_TEXT};
 
 /// Whose fault an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +22,7 @@ pub enum Fault {
 pub struct Failure {
     pub code: FailureCode,
     /// For a person: the thing, the reason, the next step.
-    #[serde(default, with = "AtMost::<MAX_FAILURE_TEXT>")]
+    #[serde(default, with = "AtMost::<MAX_TEXT>")]
     pub text: String,
     /// When to come back, from now.
     #[serde(default)]
@@ -36,7 +33,7 @@ impl Failure {
     /// The text is cut where it is too long.
     pub fn new(code: FailureCode, text: impl Into<String>) -> Self {
         let mut text = text.into();
-        text.truncate(text.floor_char_boundary(MAX_FAILURE_TEXT));
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
         Self { code, text, retry_after_ms: None }
     }
 
