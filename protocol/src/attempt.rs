@@ -11,7 +11,7 @@ use crate::{
     frame::Message,
     limits::{
         MAX_BINDINGS, MAX_EMISSION_BYTES, MAX_EMISSION_TOKENS, MAX_EMISSIONS, MAX_NAME, MAX_PARAMETERS,
-        MAX_PREFIX_TOKENS, MAX_REQUEST_BODY, MAX_TEXT, MAX_VALUE,
+        MAX_PREFIX_TOKENS, MAX_PROMPT_PREFIXES, MAX_REQUEST_BODY, MAX_TEXT, MAX_VALUE,
     },
 };
 
@@ -70,6 +70,9 @@ pub struct Invoke {
     pub grants: Grants,
     #[serde(default)]
     pub limits: Limits,
+    /// Hashes that name beginnings of the prompt, the shortest first: the node reports which of them its engine holds.
+    #[serde(default, with = "AtMost::<MAX_PROMPT_PREFIXES>")]
+    pub prefixes: Vec<u64>,
     #[serde(default)]
     pub seed: u64,
     /// Time left from the arrival at the node.

@@ -131,6 +131,9 @@ pub enum Ask {
         alias: String,
         #[serde(with = "AtMost::<MAX_BINDINGS>")]
         variants: Vec<Variant>,
+        /// On so many nodes one of them is kept in memory.
+        #[serde(default)]
+        resident_on: u32,
     },
     /// On one node, or on all that have it.
     Pin {
@@ -187,6 +190,12 @@ pub struct Variant {
     /// For people: `1b-q4_k_m`.
     #[serde(default, with = "AtMost::<MAX_NAME>")]
     pub name: String,
+    /// Of its files: `degrade` goes to smaller ones.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Thousandths of a task set that it answers rightly, where the cost rows do not say.
+    #[serde(default)]
+    pub quality: Option<u16>,
 }
 
 /// A token to be made.
@@ -265,8 +274,6 @@ pub struct ModelSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VariantSummary {
     pub variant: Variant,
-    #[serde(default)]
-    pub bytes: u64,
     /// Nodes that have it on disk, and in memory.
     #[serde(default)]
     pub stored: u32,

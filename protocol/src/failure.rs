@@ -102,6 +102,10 @@ pub enum FailureCode {
     Pipeline,
     /// The engine died, or failed.
     Engine,
+    /// The model could not be made resident.
+    Load,
+    /// The node stopped it for reasons of its own.
+    Interrupted,
     /// The request has killed engines.
     Quarantined,
     /// What had happened cannot be taken up elsewhere.
@@ -127,12 +131,13 @@ impl FailureCode {
             | Self::StaleEpoch
             | Self::Pipeline
             | Self::Quarantined => Fault::Peer,
-            Self::Engine | Self::Internal | Self::Unknown | Self::NotResumable => Fault::Own,
+            Self::Engine | Self::Load | Self::Internal | Self::Unknown | Self::NotResumable => Fault::Own,
             Self::Overloaded
             | Self::Unavailable
             | Self::NoFit
             | Self::Memory
             | Self::DiskFull
+            | Self::Interrupted
             | Self::Deadline
             | Self::Cancelled
             | Self::Exhausted => Fault::Circumstances,
@@ -149,6 +154,8 @@ impl FailureCode {
                 | Self::DiskFull
                 | Self::DigestMismatch
                 | Self::Engine
+                | Self::Load
+                | Self::Interrupted
                 | Self::Internal
                 | Self::Unknown
         )

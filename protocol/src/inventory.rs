@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AtMost, AttemptId, ComponentDigest, Epoch, Incarnation, ModelDigest, OperatingPoint, Parameter,
-    limits::{MAX_ATTEMPTS, MAX_COMPONENTS, MAX_LABELS, MAX_MODELS, MAX_NAME, MAX_POINTS, MAX_RESIDENTS},
+    limits::{
+        MAX_ATTEMPTS, MAX_COMPONENTS, MAX_HELD_PREFIXES, MAX_LABELS, MAX_MODELS, MAX_NAME, MAX_POINTS,
+        MAX_RESIDENTS,
+    },
 };
 
 /// All that a node holds. The node is the truth about it: the scheduler forgets what it believed before.
@@ -30,6 +33,12 @@ pub struct Inventory {
     pub cordoned: bool,
     #[serde(default, with = "AtMost::<MAX_LABELS>")]
     pub labels: Vec<Parameter>,
+    /// What pipelines may use there.
+    #[serde(default)]
+    pub allows: Permissions,
+    /// Attempts that it runs at once.
+    #[serde(default)]
+    pub slots: u32,
     #[serde(default)]
     pub memory_bytes: u64,
     #[serde(default)]
@@ -48,6 +57,16 @@ pub struct Inventory {
     pub state: Report,
 }
 
+/// What the operator of a node lets pipelines use, beside models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Permissions {
+    pub http: bool,
+    pub environment: bool,
+    /// Components that do not come with the agent.
+    pub components: bool,
+}
+
 /// A model on the disk of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredModel {
@@ -64,6 +83,9 @@ pub struct StoredModel {
     pub memory_bytes: u64,
     #[serde(default)]
     pub kv_bytes_per_token: u64,
+    /// The page cache has it: loading it again is cheap.
+    #[serde(default)]
+    pub cached: bool,
     /// Never evicted from memory, never deleted.
     #[serde(default)]
     pub pinned: bool,
@@ -73,6 +95,9 @@ pub struct StoredModel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldAttempt {
     pub attempt: AttemptId,
+    /// Of the scheduler that placed it.
+    #[serde(default)]
+    pub epoch: Epoch,
     /// Emissions so far.
     #[serde(default)]
     pub offset: u64,
@@ -121,6 +146,9 @@ pub struct Resident {
     /// Of these, cells of sequences that run.
     #[serde(default)]
     pub used_cells: u32,
+    /// Of the prefixes that were named in invocations, those that it still holds, used last at the end.
+    #[serde(default, with = "AtMost::<MAX_HELD_PREFIXES>")]
+    pub prefixes: Option<Vec<u64>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -48,7 +48,8 @@ pub use hello::{
 };
 pub use identity::{Identity, IdentityError, Role};
 pub use inventory::{
-    Health, HeldAttempt, Inventory, ObservedLoad, Progress, Report, Residency, Resident, StoredModel, Thermal,
+    Health, HeldAttempt, Inventory, ObservedLoad, Permissions, Progress, Report, Residency, Resident,
+    StoredModel, Thermal,
 };
 pub use invocation::{AttemptId, CommandId, Epoch, Incarnation, InvocationId, InvocationIdError};
 pub use join::{CertificateDer, CertificateRequest, Issued, JoinReply, JoinRequest, Renewal};

@@ -51,6 +51,12 @@ pub const MAX_POINTS: usize = 32;
 /// Labels of a node.
 pub const MAX_LABELS: usize = 32;
 
+/// Beginnings of one prompt that are named.
+pub const MAX_PROMPT_PREFIXES: usize = 8;
+
+/// Beginnings of prompts that one engine is said to hold.
+pub const MAX_HELD_PREFIXES: usize = 64;
+
 /// Attempts that a node holds: those that run, and those whose end was not acknowledged.
 pub const MAX_ATTEMPTS: usize = 256;
 
