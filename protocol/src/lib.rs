@@ -1,1 +1,61 @@
-//! What schedulers, agents and clients say to each other: frames, messages, identities. Pure: no sockets.
+//! What schedulers, agents and clients of a fleet say to each other: frames, messages, versions, identities.
+//!
+//! Messages are MessagePack with named fields: fields that are not known are ignored, fields that are missing have
+//! their default. Every frame has a cap by its [`Class`], checked before anything is allocated, and so has every list
+//! and text in it. A variant that is new is sent only to those whose [`Hello`] names its feature.
+//!
+//! Absent here: sockets, clocks, cryptography, and what the messages lead to. Read [`Decoder`] and [`Hello`].
+
+mod attempt;
+mod blob;
+mod bounded;
+mod client;
+mod control;
+mod digest;
+mod explanation;
+mod failure;
+pub mod frame;
+mod hello;
+mod identity;
+mod inventory;
+mod invocation;
+mod join;
+pub mod limits;
+mod node_id;
+mod point;
+mod token;
+mod tokens;
+mod usage;
+
+pub use attempt::{
+    AttemptOpening, Binding, Chunk, Emission, Ended, FromAttempt, Grants, Invoke, Limits, Name, Outcome,
+    Parameter, PipelineRef, Request, Resume, Started, Text, ToAttempt, Value,
+};
+pub use blob::{BlobChunk, FromStore, ToStore};
+pub use bounded::AtMost;
+pub use client::{
+    Answer, Ask, FleetSummary, FromInvocation, ModelSummary, NewToken, Opening, Page, PipelineSummary,
+    Placed, PolicyFault, Submit, Targets, ToInvocation, Variant, VariantSummary,
+};
+pub use control::{Command, Order, Rows, ToNode, ToScheduler};
+pub use digest::{BlobDigest, ComponentDigest, DigestError, ModelDigest};
+pub use explanation::{Candidate, Counted, Decision, Explanation, JoinedNode, NodeState, PredictedCosts};
+pub use failure::{Failure, FailureCode, Fault};
+pub use frame::{Class, Decoder, FrameError, Message};
+pub use hello::{
+    ALPN, ALPN_JOIN, Feature, Hello, HelloReply, VERSIONS, Version, VersionError, VersionRange, Welcome,
+    negotiate,
+};
+pub use identity::{Identity, IdentityError, Role};
+pub use inventory::{
+    Health, HeldAttempt, Inventory, ObservedLoad, Permissions, Progress, Report, Residency, Resident,
+    StoredModel, Thermal,
+};
+pub use invocation::{AttemptId, CommandId, Epoch, Incarnation, InvocationId, InvocationIdError};
+pub use join::{CertificateDer, CertificateRequest, Issued, JoinReply, JoinRequest, Renewal};
+pub use node_id::{FleetId, NodeId, NodeIdError};
+pub use point::{OperatingPoint, StepPoint};
+pub use serde_bytes::ByteBuf;
+pub use token::{CaPin, JoinToken, Secret, TokenError, TokenId};
+pub use tokens::Tokens;
+pub use usage::{Energy, EnergyScope, EnergySource, Usage};
