@@ -78,7 +78,9 @@ pub enum Lost {
     ByPeer { close: Close, text: String },
     #[error("the other end denies this certificate; join again with a new token")]
     Denied,
-    #[error("the other end finds this certificate expired; if the clocks are right, join again with a new token")]
+    #[error(
+        "the other end finds this certificate expired; if the clocks are right, join again with a new token"
+    )]
     Expired,
     #[error("the other end is not let in, or does not let in: {0}")]
     Untrusted(String),
@@ -108,16 +110,14 @@ impl From<ConnectionError> for Lost {
                 close: Close::of_code(closed.error_code),
                 text: String::from_utf8_lossy(&closed.reason).into_owned(),
             },
-            ConnectionError::ConnectionClosed(closed) => {
-                match closed.error_code.into() {
-                    ALERT_REVOKED => Self::Denied,
-                    ALERT_EXPIRED => Self::Expired,
-                    code if ALERTS.contains(&code) => {
-                        Self::Untrusted(String::from_utf8_lossy(&closed.reason).into_owned())
-                    }
-                    _ => Self::Failed(ConnectionError::ConnectionClosed(closed)),
+            ConnectionError::ConnectionClosed(closed) => match closed.error_code.into() {
+                ALERT_REVOKED => Self::Denied,
+                ALERT_EXPIRED => Self::Expired,
+                code if ALERTS.contains(&code) => {
+                    Self::Untrusted(String::from_utf8_lossy(&closed.reason).into_owned())
                 }
-            }
+                _ => Self::Failed(ConnectionError::ConnectionClosed(closed)),
+            },
             ConnectionError::TransportError(error) if ALERTS.contains(&error.code.into()) => {
                 Self::Untrusted(error.reason)
             }

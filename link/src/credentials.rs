@@ -7,14 +7,16 @@ use rustls::{
     SignatureScheme,
     client::ResolvesClientCert,
     crypto::ring::sign::any_supported_type,
-    pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use serde_bytes::ByteBuf;
 use thiserror::Error;
 
 use crate::{
     certificate::{CertificateError, Leaf},
+    message::CertificateRequest,
     verify::Trust,
 };
 
@@ -48,10 +50,11 @@ impl NewKey {
     ///
     /// # Errors
     /// [`CredentialError::KeyPair`].
-    pub fn request(&self) -> Result<CertificateSigningRequestDer<'static>, CredentialError> {
+    pub fn request(&self) -> Result<CertificateRequest, CredentialError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        Ok(params.serialize_request(&self.0)?.into())
+        let request = params.serialize_request(&self.0)?;
+        Ok(CertificateRequest(ByteBuf::from(request.der().to_vec())))
     }
 
     /// The key with the certificate that the authority made for it.

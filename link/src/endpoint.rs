@@ -15,13 +15,13 @@ use rustls::{
 use thiserror::Error;
 
 use crate::{
+    credentials::Credentials,
     limits::{
         CONNECTION_WINDOW, IDLE_TIMEOUT, INCOMING_BYTES, INCOMING_BYTES_TOTAL, MAX_BIDIRECTIONAL,
         MAX_INCOMING, MAX_UNIDIRECTIONAL, STREAM_WINDOW,
     },
     liveness::PULSE,
     runtime::{Fallen, GuardedRuntime},
-    credentials::Credentials,
     verify::Verifier,
 };
 

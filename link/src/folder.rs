@@ -135,8 +135,7 @@ fn parse(text: &str) -> Result<(Trust, Credential), String> {
     }
     let key = PrivatePkcs8KeyDer::from(key.contents().to_vec());
     let certificate = CertificateDer::from(certificate.contents().to_vec());
-    let credential =
-        Credential::new(key, certificate).map_err(|error: CredentialError| error.to_string())?;
+    let credential = Credential::new(key, certificate).map_err(|error: CredentialError| error.to_string())?;
     let authority = CertificateDer::from(authority.contents().to_vec());
     pin(&authority).map_err(|error: CertificateError| error.to_string())?;
     Ok((Trust { fleet: credential.leaf.identity.fleet.clone(), authority }, credential))

@@ -12,8 +12,8 @@ use thiserror::Error;
 
 use crate::{
     certificate::{CertificateError, Fingerprint, Leaf, Standing},
-    close::{Close, Lost},
     clock::UnixTime,
+    close::{Close, Lost},
     limits::MAX_PARSE_ERRORS,
     stream::{Receiver, Sender},
 };

@@ -23,6 +23,11 @@ use tokio::sync::watch;
 pub struct Fallen(watch::Receiver<bool>);
 
 impl Fallen {
+    #[must_use]
+    pub fn has_fallen(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Returns once it has happened.
     pub async fn wait(&mut self) {
         if self.0.wait_for(|fallen| *fallen).await.is_err() {

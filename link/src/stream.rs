@@ -60,7 +60,9 @@ impl From<ReadError> for ReceiveError {
         match error {
             ReadError::Reset(code) => Self::Reset(Close::of_code(code)),
             ReadError::ConnectionLost(error) => Self::Lost(error.into()),
-            ReadError::ClosedStream | ReadError::IllegalOrderedRead | ReadError::ZeroRttRejected => Self::Ended,
+            ReadError::ClosedStream | ReadError::IllegalOrderedRead | ReadError::ZeroRttRejected => {
+                Self::Ended
+            }
         }
     }
 }

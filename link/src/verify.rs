@@ -38,7 +38,9 @@ pub enum Refusal {
     OtherFleet { peer: Box<Identity>, fleet: FleetId },
     #[error("{peer} has no business here; its role is another")]
     Role { peer: Box<Identity> },
-    #[error("the certificate of {peer} ran out {days} days ago; if clocks are right, join again with a new token")]
+    #[error(
+        "the certificate of {peer} ran out {days} days ago; if clocks are right, join again with a new token"
+    )]
     Expired { peer: Box<Identity>, days: u64, at: UnixTime, end: UnixTime },
     #[error("{peer} was denied by an operator; join again with a new token if that was a mistake")]
     Denied { peer: Box<Identity> },
@@ -119,6 +121,18 @@ impl Verifier {
             .build()
             .map_err(|error| TlsError::General(error.to_string()))?;
         Ok(Self { trust, roots, members, provider, roles, clock, denied })
+    }
+
+    /// A certificate that was issued to this end: by the authority, for the fleet, and current.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn vouch(&self, certificate: &CertificateDer<'_>) -> Result<Leaf, Refusal> {
+        self.check(certificate, Usage::Client)
+    }
+
+    pub(crate) fn check_server(&self, certificate: &CertificateDer<'_>) -> Result<Leaf, Refusal> {
+        self.check(certificate, Usage::Server)
     }
 
     /// Checks all but the proof that the peer has the key, which is the handshake's.
