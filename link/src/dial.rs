@@ -1,0 +1,110 @@
+//! Connecting to a scheduler as a member.
+
+use std::{
+    io, mem,
+    net::{SocketAddr, UdpSocket},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use dunlin_protocol::{ALPN, Role};
+use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::{
+    clock::FlooredClock,
+    close::Lost,
+    credentials::Credentials,
+    endpoint::{EndpointError, client_config, client_tls},
+    limits::HANDSHAKE_TIMEOUT,
+    peer::{Link, PeerError},
+    runtime::{Fallen, GuardedRuntime},
+    verify::Verifier,
+};
+
+/// What TLS wants for a name; members are known by the identity in their certificate.
+const SERVER_NAME: &str = "scheduler";
+
+/// Why no connection came about.
+#[derive(Debug, Error)]
+pub enum DialError {
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error("{address} cannot be dialled: {source}")]
+    Address { address: SocketAddr, source: quinn::ConnectError },
+    #[error("{address} does not answer; is a scheduler running there, and does UDP get through?")]
+    NoAnswer { address: SocketAddr },
+    #[error("no connection with {address}: {source}")]
+    Lost { address: SocketAddr, source: Lost },
+    #[error("{address}: {source}")]
+    Peer { address: SocketAddr, source: PeerError },
+}
+
+/// Connects with the credential that is in force at the time.
+#[derive(Debug)]
+pub struct Dialer {
+    local: SocketAddr,
+    endpoint: Mutex<(Endpoint, Fallen)>,
+    config: ClientConfig,
+    clock: Arc<FlooredClock>,
+}
+
+impl Dialer {
+    /// `local`: usually an unspecified address with port 0.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub fn new(
+        local: SocketAddr,
+        credentials: Arc<Credentials>,
+        clock: Arc<FlooredClock>,
+    ) -> Result<Self, EndpointError> {
+        let trust = credentials.trust.clone();
+        let verifier = Verifier::new(trust, &[Role::Scheduler], clock.clone(), Arc::default())?;
+        let tls = client_tls(Some(credentials), Arc::new(verifier), ALPN)?;
+        let endpoint = Mutex::new(client_endpoint(local)?);
+        Ok(Self { local, endpoint, config: client_config(tls)?, clock })
+    }
+
+    /// A connection with the scheduler at `address`, which has proved that it is one.
+    ///
+    /// Whether it lets this member in shows later, as TLS 1.3 is: by its first message, or by [`Link::closed`].
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn dial(&self, address: SocketAddr) -> Result<Link, DialError> {
+        let connection = connect(&self.endpoint()?, self.config.clone(), address).await?;
+        Link::new(connection, self.clock.now()).map_err(|source| DialError::Peer { address, source })
+    }
+
+    /// The endpoint, or a new one where it has died of a panic.
+    fn endpoint(&self) -> Result<Endpoint, EndpointError> {
+        let mut current = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.1.has_fallen() {
+            mem::forget(mem::replace(&mut *current, client_endpoint(self.local)?));
+        }
+        Ok(current.0.clone())
+    }
+}
+
+pub(crate) fn client_endpoint(local: SocketAddr) -> Result<(Endpoint, Fallen), EndpointError> {
+    let (runtime, fallen) = GuardedRuntime::new();
+    let socket: io::Result<UdpSocket> = UdpSocket::bind(local);
+    let endpoint = Endpoint::new(EndpointConfig::default(), None, socket?, Arc::new(runtime))?;
+    Ok((endpoint, fallen))
+}
+
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    config: ClientConfig,
+    address: SocketAddr,
+) -> Result<Connection, DialError> {
+    let connecting = endpoint
+        .connect_with(config, address, SERVER_NAME)
+        .map_err(|source| DialError::Address { address, source })?;
+    match timeout(HANDSHAKE_TIMEOUT, connecting).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(DialError::Lost { address, source: error.into() }),
+        Err(_) => Err(DialError::NoAnswer { address }),
+    }
+}
