@@ -31,7 +31,9 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
 pub enum AgentError {
     #[error(transparent)]
     Folder(#[from] FolderError),
-    #[error("this machine has not joined a fleet: dunlin agent --join TOKEN (a token is made by dunlin token new)")]
+    #[error(
+        "this machine has not joined a fleet: dunlin agent --join TOKEN (a token is made by dunlin token new)"
+    )]
     NotJoined,
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -66,7 +68,11 @@ impl Agent {
     ///
     /// # Errors
     /// If it has not joined, or its folder cannot be used.
-    pub fn start(options: AgentOptions, folder: Folder, clock: Arc<FlooredClock>) -> Result<Self, AgentError> {
+    pub fn start(
+        options: AgentOptions,
+        folder: Folder,
+        clock: Arc<FlooredClock>,
+    ) -> Result<Self, AgentError> {
         let (trust, credential) = folder.identity()?.ok_or(AgentError::NotJoined)?;
         let name = credential.leaf.identity.name.clone();
         let credentials = Arc::new(Credentials::new(trust, credential));
@@ -173,9 +179,8 @@ impl Agent {
         leaving: watch::Receiver<Option<Duration>>,
     ) -> Result<(), SessionError> {
         let (control, welcome) = session::begin(&self.node, link).await?;
-        self.clock.raise(dunlin_link::clock::UnixTime::since_unix_epoch(Duration::from_secs(
-            welcome.unix_seconds,
-        )));
+        self.clock
+            .raise(dunlin_link::clock::UnixTime::since_unix_epoch(Duration::from_secs(welcome.unix_seconds)));
         if let Err(error) = self.folder.keep_floor(self.clock.floor()) {
             tracing::warn!(%error, "the time cannot be kept");
         }

@@ -35,10 +35,10 @@ pub(crate) async fn execute(node: Arc<Node>, invoke: Invoke, log: Arc<AttemptLog
         }
     };
     let load_us = arrived.elapsed().as_micros() as u64;
-    let (model, point) = invoke.models.first().map_or_else(
-        || (None, node.point()),
-        |binding| (Some(binding.model), node.point_of(&binding.point)),
-    );
+    let (model, point) = invoke
+        .models
+        .first()
+        .map_or_else(|| (None, node.point()), |binding| (Some(binding.model), node.point_of(&binding.point)));
     let mut usage = Usage::of(node.name.clone());
     (usage.model, usage.point, usage.load_us) = (model, point, load_us);
     usage.emulated = node.options.emulation.is_some();
@@ -65,8 +65,7 @@ async fn prepare(node: &Arc<Node>, invoke: &Invoke, log: &AttemptLog) -> Result<
         };
         let threads = node.threads(&binding.point);
         let point = node.point_of(&binding.point);
-        let (held, _) =
-            node.residents.hold(&model, node.engine(&model), &point, threads).await?;
+        let (held, _) = node.residents.hold(&model, node.engine(&model), &point, threads).await?;
         in_use.push(held);
         models.push(Binding {
             alias: binding.alias.clone(),
@@ -222,7 +221,10 @@ fn describe(point: &dunlin_protocol::OperatingPoint) -> String {
 
 impl Node {
     /// What an order leaves open is as the node does it.
-    pub(crate) fn point_of(&self, asked: &dunlin_protocol::OperatingPoint) -> dunlin_protocol::OperatingPoint {
+    pub(crate) fn point_of(
+        &self,
+        asked: &dunlin_protocol::OperatingPoint,
+    ) -> dunlin_protocol::OperatingPoint {
         let threads = self.threads(asked);
         dunlin_protocol::OperatingPoint {
             prefill_threads: threads.prefill as u16,
@@ -232,4 +234,3 @@ impl Node {
         }
     }
 }
-

@@ -52,8 +52,9 @@ impl Node {
     }
 
     async fn transfer(&self, blob: BlobDigest) -> Result<PathBuf, Failure> {
-        let unreachable =
-            |reason: String| Failure::new(FailureCode::Unavailable, format!("{blob} cannot be fetched: {reason}"));
+        let unreachable = |reason: String| {
+            Failure::new(FailureCode::Unavailable, format!("{blob} cannot be fetched: {reason}"))
+        };
         let link = self.dialer.dial(self.options.scheduler).await.map_err(|e| unreachable(e.to_string()))?;
         let (mut to, mut from) =
             link.open::<Opening, FromStore>().await.map_err(|e| unreachable(e.to_string()))?;
@@ -62,7 +63,9 @@ impl Node {
         to.send(&Opening::Store(want)).await.map_err(|e| unreachable(e.to_string()))?;
         let stored = loop {
             match from.receive().await.map_err(|e| unreachable(e.to_string()))? {
-                Some(FromStore::Have { bytes }) => partial.expect(bytes).map_err(|error| not_stored(&error))?,
+                Some(FromStore::Have { bytes }) => {
+                    partial.expect(bytes).map_err(|error| not_stored(&error))?
+                }
                 Some(FromStore::Chunk(chunk)) => {
                     partial = write(partial, chunk.offset, chunk.bytes.into_vec()).await?;
                 }

@@ -40,7 +40,8 @@ fn battery(supplies: &Path) -> (bool, Option<u8>) {
     for supply in fs::read_dir(supplies).into_iter().flatten().flatten() {
         let text = |name: &str| fs::read_to_string(supply.path().join(name)).unwrap_or_default();
         if text("type").trim() == "Battery" {
-            let percent = number(&supply.path().join("capacity")).and_then(|percent| u8::try_from(percent).ok());
+            let percent =
+                number(&supply.path().join("capacity")).and_then(|percent| u8::try_from(percent).ok());
             return (text("status").trim() == "Discharging", percent);
         }
     }

@@ -14,15 +14,16 @@ use dunlin_blobs::Blobs;
 use dunlin_engine_handle::Threads;
 use dunlin_link::Dialer;
 use dunlin_protocol::{
-    AttemptId, BlobDigest, ComponentDigest, Failure, FailureCode, HeldAttempt, Inventory, ModelDigest, NodeId,
-    OperatingPoint, Parameter, Progress, Report, StoredModel,
+    AttemptId, BlobDigest, ComponentDigest, Failure, FailureCode, HeldAttempt, Inventory, ModelDigest,
+    NodeId, OperatingPoint, Parameter, Progress, Report, StoredModel,
     limits::{MAX_ATTEMPTS, MAX_COMPONENTS, MAX_MODELS},
 };
 use dunlin_worker_handle::{EngineKind, Worker};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    AgentOptions, LocalModel, attempt::AttemptLog, fetch::Fetching, health, residents::Residents, state::Memory,
+    AgentOptions, LocalModel, attempt::AttemptLog, fetch::Fetching, health, residents::Residents,
+    state::Memory,
 };
 
 /// How long the log of an attempt is kept after its end, unless the scheduler has all of it before.
@@ -128,7 +129,10 @@ impl Node {
     pub(crate) fn threads(&self, point: &OperatingPoint) -> Threads {
         let own = self.options.threads;
         let or = |asked: u16, own: u32| if asked == 0 { own } else { u32::from(asked) };
-        Threads { prefill: or(point.prefill_threads, own.prefill), decode: or(point.decode_threads, own.decode) }
+        Threads {
+            prefill: or(point.prefill_threads, own.prefill),
+            decode: or(point.decode_threads, own.decode),
+        }
     }
 
     pub(crate) fn cordon(&self, cordoned: bool) {

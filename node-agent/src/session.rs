@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use dunlin_link::{Link, Lost, ReceiveError, Receiver, SendError, Sender};
 use dunlin_protocol::{
-    AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, HelloReply, Order, Started,
-    ToAttempt, ToNode, ToScheduler, VERSIONS, Welcome,
+    AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, HelloReply, Order,
+    Started, ToAttempt, ToNode, ToScheduler, VERSIONS, Welcome,
 };
 use thiserror::Error;
 use tokio::{
@@ -226,7 +226,8 @@ fn open(node: &Arc<Node>, opening: AttemptOpening) -> Result<(Arc<AttemptLog>, u
             Ok((log, offset))
         }
         AttemptOpening::Attach { offset, .. } => {
-            let unknown = || Failure::new(FailureCode::NotFound, format!("{} knows nothing of {id}", node.name));
+            let unknown =
+                || Failure::new(FailureCode::NotFound, format!("{} knows nothing of {id}", node.name));
             Ok((node.held(id).ok_or_else(unknown)?, offset))
         }
     }

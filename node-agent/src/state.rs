@@ -1,6 +1,10 @@
 //! What a node remembers over its restarts: how often it was started, and the highest epoch that it obeyed.
 
-use std::{fs, io, path::{Path, PathBuf}, sync::{Mutex, PoisonError}};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use dunlin_protocol::{Epoch, Incarnation};
 
@@ -23,7 +27,11 @@ impl Memory {
         let incarnation = read(&folder.join(INCARNATION)) + 1;
         write(&folder.join(INCARNATION), incarnation)?;
         let epoch = Epoch(read(&folder.join(EPOCH)));
-        Ok(Self { folder: folder.to_owned(), incarnation: Incarnation(incarnation), epoch: Mutex::new(epoch) })
+        Ok(Self {
+            folder: folder.to_owned(),
+            incarnation: Incarnation(incarnation),
+            epoch: Mutex::new(epoch),
+        })
     }
 
     pub(crate) fn epoch(&self) -> Epoch {

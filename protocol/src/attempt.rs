@@ -10,8 +10,8 @@ use crate::{
     AtMost, AttemptId, Class, ComponentDigest, Epoch, Failure, ModelDigest, OperatingPoint, Tokens, Usage,
     frame::Message,
     limits::{
-        MAX_BINDINGS, MAX_EMISSION_BYTES, MAX_EMISSION_TOKENS, MAX_EMISSIONS, MAX_NAME, MAX_PARAMETERS,
-        MAX_PREFIX_TOKENS, MAX_PROMPT_PREFIXES, MAX_REQUEST_BODY, MAX_TEXT, MAX_VALUE,
+        MAX_BINDINGS, MAX_EMISSION_BYTES, MAX_EMISSION_TOKENS, MAX_EMISSIONS, MAX_GENERATIONS, MAX_NAME,
+        MAX_PARAMETERS, MAX_PROMPT_PREFIXES, MAX_REQUEST_BODY, MAX_TEXT, MAX_VALUE,
     },
 };
 
@@ -165,11 +165,13 @@ pub struct Limits {
 pub struct Resume {
     /// Emissions that were delivered; the first one of this attempt has this number.
     pub offset: u64,
-    /// Tokens that were delivered: they follow the prompt, and are not emitted again.
-    #[serde(with = "AtMost::<MAX_PREFIX_TOKENS>")]
-    pub tokens: Tokens,
-    /// Bytes of text that were delivered of these tokens: less than they stand for where a character was not whole.
+    /// Tokens that were delivered of each generation, in the order in which they were begun: they are drawn already.
+    #[serde(with = "AtMost::<MAX_GENERATIONS>")]
+    pub generations: Vec<Tokens>,
+    /// Bytes of text and JSON that were delivered: the pipeline emits them again, and nobody is told.
     pub text_bytes: u64,
+    /// The same of the response's body.
+    pub body_bytes: u64,
 }
 
 /// The attempt runs.
@@ -192,24 +194,21 @@ pub struct Chunk {
 /// One thing that an attempt says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Emission {
-    Text(Text),
+    /// Tokens that a generation drew, before any text that is made of them.
+    Tokens {
+        /// Counts the generations of an invocation in the order in which they were begun, from 0.
+        generation: u32,
+        #[serde(with = "AtMost::<MAX_EMISSION_TOKENS>")]
+        tokens: Tokens,
+    },
+    /// Whole characters.
+    Text(#[serde(with = "AtMost::<MAX_EMISSION_BYTES>")] String),
     /// Passed on as the pipeline gave it.
     Json(#[serde(with = "AtMost::<MAX_EMISSION_BYTES>")] String),
     /// Thousandths of the whole.
     Progress(u16),
     /// A piece of the response's body.
     Body(#[serde(with = "AtMost::<MAX_EMISSION_BYTES>")] ByteBuf),
-}
-
-/// A piece of text, and the tokens that were drawn for it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Text {
-    /// Whole characters; it may lag behind the tokens.
-    #[serde(with = "AtMost::<MAX_EMISSION_BYTES>")]
-    pub text: String,
-    #[serde(with = "AtMost::<MAX_EMISSION_TOKENS>")]
-    pub tokens: Tokens,
 }
 
 /// The end of an attempt.

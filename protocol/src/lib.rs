@@ -29,7 +29,7 @@ mod usage;
 
 pub use attempt::{
     AttemptOpening, Binding, Chunk, Emission, Ended, FromAttempt, Grants, Invoke, Limits, Name, Outcome,
-    Parameter, PipelineRef, Request, Resume, Started, Text, ToAttempt, Value,
+    Parameter, PipelineRef, Request, Resume, Started, ToAttempt, Value,
 };
 pub use blob::{BlobChunk, FromStore, ToStore};
 pub use bounded::AtMost;

@@ -24,13 +24,13 @@ pub const MAX_PARAMETERS: usize = 64;
 /// Models that one invocation may open.
 pub const MAX_BINDINGS: usize = 16;
 
-/// Tokens of an attempt that goes on where another stopped.
-pub const MAX_PREFIX_TOKENS: usize = 1 << 16;
+/// Generations of an invocation that can go on elsewhere.
+pub const MAX_GENERATIONS: usize = 1024;
 
 /// Emissions in a chunk.
 pub const MAX_EMISSIONS: usize = 64;
 
-/// Tokens of an emission. One that has more is sent as several; the last has the text.
+/// Tokens of an emission. What is more goes in several.
 pub const MAX_EMISSION_TOKENS: usize = 1024;
 
 /// Bytes of the text or the body in an emission.

@@ -155,7 +155,12 @@ fn invoke(pipeline: PipelineRef) -> AttemptOpening {
         limits: limits(),
         seed: u64::MAX,
         deadline_ms: Some(30_000),
-        resume: Resume { offset: 4, tokens: Tokens(vec![1, 70_000, u32::MAX]), text_bytes: 11 },
+        resume: Resume {
+            offset: 4,
+            generations: vec![Tokens(vec![1, 70_000, u32::MAX]), Tokens(Vec::new())],
+            text_bytes: 11,
+            body_bytes: 0,
+        },
     }))
 }
 
@@ -181,7 +186,8 @@ pub(crate) fn to_attempt() -> Samples<ToAttempt> {
 
 fn chunk() -> Chunk {
     let emissions = samples!(Emission {
-        Text => Emission::Text(Text { text: text("é"), tokens: Tokens(vec![5, 600]) });
+        Tokens => Emission::Tokens { generation: 1, tokens: Tokens(vec![5, 600]) };
+        Text => Emission::Text(text("é"));
         Json => Emission::Json(text("{\"done\":1}"));
         Progress => Emission::Progress(500);
         Body => Emission::Body(bytes(&[0, 159, 146, 150]));
