@@ -1,0 +1,161 @@
+//! What an invocation said so far, for whoever follows it: those who asked, and those who come back.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dunlin_protocol::{
+    Chunk, Emission, Ended, Failure, InvocationId, Placed, Resume, Tokens,
+    limits::{MAX_EMISSIONS, MAX_GENERATIONS},
+};
+use tokio::sync::watch;
+
+/// Bytes of text that one chunk carries, so that its frame stays below its cap.
+const CHUNK_BYTES: usize = 12 << 10;
+
+/// The emissions that were delivered, each once, in their order.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) id: InvocationId,
+    state: Mutex<State>,
+    /// Counts changes.
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    emissions: Vec<Emission>,
+    placed: Vec<Placed>,
+    end: Option<End>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    Ended(Box<Ended>),
+    /// It was never begun.
+    Refused(Failure),
+}
+
+/// What there is to say, from some placement and some emission on.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Placed(Box<Placed>),
+    Chunk(Chunk),
+    End(End),
+    Nothing,
+}
+
+impl Log {
+    pub(crate) fn new(id: InvocationId) -> Self {
+        Self { id, state: Mutex::default(), changed: watch::Sender::new(0) }
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(crate) fn place(&self, placed: Placed) {
+        self.lock().placed.push(placed);
+        self.tell();
+    }
+
+    pub(crate) fn deliver(&self, emissions: impl IntoIterator<Item = Emission>) {
+        self.lock().emissions.extend(emissions);
+        self.tell();
+    }
+
+    pub(crate) fn end(&self, end: End) {
+        self.lock().end.get_or_insert(end);
+        self.tell();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().end.is_some()
+    }
+
+    pub(crate) fn offset(&self) -> u64 {
+        self.lock().emissions.len() as u64
+    }
+
+    /// What another attempt has to know to go on.
+    pub(crate) fn resume(&self) -> Resume {
+        let state = self.lock();
+        let mut resume = Resume { offset: state.emissions.len() as u64, ..Resume::default() };
+        for emission in &state.emissions {
+            match emission {
+                Emission::Tokens { generation, tokens } => {
+                    let index = *generation as usize;
+                    if index >= MAX_GENERATIONS {
+                        continue;
+                    }
+                    if resume.generations.len() <= index {
+                        resume.generations.resize_with(index + 1, Tokens::default);
+                    }
+                    resume.generations[index].0.extend(&tokens.0);
+                }
+                Emission::Text(text) | Emission::Json(text) => resume.text_bytes += text.len() as u64,
+                Emission::Body(bytes) => resume.body_bytes += bytes.len() as u64,
+                Emission::Progress(_) => {}
+            }
+        }
+        resume
+    }
+
+    pub(crate) fn next(&self, placed: usize, offset: u64) -> Next {
+        let state = self.lock();
+        if let Some(placed) = state.placed.get(placed) {
+            return Next::Placed(Box::new(placed.clone()));
+        }
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = state.emissions.get(from..).unwrap_or_default();
+        if rest.is_empty() {
+            return state.end.clone().map_or(Next::Nothing, Next::End);
+        }
+        let mut bytes = 0;
+        let fits = |emission: &&Emission| {
+            bytes += size(emission);
+            bytes <= CHUNK_BYTES
+        };
+        let count = rest.iter().take(MAX_EMISSIONS).take_while(fits).count().max(1);
+        Next::Chunk(Chunk { offset, emissions: rest[..count].to_vec() })
+    }
+
+    fn tell(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes on the wire, about.
+fn size(emission: &Emission) -> usize {
+    16 + match emission {
+        Emission::Tokens { tokens, .. } => 4 * tokens.0.len(),
+        Emission::Text(text) | Emission::Json(text) => text.len(),
+        Emission::Body(bytes) => bytes.len(),
+        Emission::Progress(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_attempt_learns_what_was_delivered() {
+        let log = Log::new(InvocationId(1));
+        log.deliver([
+            Emission::Tokens { generation: 1, tokens: Tokens(vec![7]) },
+            Emission::Text("caf\u{e9}".into()),
+            Emission::Tokens { generation: 0, tokens: Tokens(vec![1, 2]) },
+            Emission::Progress(500),
+            Emission::Tokens { generation: 0, tokens: Tokens(vec![3]) },
+            Emission::Json("{}".into()),
+        ]);
+        let resume = log.resume();
+        assert_eq!((resume.offset, resume.text_bytes, resume.body_bytes), (6, 7, 0));
+        assert_eq!(resume.generations, [Tokens(vec![1, 2, 3]), Tokens(vec![7])]);
+        assert!(matches!(log.next(0, 4), Next::Chunk(chunk) if chunk.emissions.len() == 2));
+        assert!(matches!(log.next(0, 6), Next::Nothing));
+    }
+}
