@@ -319,7 +319,7 @@ mod tests {
     fn another_build_model_mode_or_heat_begins_anew() {
         let key = |change: fn(&mut RowKey)| {
             let class = crate::Class::find("pi5-8g-hot").unwrap();
-            let mut key = class.table.rows().next().unwrap().key().clone();
+            let mut key = class.table.rows().next().unwrap().key.clone();
             change(&mut key);
             key
         };

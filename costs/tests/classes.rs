@@ -30,7 +30,7 @@ fn published(class_name: &str, model: &str) -> String {
         let joules = prediction.joules.unwrap();
         format!(
             "{:<12} {:5.1} s {:6.1} J read {:6.1} J total {:6.1} J marginal\n",
-            row.key().mode.as_str(),
+            row.key.mode.as_str(),
             prediction.completion.mean,
             row.reading(&CHAT).unwrap(),
             joules.total,
@@ -76,7 +76,7 @@ fn the_filter_keeps_what_trades_speed_for_joules() {
         let class = class(class_name);
         let kept = pareto_front(rows(&class, model), &TYPICAL);
         let kept: Vec<String> =
-            kept.iter().map(|row| format!("{} {}", row.key().mode, row.key().decode_threads)).collect();
+            kept.iter().map(|row| format!("{} {}", row.key.mode, row.key.decode_threads)).collect();
         assert_eq!(kept, expected, "{class_name}");
     };
     check("orin-nano-8g", "Llama-3.2-1B", &["25W 4", "MAXN 4"]);
@@ -89,7 +89,7 @@ fn latency_takes_maxn_and_energy_25w() {
     let front = pareto_front(rows(&class, "Llama-3.2-1B"), &TYPICAL);
     let best = |cost: fn(&Prediction) -> f64| {
         let cost = |row: &&&Row| cost(&alone(row, &CHAT));
-        front.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap().key().mode.to_string()
+        front.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap().key.mode.to_string()
     };
     assert_eq!(best(|prediction| prediction.ttft.mean), "MAXN");
     assert_eq!(best(|prediction| prediction.completion.mean), "MAXN");
@@ -118,7 +118,7 @@ fn a_cool_pi_has_the_optima_that_were_found() {
             let row = class.table.find(&class.name, model, &query).unwrap();
             let work = Work { prompt_tokens: 32, cached_tokens: 0, output_tokens: 256 };
             let on = row.steps_at(bound).predict(&work, &Situation::default(), &Calibration::default());
-            let reading = row.parts().power.as_ref().unwrap().read(bound);
+            let reading = row.power.as_ref().unwrap().read(bound);
             (on.tpot.mean, reading.decode)
         };
         for (mode, best) in [("powersave", 3), ("ondemand", 2), ("performance", 2)] {
@@ -146,8 +146,8 @@ fn a_cool_pi_reads_prompts_with_less_action_when_it_is_not_saving() {
     let action = |mode: &str| {
         let query = Query { mode: Some(mode.into()), ..Query::default() };
         let row = class.table.find(&class.name, model, &query).unwrap();
-        let p1 = row.parts().prefill.p1_ms_per_token.nominal();
-        row.parts().power.as_ref().unwrap().prefill_w.nominal() * p1 * p1
+        let p1 = row.prefill.p1_ms_per_token.nominal();
+        row.power.as_ref().unwrap().prefill_w.nominal() * p1 * p1
     };
     for mode in ["ondemand", "performance"] {
         let less = 1.0 - action(mode) / action("powersave");
@@ -160,22 +160,17 @@ fn every_coefficient_has_a_source() {
     for name in Class::names() {
         let class = class(name);
         for row in class.table.rows() {
-            let provenance = &row.parts().provenance;
+            let provenance = &row.provenance;
             assert!(!provenance.source.is_empty());
             let expected = if name == "pi5-8g" { Origin::Assumed } else { Origin::Emulated };
             assert_eq!(provenance.origin, expected, "{name}");
             let flags = alone(row, &CHAT).flags;
             assert_eq!(flags.assumed, name == "pi5-8g", "{name}");
             assert_eq!(flags.emulated, name != "pi5-8g", "{name}");
-            let power = row.parts().power.as_ref().unwrap();
-            let others = [
-                &power.idle_w,
-                &power.load_w,
-                &row.parts().load.warm_ms,
-                &row.parts().load.cold_ms,
-                &row.parts().decode.contention,
-            ];
-            for figure in others.into_iter().chain(&row.parts().decode.batch_ms[1..]) {
+            let power = row.power.as_ref().unwrap();
+            let others =
+                [&power.idle_w, &power.load_w, &row.load.warm_ms, &row.load.cold_ms, &row.decode.contention];
+            for figure in others.into_iter().chain(&row.decode.batch_ms[1..]) {
                 assert!(figure.is_assumed() && figure.source().is_some(), "{name}: {figure:?}");
             }
         }
@@ -193,9 +188,9 @@ fn a_prior_is_a_range_around_a_relation_of_size() {
             .unwrap()
             .rows(class.model("llama-3.2-1b").unwrap())
             .into_iter()
-            .find(|guess| guess.key().mode == row.key().mode)
+            .find(|guess| guess.key.mode == row.key.mode)
         else {
-            assert_eq!(row.key().mode.as_str(), "7W");
+            assert_eq!(row.key.mode.as_str(), "7W");
             continue;
         };
         let at = |bound| guess.steps_at(bound).predict(&CHAT, &Situation::default(), &Calibration::default());

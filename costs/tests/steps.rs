@@ -199,7 +199,7 @@ fn joules_of_another_scope_are_no_joules() {
     let on = row.predict(&work, &Situation::default(), &Calibration::default());
     assert_eq!(on.joules, None);
     assert!(row.reading(&work).unwrap() > 0.0);
-    let fault = row.parts().power.as_ref().unwrap().board(dunlin_costs::Bound::Nominal).unwrap_err();
+    let fault = row.power.as_ref().unwrap().board(dunlin_costs::Bound::Nominal).unwrap_err();
     assert_eq!(
         fault.to_string(),
         "these watts are of CpuGpuRail, and no correction to the board's input is named"

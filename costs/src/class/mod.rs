@@ -93,6 +93,6 @@ impl Class {
 
     /// Rows of a model of this class.
     pub fn rows(&self, model: ModelDigest) -> impl Iterator<Item = &Row> {
-        self.table.rows().filter(move |row| row.key().model == model)
+        self.table.rows().filter(move |row| row.key.model == model)
     }
 }

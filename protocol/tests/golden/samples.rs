@@ -153,6 +153,7 @@ fn invoke(pipeline: PipelineRef) -> AttemptOpening {
         models: vec![Binding { alias: text("default"), model: model(), point: point() }],
         grants: grants(),
         limits: limits(),
+        prefixes: vec![3, u64::MAX],
         seed: u64::MAX,
         deadline_ms: Some(30_000),
         resume: Resume {
@@ -230,6 +231,7 @@ fn resident() -> Resident {
         memory_bytes: 900 << 20,
         cells: 16_384,
         used_cells: 700,
+        prefixes: Some(vec![3, u64::MAX]),
     }
 }
 
@@ -273,6 +275,8 @@ fn inventory() -> Inventory {
         emulated: true,
         cordoned: true,
         labels: vec![parameter()],
+        allows: Permissions { http: true, environment: true, components: true },
+        slots: 8,
         memory_bytes: 8 << 30,
         disk_free_bytes: 20 << 30,
         models: vec![StoredModel {
@@ -282,11 +286,12 @@ fn inventory() -> Inventory {
             bytes: 771_000_000,
             memory_bytes: 800_000_000,
             kv_bytes_per_token: 32_768,
+            cached: true,
             pinned: true,
         }],
         components: vec![component()],
         points: vec![point()],
-        attempts: vec![HeldAttempt { attempt: attempt(), offset: 9, ended: true }],
+        attempts: vec![HeldAttempt { attempt: attempt(), epoch: Epoch(6), offset: 9, ended: true }],
         state: report(),
     }
 }
@@ -415,7 +420,7 @@ fn submit() -> Submit {
 }
 
 fn model_variant() -> Variant {
-    Variant { model: model(), name: text("1b-q4_k_m") }
+    Variant { model: model(), name: text("1b-q4_k_m"), bytes: 771_000_000, quality: Some(640) }
 }
 
 fn asks() -> Samples<Ask> {
@@ -431,7 +436,7 @@ fn asks() -> Samples<Ask> {
         Explain => Ask::Explain { invocation };
         Cancel => Ask::Cancel { invocation };
         Deploy => Ask::Deploy { name: name.clone(), component: component() };
-        Alias => Ask::Alias { alias: text("default"), variants: vec![model_variant()] };
+        Alias => Ask::Alias { alias: text("default"), variants: vec![model_variant()], resident_on: 2 };
         Pin => Ask::Pin { model: model(), node: Some(node("pi-1")), pinned: true };
         NewToken => Ask::NewToken(NewToken {
             role: Role::Operator,
@@ -551,12 +556,7 @@ pub(crate) fn answer() -> Samples<Answer> {
     let fleet = "ljnfuws2ljnfuws2".parse().unwrap();
     let model = ModelSummary {
         alias: text("default"),
-        variants: vec![VariantSummary {
-            variant: model_variant(),
-            bytes: 771_000_000,
-            stored: 3,
-            resident: 1,
-        }],
+        variants: vec![VariantSummary { variant: model_variant(), stored: 3, resident: 1 }],
     };
     let pipeline = PipelineSummary {
         name: text("extract"),
