@@ -135,6 +135,8 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         Submit.pipeline
         Token.expires_unix_seconds
         Token.text
+        Tokens.generation
+        Tokens.tokens
         Want.blob
         Want.offset
         Welcome.epoch
