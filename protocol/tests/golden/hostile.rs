@@ -400,7 +400,7 @@ fn lists_that_are_full_take_no_more_than_twice_the_cap() {
 
     let empty_texts = |count: usize| {
         let head = b"\x81\xa5Chunk\x82\xa6offset\x00\xa9emissions\xdc";
-        [&head[..], &(count as u16).to_be_bytes(), &b"\x81\xa4Text\x80".repeat(count)].concat()
+        [&head[..], &(count as u16).to_be_bytes(), &b"\x81\xa4Text\xa0".repeat(count)].concat()
     };
     assert!(survive::<FromAttempt>(&empty_texts(64)).is_none());
     assert!(survive::<FromAttempt>(&empty_texts(65)).is_some());

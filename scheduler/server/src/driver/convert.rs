@@ -16,11 +16,11 @@ use dunlin_scheduler_core::{
 const SEQUENCES: u16 = 32;
 
 pub(crate) fn invocation(id: wire::InvocationId) -> core::InvocationId {
-    core::InvocationId(u128::from(id.0))
+    core::InvocationId(id.0)
 }
 
 pub(crate) fn invocation_of(id: core::InvocationId) -> wire::InvocationId {
-    wire::InvocationId(id.0 as u64)
+    wire::InvocationId(id.0)
 }
 
 pub(crate) fn attempt(id: wire::AttemptId) -> core::AttemptId {

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dunlin_protocol::{
-    Chunk, Emission, Ended, Failure, InvocationId, Placed, Resume, Tokens,
+    AttemptId, Chunk, Emission, Ended, Failure, InvocationId, NodeId, Placed, Resume, Tokens,
     limits::{MAX_EMISSIONS, MAX_GENERATIONS},
 };
 use tokio::sync::watch;
@@ -73,6 +73,16 @@ impl Log {
 
     pub(crate) fn offset(&self) -> u64 {
         self.lock().emissions.len() as u64
+    }
+
+    /// Where an attempt was placed.
+    pub(crate) fn node_of(&self, attempt: AttemptId) -> Option<NodeId> {
+        let state = self.lock();
+        state.placed.iter().find(|placed| placed.attempt == attempt).map(|placed| placed.node.clone())
+    }
+
+    pub(crate) fn last_node(&self) -> Option<NodeId> {
+        self.lock().placed.last().map(|placed| placed.node.clone())
     }
 
     /// What another attempt has to know to go on.

@@ -1,0 +1,250 @@
+//! Questions that are answered from what the driver knows.
+
+use dunlin_protocol::{
+    Answer, Ask, Candidate, Counted, Explanation, Failure, FailureCode, FleetSummary, InvocationId, ModelSummary,
+    NodeId, Order, Page, Residency, Variant, VariantSummary, limits::MAX_PAGE,
+};
+use dunlin_scheduler_core::{self as core, Decision, Input, Stage, Verdict};
+
+use super::{Driver, Record, convert, nodes::unix_millis};
+
+/// Every verdict, for counts.
+const VERDICTS: [Verdict; Verdict::COUNT] = [
+    Verdict::Fits,
+    Verdict::Chosen,
+    Verdict::BelowQuality,
+    Verdict::LateFirstToken,
+    Verdict::SlowTokens,
+    Verdict::LateEnd,
+    Verdict::TooManyJoules,
+    Verdict::UnknownJoules,
+    Verdict::PushesOthers,
+    Verdict::NoSlot,
+    Verdict::NoMemory,
+    Verdict::LoadFailed,
+    Verdict::FilteredOut,
+    Verdict::NotGranted,
+    Verdict::Avoided,
+    Verdict::Alike,
+    Verdict::Unavailable,
+];
+
+impl Driver {
+    pub(super) fn answer(&mut self, ask: Ask, tenant: Option<&str>) -> Answer {
+        match ask {
+            Ask::Fleet => Answer::Fleet(self.summary()),
+            Ask::Nodes { after } => {
+                let nodes = self.joined().filter(|node| after.as_ref().is_none_or(|after| node.name > *after));
+                Answer::Nodes(page(nodes))
+            }
+            Ask::Models { after } => {
+                let models = self.models();
+                let later = |model: &ModelSummary| after.as_ref().is_none_or(|after| model.alias > *after);
+                Answer::Models(page(models.into_iter().filter(later)))
+            }
+            Ask::Explain { invocation } => match self.explain(invocation, tenant) {
+                Some(explanation) => Answer::Explanation(Box::new(explanation)),
+                None => Answer::Failed(unknown(invocation)),
+            },
+            Ask::Cancel { invocation } => {
+                let is_own = |record: &Record| tenant.is_none_or(|tenant| tenant == record.tenant);
+                if !self.records.get(&invocation).is_some_and(is_own) {
+                    return Answer::Failed(unknown(invocation));
+                }
+                self.handle(Input::Cancel(convert::invocation(invocation)));
+                Answer::Done
+            }
+            Ask::Drain { node, within_ms } => self.stand(&node, Input::Drain, Some(Order::Drain { within_ms })),
+            Ask::Cordon { node, cordoned: true } => {
+                self.stand(&node, Input::Cordon, Some(Order::Cordon { cordoned: true }))
+            }
+            Ask::Cordon { node, cordoned: false } => {
+                self.stand(&node, Input::Uncordon, Some(Order::Cordon { cordoned: false }))
+            }
+            Ask::Pin { model, node, pinned } => self.pin(model, node, pinned),
+            other => Answer::Failed(Failure::new(FailureCode::Unsupported, format!("{other:?} is not answered here"))),
+        }
+    }
+
+    fn stand(&mut self, name: &NodeId, input: fn(core::NodeId) -> Input, order: Option<Order>) -> Answer {
+        let Some(node) = self.names.known(name) else {
+            let known: Vec<String> = self.nodes.keys().map(ToString::to_string).collect();
+            let text = format!("no node is called {name}; there are {}", known.join(", "));
+            return Answer::Failed(Failure::new(FailureCode::NotFound, text));
+        };
+        self.handle(input(node));
+        if let Some(order) = order {
+            self.order(node, order);
+        }
+        Answer::Done
+    }
+
+    fn pin(&mut self, model: dunlin_protocol::ModelDigest, node: Option<NodeId>, pinned: bool) -> Answer {
+        let holds = |name: &NodeId| {
+            let of = self.nodes.get(name);
+            of.is_some_and(|of| of.inventory.models.iter().any(|stored| stored.digest == model))
+        };
+        let names: Vec<NodeId> = match node {
+            Some(node) => vec![node],
+            None => self.nodes.keys().filter(|name| holds(name)).cloned().collect(),
+        };
+        if names.is_empty() {
+            return Answer::Failed(Failure::new(FailureCode::NotFound, format!("no node has the model {model}")));
+        }
+        for name in names {
+            if let Some(node) = self.names.known(&name) {
+                self.order(node, Order::Pin { model, pinned });
+            }
+        }
+        Answer::Done
+    }
+
+    fn summary(&self) -> FleetSummary {
+        let load = self.core.load();
+        FleetSummary {
+            fleet: self.fleet.clone(),
+            build: self.build.clone(),
+            nodes: self.nodes.len() as u32,
+            connected: self.nodes.values().filter(|node| node.is_connected).count() as u32,
+            running: load.invocations.saturating_sub(load.queued) as u32,
+            queued: load.queued as u32,
+        }
+    }
+
+    /// Aliases of the catalog, and models of nodes that go by their own names.
+    fn models(&self) -> Vec<ModelSummary> {
+        let mut models: Vec<ModelSummary> = Vec::new();
+        for alias in &self.catalog.aliases {
+            let variants = alias.variants.iter().map(|variant| {
+                let name = variant.quantisation.clone();
+                self.variant(Variant {
+                    model: variant.digest,
+                    name,
+                    bytes: variant.bytes,
+                    quality: variant.quality.map(|share| (share * 1000.0) as u16),
+                })
+            });
+            models.push(ModelSummary { alias: alias.name.clone(), variants: variants.collect() });
+        }
+        for stored in self.nodes.values().flat_map(|node| &node.inventory.models) {
+            let variant = || {
+                self.variant(Variant {
+                    model: stored.digest,
+                    name: stored.quantization.clone(),
+                    bytes: stored.bytes,
+                    quality: None,
+                })
+            };
+            match models.iter_mut().find(|model| model.alias == stored.name) {
+                Some(model) if model.variants.iter().any(|known| known.variant.model == stored.digest) => {}
+                Some(model) => model.variants.push(variant()),
+                None => {
+                    let alias = stored.name.clone();
+                    models.push(ModelSummary { alias, variants: vec![variant()] });
+                }
+            }
+        }
+        models.sort_by(|a, b| a.alias.cmp(&b.alias));
+        models
+    }
+
+    fn variant(&self, variant: Variant) -> VariantSummary {
+        let nodes = self.nodes.values().filter(|node| node.is_connected);
+        let (mut stored, mut resident) = (0, 0);
+        for node in nodes {
+            let inventory = &node.inventory;
+            stored += u32::from(inventory.models.iter().any(|model| model.digest == variant.model));
+            resident += u32::from(inventory.state.residents.iter().any(|resident| {
+                resident.model == variant.model && resident.state == Residency::Ready
+            }));
+        }
+        VariantSummary { variant, stored, resident }
+    }
+
+    fn explain(&self, invocation: InvocationId, tenant: Option<&str>) -> Option<Explanation> {
+        let record = self.records.get(&invocation)?;
+        if tenant.is_some_and(|tenant| tenant != record.tenant) {
+            return None;
+        }
+        let now = unix_millis();
+        let mut decisions: Vec<dunlin_protocol::Decision> = record
+            .decisions
+            .iter()
+            .map(|(decision, at)| {
+                let actual = record.ended.get(&decision.attempt.number).map(|ended| ended.usage.clone());
+                let recomputed = decision.recomputed();
+                let same = recomputed.chosen().map(|chosen| (chosen.node, chosen.model()))
+                    == decision.chosen().map(|chosen| (chosen.node, chosen.model()));
+                self.decision(decision, now.saturating_sub(at.elapsed().as_millis() as u64), actual, Some(same))
+            })
+            .collect();
+        // One that waits: what would be decided now.
+        if let Some(decision) = self.core.consider(convert::invocation(invocation)) {
+            let mut waiting = self.decision(&decision, now, None, None);
+            waiting.attempt = None;
+            decisions.push(waiting);
+        }
+        let state = match self.core.invocation(convert::invocation(invocation)).map(|view| view.stage) {
+            Some(Stage::Queued) => "queued",
+            Some(Stage::Backoff) => "waiting to be tried again",
+            Some(Stage::Placed { .. }) => "placed",
+            Some(Stage::Running { .. }) => "running",
+            None => "ended",
+        };
+        let objective = record.decisions.first().map(|(decision, _)| decision.manner.objective);
+        Some(Explanation {
+            invocation,
+            pipeline: record.submit.pipeline.clone(),
+            policy: record.policy.clone(),
+            objective: objective.map(|objective| format!("{objective:?}").to_lowercase()).unwrap_or_default(),
+            state: state.to_owned(),
+            decisions,
+        })
+    }
+
+    fn decision(
+        &self,
+        decision: &Decision,
+        unix_millis: u64,
+        actual: Option<dunlin_protocol::Usage>,
+        recomputed: Option<bool>,
+    ) -> dunlin_protocol::Decision {
+        let candidates = decision.candidates.iter().filter_map(|candidate| {
+            let node = self.names.name(candidate.node)?.clone();
+            Some(Candidate {
+                node,
+                point: convert::point_of(&candidate.point()),
+                model: Some(convert::digest_of(candidate.model())),
+                variant: format!("{} {}", candidate.row.parts().name, candidate.row.key().quantisation),
+                emulated: candidate.prediction.flags.emulated,
+                chosen: candidate.verdict == Verdict::Chosen,
+                predicted: Some(convert::predicted(&candidate.prediction)),
+                verdict: convert::verdict(candidate.verdict).to_owned(),
+            })
+        });
+        let others = VERDICTS.iter().filter_map(|&verdict| {
+            let count = decision.rest.of(verdict);
+            (count > 0).then(|| Counted { verdict: convert::verdict(verdict).to_owned(), count })
+        });
+        dunlin_protocol::Decision {
+            attempt: Some(decision.attempt.number),
+            unix_millis,
+            candidates: candidates.collect(),
+            others: others.collect(),
+            actual,
+            recomputed,
+        }
+    }
+}
+
+fn unknown(invocation: InvocationId) -> Failure {
+    let text = format!("no invocation {invocation} is known; they are kept for ten minutes after their end");
+    Failure::new(FailureCode::NotFound, text)
+}
+
+fn page<T>(items: impl Iterator<Item = T>) -> Page<T> {
+    let mut items: Vec<T> = items.take(MAX_PAGE + 1).collect();
+    let more = items.len() > MAX_PAGE;
+    items.truncate(MAX_PAGE);
+    Page { items, more }
+}

@@ -1,0 +1,390 @@
+//! The driver of the core: everything that happens comes here as an [`Event`], and what the core wants done is done.
+//!
+//! One task owns the core, the records of invocations and what is known of connections; whoever talks to the network has a
+//! task of its own, and talks to this one by messages.
+
+mod answers;
+mod attempt;
+mod convert;
+mod expect;
+mod log;
+mod names;
+mod nodes;
+mod rows;
+mod submit;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use dunlin_link::Link;
+use dunlin_protocol::{
+    Answer, Ask, AttemptId, Emission, Epoch, Failure, FailureCode, FromAttempt, Inventory, InvocationId, NodeId,
+    OperatingPoint, Placed, Submit, ToNode, ToScheduler,
+};
+use dunlin_scheduler_core::{self as core, Decision, Input, Output, Time};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+pub(crate) use self::log::{End, Log, Next};
+use self::{attempt::Stream, expect::Expectations, names::Names, nodes::Connected, rows::Rows};
+use crate::{catalog::Alias, policies::Policies};
+
+/// How long an invocation can be followed and explained after its end.
+const KEPT: Duration = Duration::from_mins(10);
+
+/// Invocations that are remembered, those that have ended included.
+const MAX_RECORDS: usize = 20_000;
+
+/// Without anything to do, this task looks after itself so often.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Names one connection of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// Everything that can happen.
+#[derive(Debug)]
+pub(crate) enum Event {
+    NodeJoined {
+        name: NodeId,
+        connection: ConnectionId,
+        link: Link,
+        orders: mpsc::UnboundedSender<ToNode>,
+        inventory: Box<Inventory>,
+    },
+    NodeSaid {
+        name: NodeId,
+        connection: ConnectionId,
+        message: Box<ToScheduler>,
+    },
+    NodeHeard {
+        name: NodeId,
+        connection: ConnectionId,
+    },
+    NodeGone {
+        name: NodeId,
+        connection: ConnectionId,
+    },
+    Attempt {
+        attempt: AttemptId,
+        said: Box<FromAttempt>,
+    },
+    /// The stream of an attempt ended before the attempt did.
+    AttemptLost {
+        attempt: AttemptId,
+        connection: ConnectionId,
+    },
+    Submit {
+        submit: Box<Submit>,
+        tenant: String,
+        reply: oneshot::Sender<Result<Arc<Log>, Failure>>,
+    },
+    Follow {
+        invocation: InvocationId,
+        tenant: Option<String>,
+        reply: oneshot::Sender<Option<Arc<Log>>>,
+    },
+    Cancel(InvocationId),
+    Ask {
+        ask: Box<Ask>,
+        /// `None`: whoever asks may see everything.
+        tenant: Option<String>,
+        reply: oneshot::Sender<Answer>,
+    },
+    Catalog(Catalogued),
+    Policies(Arc<Policies>),
+    Rows {
+        toml: String,
+        reply: oneshot::Sender<Answer>,
+    },
+}
+
+/// What the catalog says, as a whole.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Catalogued {
+    pub(crate) aliases: Vec<Alias>,
+    /// Pipelines that were deployed, by name.
+    pub(crate) pipelines: BTreeMap<String, dunlin_protocol::ComponentDigest>,
+    /// Those that come with Dunlin.
+    pub(crate) builtins: Vec<String>,
+}
+
+/// All that is kept of an invocation beside what the core keeps.
+#[derive(Debug)]
+pub(crate) struct Record {
+    submit: Submit,
+    tenant: String,
+    policy: String,
+    /// The name by which the pipeline opens its model.
+    alias: String,
+    seed: u64,
+    submitted: Instant,
+    log: Arc<Log>,
+    stream: Option<(AttemptId, Stream)>,
+    decisions: Vec<(Box<Decision>, Instant)>,
+    /// What attempts said at their ends, by number.
+    ended: BTreeMap<u32, dunlin_protocol::Ended>,
+    last_failure: Option<Failure>,
+}
+
+pub(crate) struct Driver {
+    core: core::Scheduler,
+    epoch: Epoch,
+    build: String,
+    fleet: dunlin_protocol::FleetId,
+    began: Instant,
+    names: Names,
+    rows: Rows,
+    expectations: Expectations,
+    policies: Arc<Policies>,
+    catalog: Catalogued,
+    nodes: BTreeMap<NodeId, Connected>,
+    records: BTreeMap<InvocationId, Record>,
+    keys: BTreeMap<(String, String), InvocationId>,
+    ended: VecDeque<(Instant, InvocationId)>,
+    /// What the attempt said that the core is asked about.
+    pending: Vec<Emission>,
+    random: fastrand::Rng,
+    events: mpsc::UnboundedSender<Event>,
+    inbox: mpsc::UnboundedReceiver<Event>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        epoch: Epoch,
+        build: String,
+        fleet: dunlin_protocol::FleetId,
+        policies: Arc<Policies>,
+        catalog: Catalogued,
+    ) -> (Self, mpsc::UnboundedSender<Event>) {
+        let (events, inbox) = mpsc::unbounded_channel();
+        let mut random = fastrand::Rng::new();
+        let config = core::Config { epoch: core::Epoch(epoch.0), seed: random.u64(..) };
+        let mut driver = Self {
+            core: core::Scheduler::new(config),
+            epoch,
+            build,
+            fleet,
+            began: Instant::now(),
+            names: Names::default(),
+            rows: Rows::default(),
+            expectations: Expectations::default(),
+            policies,
+            catalog: Catalogued::default(),
+            nodes: BTreeMap::new(),
+            records: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            ended: VecDeque::new(),
+            pending: Vec::new(),
+            random,
+            events: events.clone(),
+            inbox,
+        };
+        driver.on_catalog(catalog);
+        (driver, events)
+    }
+
+    /// Until nobody has anything to say any more.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let due = self.core.next_wakeup().map(|due| self.instant(due));
+            let wake = due.unwrap_or_else(|| Instant::now() + IDLE).min(Instant::now() + IDLE);
+            tokio::select! {
+                event = self.inbox.recv() => match event {
+                    Some(event) => self.on_event(event),
+                    None => return,
+                },
+                () = sleep_until(wake) => self.handle(Input::Tick),
+            }
+            self.tidy();
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::NodeJoined { name, connection, link, orders, inventory } => {
+                self.on_joined(name, Connected::new(connection, link, orders, *inventory));
+            }
+            Event::NodeSaid { name, connection, message } => self.on_node(&name, connection, *message),
+            Event::NodeHeard { name, connection } => {
+                self.tell_core(&name, connection, core::NodeEvent::PacketSeen);
+            }
+            Event::NodeGone { name, connection } => {
+                self.tell_core(&name, connection, core::NodeEvent::Disconnected);
+                if let Some(node) = self.nodes.get_mut(&name).filter(|node| node.connection == connection) {
+                    node.is_connected = false;
+                }
+            }
+            Event::Attempt { attempt, said } => self.on_attempt(attempt, *said),
+            Event::AttemptLost { attempt, connection } => self.on_stream_lost(attempt, connection),
+            Event::Submit { submit, tenant, reply } => {
+                // Who asked and left wants it no more.
+                let accepted = self.on_submit(*submit, tenant);
+                if let Err(Ok(log)) = reply.send(accepted) {
+                    self.handle(Input::Cancel(convert::invocation(log.id)));
+                }
+            }
+            Event::Follow { invocation, tenant, reply } => {
+                let record = self.records.get(&invocation);
+                let own = record.filter(|record| tenant.is_none_or(|tenant| tenant == record.tenant));
+                drop(reply.send(own.map(|record| record.log.clone())));
+            }
+            Event::Cancel(invocation) => self.handle(Input::Cancel(convert::invocation(invocation))),
+            Event::Ask { ask, tenant, reply } => drop(reply.send(self.answer(*ask, tenant.as_deref()))),
+            Event::Catalog(catalog) => self.on_catalog(catalog),
+            Event::Policies(policies) => self.policies = policies,
+            Event::Rows { toml, reply } => drop(reply.send(self.on_rows(&toml))),
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.now();
+        self.core.handle(now, input);
+        while let Some(output) = self.core.poll_output() {
+            self.act(output);
+        }
+    }
+
+    fn act(&mut self, output: Output) {
+        match output {
+            Output::Place(place) => self.on_place(place),
+            Output::CancelAttempt { attempt, .. } => {
+                let attempt = convert::attempt_of(attempt);
+                let epoch = self.epoch;
+                if let Some(stream) = self.stream(attempt) {
+                    stream.cancel(epoch);
+                }
+            }
+            Output::Resend { attempt, from, .. } => {
+                if let Some(stream) = self.stream(convert::attempt_of(attempt)) {
+                    stream.again(from);
+                }
+            }
+            Output::LoadModel { node, model } => {
+                let model = convert::digest_of(model);
+                self.order(node, dunlin_protocol::Order::Load { model, point: OperatingPoint::default() });
+            }
+            Output::Deliver { invocation, skip, length, .. } => {
+                let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                let fresh = std::mem::take(&mut self.pending).into_iter().skip(skip).take(length);
+                if let Some(record) = self.records.get(&convert::invocation_of(invocation)) {
+                    record.log.deliver(fresh);
+                }
+            }
+            Output::Ended { invocation, outcome, usage, .. } => {
+                self.on_ended(convert::invocation_of(invocation), outcome, &usage);
+            }
+            Output::Fence { node, reason, .. } => self.fence(node, reason),
+            Output::Drained(node) => {
+                if let Some(name) = self.names.name(node) {
+                    tracing::info!(node = %name, "drained");
+                }
+            }
+            Output::Record(decision) => {
+                let id = convert::invocation_of(decision.attempt.invocation);
+                if let Some(record) = self.records.get_mut(&id) {
+                    record.decisions.push((decision, Instant::now()));
+                }
+            }
+            Output::Measured(measured) => tracing::trace!(?measured),
+        }
+    }
+
+    fn on_catalog(&mut self, catalog: Catalogued) {
+        self.catalog = catalog;
+        self.tell_aliases();
+    }
+
+    /// Those of the catalog; and a model of a node has its own name, where the catalog has none like it.
+    fn tell_aliases(&mut self) {
+        let mut aliases: BTreeMap<&str, Vec<core::Variant>> = BTreeMap::new();
+        for alias in &self.catalog.aliases {
+            let variants = alias.variants.iter().map(|variant| core::Variant {
+                model: convert::digest(variant.digest),
+                bytes: variant.bytes,
+                quality: variant.quality,
+            });
+            aliases.insert(&alias.name, variants.collect());
+        }
+        let named: Vec<String> = aliases.keys().map(|name| (*name).to_owned()).collect();
+        for stored in self.nodes.values().flat_map(|node| &node.inventory.models) {
+            if stored.name.is_empty() || named.contains(&stored.name) {
+                continue;
+            }
+            let variants = aliases.entry(&stored.name).or_default();
+            let model = convert::digest(stored.digest);
+            if variants.iter().all(|variant| variant.model != model) {
+                variants.push(core::Variant { model, bytes: stored.bytes, quality: None });
+            }
+        }
+        let aliases = aliases.into_iter().map(|(name, mut variants)| {
+            variants.sort_by_key(|variant| std::cmp::Reverse(variant.bytes));
+            core::Alias { name: Arc::from(name), variants, resident_on: 0 }
+        });
+        let aliases = aliases.collect();
+        self.handle(Input::CatalogChanged(aliases));
+    }
+
+    fn on_rows(&mut self, toml: &str) -> Answer {
+        match self.rows.add(toml) {
+            Ok(true) => {
+                self.tell_rows();
+                Answer::Done
+            }
+            Ok(false) => Answer::Done,
+            Err(error) => Answer::Failed(Failure::new(FailureCode::Invalid, error.to_string())),
+        }
+    }
+
+    fn tell_rows(&mut self) {
+        let rows = self.rows.all();
+        self.handle(Input::CostsChanged(rows));
+    }
+
+    /// Lets go of what nobody asks for any more.
+    fn tidy(&mut self) {
+        let now = Instant::now();
+        while let Some(&(ended, invocation)) = self.ended.front() {
+            if now.duration_since(ended) < KEPT && self.records.len() <= MAX_RECORDS {
+                return;
+            }
+            self.ended.pop_front();
+            if let Some(record) = self.records.remove(&invocation)
+                && let Some(key) = record.submit.idempotency_key
+            {
+                self.keys.remove(&(record.tenant, key));
+            }
+        }
+    }
+
+    fn stream(&mut self, attempt: AttemptId) -> Option<&mut Stream> {
+        let record = self.records.get_mut(&attempt.invocation)?;
+        let (id, stream) = record.stream.as_mut()?;
+        (*id == attempt).then_some(stream)
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.began.elapsed()
+    }
+
+    fn instant(&self, time: Time) -> Instant {
+        self.began + time.since(Time::ZERO)
+    }
+}
+
+/// Where an attempt runs, for whoever follows it.
+fn placed(attempt: AttemptId, node: NodeId, place: &core::Place) -> Placed {
+    Placed {
+        attempt,
+        node,
+        point: convert::point_of(&place.point),
+        model: Some(convert::digest_of(place.model)),
+        predicted: Some(convert::predicted(&place.prediction)),
+    }
+}

@@ -1,0 +1,195 @@
+//! Nodes: who is connected, what it said last, and what it is told.
+
+use std::time::{SystemTime};
+
+use dunlin_costs::NodeClass;
+use dunlin_link::{Close, Link};
+use dunlin_protocol::{
+    Command, CommandId, Inventory, JoinedNode, NodeId, NodeState, Order, Report, ToNode, ToScheduler,
+};
+use dunlin_scheduler_core::{self as core, Fenced, Input, NodeEvent};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{ConnectionId, Driver, convert};
+
+/// A node as its last connection left it.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) connection: ConnectionId,
+    pub(super) link: Link,
+    orders: mpsc::UnboundedSender<ToNode>,
+    pub(super) inventory: Inventory,
+    pub(super) is_connected: bool,
+    reported: Instant,
+    next_command: u64,
+}
+
+impl Connected {
+    pub(super) fn new(
+        connection: ConnectionId,
+        link: Link,
+        orders: mpsc::UnboundedSender<ToNode>,
+        inventory: Inventory,
+    ) -> Self {
+        let reported = Instant::now();
+        Self { connection, link, orders, inventory, is_connected: true, reported, next_command: 0 }
+    }
+}
+
+impl Driver {
+    pub(super) fn on_joined(&mut self, name: NodeId, node: Connected) {
+        if let Some(before) = self.nodes.get(&name)
+            && before.is_connected
+            && before.connection != node.connection
+        {
+            before.link.close(Close::Superseded, "the node has connected anew");
+        }
+        let held: Vec<_> = node.inventory.attempts.iter().map(|held| held.attempt).collect();
+        let (connection, link) = (node.connection, node.link.clone());
+        let learned = self.rows.learn(&node.inventory);
+        self.names.node(&name);
+        self.nodes.insert(name.clone(), node);
+        if learned {
+            self.tell_rows();
+        }
+        self.tell_aliases();
+        let Some(inventory) = self.core_inventory(&name) else { return };
+        self.tell_core(&name, connection, NodeEvent::Joined(Box::new(inventory)));
+        // What went on meanwhile is listened to again.
+        for attempt in held {
+            self.attach(attempt, connection, link.clone());
+        }
+        tracing::info!(node = %name, "joined");
+    }
+
+    pub(super) fn on_node(&mut self, name: &NodeId, connection: ConnectionId, message: ToScheduler) {
+        match message {
+            ToScheduler::Inventory(inventory) => {
+                let Some(node) = self.current(name, connection) else { return };
+                node.inventory = *inventory;
+                let inventory = node.inventory.clone();
+                if self.rows.learn(&inventory) {
+                    self.tell_rows();
+                }
+                self.tell_aliases();
+                self.report(name, connection);
+            }
+            ToScheduler::Report(report) => {
+                let Some(node) = self.current(name, connection) else { return };
+                node.inventory.state = *report;
+                node.reported = Instant::now();
+                self.report(name, connection);
+            }
+            ToScheduler::Done { id, result } => {
+                if let Err(failure) = result {
+                    tracing::warn!(node = %name, order = id.0, %failure, "an order was not followed");
+                }
+            }
+            ToScheduler::Rows(rows) => match self.rows.add(&rows.toml) {
+                Ok(true) => self.tell_rows(),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(node = %name, %error, "cost rows that cannot be read"),
+            },
+            ToScheduler::Leaving { .. } => self.tell_core(name, connection, NodeEvent::Leaving),
+            // Answered where the stream is.
+            ToScheduler::Renew(_) => {}
+        }
+    }
+
+    fn current(&mut self, name: &NodeId, connection: ConnectionId) -> Option<&mut Connected> {
+        self.nodes.get_mut(name).filter(|node| node.connection == connection)
+    }
+
+    fn report(&mut self, name: &NodeId, connection: ConnectionId) {
+        let Some(inventory) = self.core_inventory(name) else { return };
+        self.tell_core(name, connection, NodeEvent::Report(Box::new(inventory.report)));
+    }
+
+    pub(super) fn tell_core(&mut self, name: &NodeId, connection: ConnectionId, event: NodeEvent) {
+        let Some(of) = self.nodes.get(name).filter(|node| node.connection == connection) else { return };
+        let incarnation = core::Incarnation(of.inventory.incarnation.0);
+        let node = self.names.node(name);
+        self.handle(Input::Node { node, incarnation, event });
+    }
+
+    /// The inventory as the core knows it; attempts that have ended and are held count as attempts.
+    fn core_inventory(&self, name: &NodeId) -> Option<core::Inventory> {
+        let node = self.nodes.get(name)?;
+        let inventory = &node.inventory;
+        let class = NodeClass::new(&inventory.class);
+        let load = |model: &dunlin_protocol::ModelDigest| {
+            let row = self.rows.load_point(&class, convert::digest(*model));
+            row.unwrap_or_else(|| core::LoadPoint {
+                backend: convert::backend("cpu"),
+                kv_type: convert::kv_type(""),
+                context: 0,
+            })
+        };
+        // Those of a scheduler before this one are not known here.
+        let epoch = |attempt: dunlin_protocol::AttemptId| {
+            let is_ours = self.records.contains_key(&attempt.invocation);
+            core::Epoch(if is_ours { self.epoch.0 } else { 0 })
+        };
+        let mut report = convert::report(&inventory.state, &inventory.models, load, epoch);
+        for held in &inventory.attempts {
+            let attempt = convert::attempt(held.attempt);
+            if report.attempts.iter().all(|known| known.attempt != attempt) {
+                let (epoch, next_offset) = (epoch(held.attempt), held.offset);
+                report.attempts.push(core::AttemptReport { attempt, epoch, next_offset });
+            }
+        }
+        Some(convert::inventory(inventory, report))
+    }
+
+    pub(super) fn order(&mut self, node: core::NodeId, order: Order) {
+        let Some(name) = self.names.name(node) else { return };
+        let epoch = self.epoch;
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        node.next_command += 1;
+        let command = Command { id: CommandId(node.next_command), epoch, order };
+        // A node that is gone is told everything when it comes back.
+        drop(node.orders.send(ToNode::Command(command)));
+    }
+
+    pub(super) fn fence(&mut self, node: core::NodeId, reason: Fenced) {
+        let Some(name) = self.names.name(node) else { return };
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        tracing::warn!(node = %name, ?reason, "fenced");
+        node.is_connected = false;
+        node.link.close(Close::Superseded, &format!("{reason:?}: join again"));
+    }
+
+    pub(super) fn joined(&self) -> impl Iterator<Item = JoinedNode> {
+        self.nodes.iter().map(|(name, node)| self.joined_node(name, node))
+    }
+
+    fn joined_node(&self, name: &NodeId, node: &Connected) -> JoinedNode {
+        let view = self.names.known(name).and_then(|id| self.core.node(id));
+        let state = match &view {
+            Some(view) => convert::standing(view.standing, node.is_connected),
+            None => NodeState::Lost,
+        };
+        let Inventory { class, emulated, labels, memory_bytes, state: report, models, engine_build, .. } =
+            &node.inventory;
+        let Report { free_memory_bytes, residents, health, .. } = report;
+        JoinedNode {
+            name: name.clone(),
+            class: class.clone(),
+            state,
+            emulated: *emulated,
+            labels: labels.clone(),
+            memory_bytes: *memory_bytes,
+            free_memory_bytes: *free_memory_bytes,
+            residents: residents.clone(),
+            models: models.len() as u32,
+            running: view.map_or(0, |view| view.in_flight as u32),
+            health: health.clone(),
+            seen_ms_ago: Some(node.reported.elapsed().as_millis() as u64),
+            build: engine_build.clone(),
+        }
+    }
+}
+
+pub(super) fn unix_millis() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() as u64
+}
