@@ -193,3 +193,151 @@ impl Factor {
         self.quantile += step * if residual > self.quantile { 0.9 } else { -0.1 };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Observations of a node that is `factor` as slow as its row, with noise of `sigma` in log space.
+    fn observe(
+        calibration: &mut Calibration,
+        random: &mut fastrand::Rng,
+        factor: f64,
+        sigma: f64,
+    ) -> Learned {
+        // Twelve uniform draws: nearly a normal one.
+        let normal: f64 = (0..12).map(|_| random.f64()).sum::<f64>() - 6.0;
+        calibration.observe(Phase::Decode, 1.0, factor * (sigma * normal).exp())
+    }
+
+    #[test]
+    fn the_first_request_sets_the_factor_and_the_rest_refine_it() {
+        let mut calibration = Calibration::default();
+        assert_eq!(calibration.observe(Phase::Decode, 2.0, 2.4), Learned::Followed);
+        assert!((calibration.factor(Phase::Decode) - 1.2).abs() < 1e-9);
+        calibration.observe(Phase::Decode, 2.0, 2.0);
+        assert!((calibration.factor(Phase::Decode) - 1.2f64.sqrt()).abs() < 1e-9);
+        assert_eq!(calibration.factor(Phase::Prefill), 1.0);
+        assert_eq!(calibration.observations(Phase::Decode), 2);
+    }
+
+    #[test]
+    fn factors_are_bounded_and_nonsense_is_ignored() {
+        let mut calibration = Calibration::default();
+        for (predicted, actual) in
+            [(0.0, 1.0), (1.0, 0.0), (1.0, f64::NAN), (1.0, -1.0), (f64::INFINITY, 1.0)]
+        {
+            assert_eq!(calibration.observe(Phase::Load, predicted, actual), Learned::Ignored);
+        }
+        calibration.observe(Phase::Load, 1.0, 100.0);
+        assert!((calibration.factor(Phase::Load) - 3.0).abs() < 1e-9);
+        let mut calibration = Calibration::default();
+        calibration.observe(Phase::Load, 100.0, 1.0);
+        assert!((calibration.factor(Phase::Load) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_node_that_changes_is_followed_within_ten_requests() {
+        for sigma in [0.02, 0.1, 0.2] {
+            let mut random = fastrand::Rng::with_seed(3);
+            let mut calibration = Calibration::default();
+            for _ in 0..100 {
+                observe(&mut calibration, &mut random, 1.0, sigma);
+            }
+            // Throttled, say.
+            let noticed =
+                (1..).find(|_| observe(&mut calibration, &mut random, 2.2, sigma) == Learned::Changed);
+            assert!(noticed <= Some(10), "{noticed:?} at {sigma}");
+            for _ in 0..5 {
+                observe(&mut calibration, &mut random, 2.2, sigma);
+            }
+            let factor = calibration.factor(Phase::Decode);
+            assert!((factor / 2.2).ln().abs() < 3.0 * sigma, "{factor} at {sigma}");
+        }
+    }
+
+    #[test]
+    fn noise_is_no_change_and_one_outlier_neither() {
+        let mut random = fastrand::Rng::with_seed(4);
+        let mut calibration = Calibration::default();
+        let changes =
+            (0..2000).filter(|_| observe(&mut calibration, &mut random, 1.1, 0.15) == Learned::Changed);
+        let changes = changes.count();
+        assert!(changes <= 4, "{changes} in 2000");
+        let before = calibration.factor(Phase::Decode);
+        assert_eq!(calibration.observe(Phase::Decode, 1.0, 5.0), Learned::Followed);
+        assert!(calibration.factor(Phase::Decode) / before < 1.2);
+    }
+
+    #[test]
+    fn nine_in_ten_stay_below_the_quantile() {
+        for (sigma, seed) in [(0.05, 1), (0.1, 2), (0.3, 3)] {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut calibration = Calibration::default();
+            for _ in 0..200 {
+                observe(&mut calibration, &mut random, 1.3, sigma);
+            }
+            let mut below = 0;
+            for _ in 0..5000 {
+                let normal: f64 = (0..12).map(|_| random.f64()).sum::<f64>() - 6.0;
+                let actual = 1.3 * (sigma * normal).exp();
+                let decode = &calibration.decode;
+                below += usize::from(actual <= decode.factor() * decode.margin(1.0));
+                calibration.observe(Phase::Decode, 1.0, actual);
+            }
+            let share = below as f64 / 5000.0;
+            assert!((0.87..=0.94).contains(&share), "{share} at {sigma}");
+        }
+    }
+
+    #[test]
+    fn few_observations_do_not_make_the_row_surer() {
+        let mut calibration = Calibration::default();
+        for _ in 0..ENOUGH - 1 {
+            calibration.observe(Phase::Decode, 1.0, 1.0);
+            assert!(calibration.decode.margin(1.5) >= 1.5);
+        }
+        calibration.observe(Phase::Decode, 1.0, 1.0);
+        assert!(calibration.decode.margin(1.5) < 1.2);
+    }
+
+    #[test]
+    fn a_row_that_stays_wrong_is_stale() {
+        let mut calibration = Calibration::default();
+        for seen in 0..DRIFTING {
+            assert!(!calibration.is_stale(), "after {seen}");
+            calibration.observe(Phase::Prefill, 1.0, 1.3);
+        }
+        assert!(calibration.is_stale());
+        for _ in 0..10 {
+            calibration.observe(Phase::Prefill, 1.0, 1.0);
+        }
+        assert!(!calibration.is_stale());
+    }
+
+    #[test]
+    fn another_build_model_mode_or_heat_begins_anew() {
+        let key = |change: fn(&mut RowKey)| {
+            let class = crate::Class::find("pi5-8g-hot").unwrap();
+            let mut key = class.table.rows().next().unwrap().key.clone();
+            change(&mut key);
+            key
+        };
+        let mut calibration = Calibration::default();
+        calibration.follow(&key(|_| ()));
+        calibration.observe(Phase::Decode, 1.0, 1.3);
+        calibration.follow(&key(|key| key.decode_threads = 2));
+        assert_eq!(calibration.observations(Phase::Decode), 1);
+        let changes: [fn(&mut RowKey); 4] = [
+            |key| key.runtime.push('x'),
+            |key| key.model = crate::ModelDigest::new([7; 32]),
+            |key| key.mode = "powersave".into(),
+            |key| key.thermal = crate::Thermal::Cool,
+        ];
+        for change in changes {
+            let mut other = calibration;
+            other.follow(&key(change));
+            assert_eq!(other.observations(Phase::Decode), 0);
+        }
+    }
+}

@@ -72,6 +72,28 @@ impl Figure {
         Self { nominal: change(self.nominal), range, source: self.source.clone() }
     }
 
+    /// The product, end by end; assumed if one of them is.
+    #[must_use]
+    pub fn times(&self, other: &Self) -> Self {
+        self.with(other, |a, b| a * b)
+    }
+
+    /// The sum, end by end; assumed if one of them is.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        self.with(other, |a, b| a + b)
+    }
+
+    fn with(&self, other: &Self, join: impl Fn(f64, f64) -> f64) -> Self {
+        let at = |bound| join(self.at(bound), other.at(bound));
+        let range = (self.is_assumed() || other.is_assumed()).then(|| (at(Bound::Low), at(Bound::High)));
+        let source = match (&self.source, &other.source) {
+            (Some(a), Some(b)) if a != b => Some(format!("{a}; {b}").into()),
+            (source, None) | (None, source) | (source, _) => source.clone(),
+        };
+        Self { nominal: at(Bound::Nominal), range, source }
+    }
+
     /// Whether all of it is finite and not negative.
     pub(crate) fn is_sound(&self) -> bool {
         let (low, high) = self.range.unwrap_or((self.nominal, self.nominal));

@@ -7,24 +7,31 @@
 //! Absent: clocks, files, sockets, async; the choice among predictions (that is placement's).
 
 mod calibration;
+mod class;
 pub mod document;
 mod estimate;
 mod figure;
+pub mod fit;
 mod key;
+mod pareto;
 mod power;
 mod predict;
+mod prior;
 mod provenance;
 mod row;
 mod step;
 mod table;
 
 pub use calibration::{Calibration, Learned, Phase};
+pub use class::{Class, ClassError, ClassMode, MAX_CLASS_BYTES};
 pub use document::DocumentError;
 pub use estimate::{Estimate, Flags, Joules, Prediction};
 pub use figure::{Bound, Figure};
 pub use key::{Backend, DigestFault, KvType, Mode, ModelDigest, NodeClass, Quantisation, RowKey, Thermal};
+pub use pareto::{TYPICAL, pareto_front};
 pub use power::{Correction, Power, Scope, ScopeFault, Watts};
 pub use predict::{Load, Running, Situation, Work};
+pub use prior::{ModelFacts, Prior, PriorPoint, Sharing};
 pub use provenance::{Grade, Origin, Provenance};
 pub use row::{Decode, Fit, LoadCosts, Memory, Prefill, Quality, Row, RowFault, RowParts};
 pub use step::Steps;

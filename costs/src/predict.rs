@@ -1,6 +1,6 @@
 //! Predictions by the step model, in closed form.
 
-use crate::{Calibration, Estimate, Flags, Joules, Prediction, Steps};
+use crate::{Calibration, Estimate, Flags, Joules, Prediction, Steps, step::chunk};
 
 /// Of one request, in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,10 +88,11 @@ impl Steps {
         let depth = cached + read;
 
         let others = k_decode * self.decode_step(sequences, context as f64);
-        let own_reading = k_prefill * (self.p0 + self.reading(read, cached));
-        let chunks = own_reading + k_prefill * self.reading(backlog_tokens as f64, 0.0);
-        let chunk = self.chunk(others).min(chunks);
-        let steps = if sequences > 0 && chunk > 0.0 { chunks / chunk } else { 0.0 };
+        let p0 = k_prefill * self.p0;
+        let own_prompt = k_prefill * self.reading(read, cached);
+        let prompts = own_prompt + k_prefill * self.reading(backlog_tokens as f64, 0.0);
+        let chunk = chunk(others, prompts / (read + backlog_tokens as f64)).min(prompts);
+        let shared_steps = if sequences > 0 { prompts / chunk } else { 0.0 };
 
         let further = f64::from(work.output_tokens.max(1) - 1);
         let mean_depth = depth + (further - 1.0).max(0.0) / 2.0;
@@ -99,8 +100,8 @@ impl Steps {
         let growth = self.batch(sequences + 1) - self.batch(sequences) + self.d1 * mean_depth;
         let times = Times {
             load: calibration.load.factor() * self.load_time(situation.load),
-            reading: slowdown * (chunks + steps * others),
-            own_reading,
+            reading: slowdown * (p0 + prompts + shared_steps * others),
+            own_reading: p0 + own_prompt,
             decode: slowdown * further * tpot,
             own_decode: k_decode * further * growth,
         };

@@ -1,5 +1,7 @@
 //! A cost row: what was measured, or is assumed, of one model at one operating point.
 
+use std::ops::Deref;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -10,7 +12,7 @@ use crate::{
 
 /// The costs of one model at one operating point of one class of node.
 ///
-/// Checked when it is made; what it is made of is in its [`parts`](Self::parts).
+/// Checked when it is made; it derefs to what it is made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RowParts", into = "RowParts")]
 pub struct Row {
@@ -154,6 +156,15 @@ impl TryFrom<RowParts> for Row {
     }
 }
 
+/// To read its parts. Nothing changes them, since the step model is made of them.
+impl Deref for Row {
+    type Target = RowParts;
+
+    fn deref(&self) -> &RowParts {
+        &self.parts
+    }
+}
+
 impl From<Row> for RowParts {
     fn from(row: Row) -> Self {
         row.parts
@@ -186,14 +197,6 @@ impl RowParts {
 }
 
 impl Row {
-    pub const fn parts(&self) -> &RowParts {
-        &self.parts
-    }
-
-    pub const fn key(&self) -> &RowKey {
-        &self.parts.key
-    }
-
     /// What `work` takes in `situation`, and what it adds to the node's energy. About 50 ns, no allocation.
     pub fn predict(&self, work: &Work, situation: &Situation, calibration: &Calibration) -> Prediction {
         self.steps.predict(work, situation, calibration)

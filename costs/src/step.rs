@@ -6,7 +6,7 @@ use crate::{Bound, Figure, Origin, RowParts, Watts};
 pub(crate) const BATCHES: usize = 8;
 
 /// The engine fills a step that others wait for up to this time with prompt tokens, in seconds,
-pub(crate) const SHARED_STEP: f64 = 0.1;
+const SHARED_STEP: f64 = 0.1;
 /// but with no fewer than these.
 const MIN_CHUNK: f64 = 16.0;
 
@@ -93,11 +93,11 @@ impl Steps {
     pub fn reading(&self, tokens: f64, done: f64) -> f64 {
         self.p1 * tokens + self.p2 * (tokens * tokens + 2.0 * done * tokens)
     }
+}
 
-    /// Seconds of prompt that the engine puts into a step which takes `decode` seconds without.
-    pub(crate) fn chunk(&self, decode: f64) -> f64 {
-        (SHARED_STEP - decode).max(MIN_CHUNK * self.p1).max(f64::MIN_POSITIVE)
-    }
+/// Seconds of prompt that the engine puts into a step which takes `decode` seconds without, at `token` seconds each.
+pub(crate) fn chunk(decode: f64, token: f64) -> f64 {
+    (SHARED_STEP - decode).max(MIN_CHUNK * token)
 }
 
 /// Seconds for b = 1, 2, 4 ...: what is missing at the end, by the last slope.
