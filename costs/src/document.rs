@@ -150,7 +150,7 @@ mod tests {
             "watts = ",
             &expect!["line 1, column 9: string values must be quoted, expected literal string"],
         );
-        check("kind = \"small\"", &expect!["line 1, column 1: missing field `watts`"]);
+        check("kind = \"small\"", &expect![[r#"line 1, column 1: the key "watts" is missing"#]]);
         check(&"#".repeat(101), &expect!["it has 101 bytes, at most 100 are possible"]);
     }
 }

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::{
     Condition, Hours, MAX_ROUTES, Pattern, Policy, Route,
-    value::{JoulesPerToken, OneOrMany, Percent, QualityShare, Target},
+    value::{JoulesPerToken, OneOrMany, Percent, QualityShare, Share, Target},
 };
 use crate::{NodeFilter, Objective, Targets, Terms, WhenNothingFits};
 
@@ -25,6 +25,8 @@ pub(super) struct PolicyFile {
     targets: TargetsFile,
     #[serde(default)]
     nodes: NodesFile,
+    #[serde(default)]
+    shares: BTreeMap<String, Share>,
     #[serde(default)]
     route: Vec<Spanned<RouteFile>>,
 }
@@ -97,7 +99,8 @@ impl PolicyFile {
             all = route.condition.is_empty().then(|| route.name.clone());
             routes.push(route);
         }
-        Ok(Policy { terms, routes })
+        let shares = self.shares.into_iter().map(|(tenant, share)| (tenant, share.0)).collect();
+        Ok(Policy { terms, routes, shares })
     }
 }
 

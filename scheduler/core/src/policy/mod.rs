@@ -26,6 +26,7 @@ pub const MAX_ROUTES: usize = 256;
 pub struct Policy {
     terms: Terms,
     routes: Vec<Route>,
+    shares: BTreeMap<String, u32>,
 }
 
 /// Other terms for some requests. The first route that matches decides.
@@ -75,6 +76,11 @@ impl Policy {
 
     pub fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// Parts of the fleet when it is short, by tenant; those that are not named have one.
+    pub const fn shares(&self) -> &BTreeMap<String, u32> {
+        &self.shares
     }
 
     /// Names of models in routes that the fleet does not have, each with its place. They match nothing.

@@ -13,40 +13,113 @@ fn check_error(text: &str, expected: &Expect) {
 
 #[test]
 fn errors_say_where_and_what_was_expected() {
-    check_error("objective = \"energie\"", &expect![[r#"line 1, column 13: there is no value "energie"; did you mean "energy"?"#]]);
-    check_error("objective = 3", &expect!["line 1, column 13: wanted string or table"]);
-    check_error("objectiv = \"energy\"", &expect![[r#"line 1, column 1: there is no key "objectiv"; did you mean "objective"?"#]]);
-    check_error("\n[targets]\nttft = 3", &expect![[r#"line 3, column 1: there is no key "ttft"; did you mean "ttft_ms"?"#]]);
-    check_error("[targets]\nttft_ms = 0", &expect!["line 2, column 11: 0 is not milliseconds: more than 0, at most a day"]);
-    check_error("[targets]\nttft_ms = \"fast\"", &expect![[r#"line 2, column 11: invalid value: string "fast", expected milliseconds: more than 0, at most a day, or "none""#]]);
-    check_error("[targets]\ntpot_ms = 1e300", &expect!["line 2, column 11: 1000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 is not milliseconds: more than 0, at most a day"]);
-    check_error("[targets]\ntpot_ms = nan", &expect!["line 2, column 11: NaN is not milliseconds: more than 0, at most a day"]);
-    check_error("[targets]\nmin_quality = 60", &expect!["line 2, column 15: 60 is not a share of right answers, from 0 to 1"]);
-    check_error("[targets]\njoules_per_token = -0.5", &expect!["line 2, column 20: -0.5 is not joules, more than 0"]);
-    check_error("when_nothing_fits = \"rejected\"", &expect![[r#"line 1, column 21: there is no value "rejected"; did you mean "reject"?"#]]);
-    check_error("[nodes]\nmin_battery_pct = 120", &expect!["line 2, column 19: 120 is not a percentage from 1 to 100"]);
-    check_error("[nodes]\nlabels = { site = 3 }", &expect!["line 2, column 19: invalid type: integer `3`, expected a string"]);
-    check_error("[[route]]\nobjective = \"energy\"", &expect!["line 1, column 1: missing field `name`"]);
-    check_error("[[route]]\nname = \"a\"\nmatch = { hours = \"22-6\" }", &expect![[r#"line 3, column 19: "22-6" is no span of hours, which looks like "22:00-06:30""#]]);
+    check_error(
+        "objective = \"energie\"",
+        &expect![[r#"line 1, column 13: there is no value "energie"; did you mean "energy"?"#]],
+    );
+    check_error("objective = 3", &expect!["line 1, column 13: expected a name in quotes"]);
+    check_error(
+        "objectiv = \"energy\"",
+        &expect![[r#"line 1, column 1: there is no key "objectiv"; did you mean "objective"?"#]],
+    );
+    check_error(
+        "\n[targets]\nttft = 3",
+        &expect![[r#"line 3, column 1: there is no key "ttft"; did you mean "ttft_ms"?"#]],
+    );
+    check_error(
+        "[targets]\nttft_ms = 0",
+        &expect!["line 2, column 11: 0.0 is not a number of milliseconds, more than 0 and at most a day"],
+    );
+    check_error(
+        "[targets]\nttft_ms = \"fast\"",
+        &expect![[
+            r#"line 2, column 11: invalid value: string "fast", expected a number of milliseconds, more than 0 and at most a day, or "none""#
+        ]],
+    );
+    check_error(
+        "[targets]\ntpot_ms = 1e300",
+        &expect!["line 2, column 11: 1e300 is not a number of milliseconds, more than 0 and at most a day"],
+    );
+    check_error(
+        "[targets]\ntpot_ms = nan",
+        &expect!["line 2, column 11: NaN is not a number of milliseconds, more than 0 and at most a day"],
+    );
+    check_error(
+        "[targets]\nmin_quality = 60",
+        &expect!["line 2, column 15: 60.0 is not a share of right answers, from 0 to 1"],
+    );
+    check_error(
+        "[targets]\njoules_per_token = -0.5",
+        &expect!["line 2, column 20: -0.5 is not a number of joules, more than 0"],
+    );
+    check_error(
+        "when_nothing_fits = \"rejected\"",
+        &expect![[r#"line 1, column 21: there is no value "rejected"; did you mean "reject"?"#]],
+    );
+    check_error(
+        "[nodes]\nmin_battery_pct = 120",
+        &expect!["line 2, column 19: 120 is not a percentage from 1 to 100"],
+    );
+    check_error(
+        "[nodes]\nlabels = { site = 3 }",
+        &expect!["line 2, column 19: invalid type: integer `3`, expected a string"],
+    );
+    check_error("[shares]\nresearch = 0", &expect!["line 2, column 12: 0 is not a share from 1 to 1000"]);
+    check_error(
+        "[[route]]\nobjective = \"energy\"",
+        &expect![[r#"line 1, column 1: the key "name" is missing"#]],
+    );
+    check_error(
+        "[[route]]\nname = \"a\"\nmatch = { hours = \"22-6\" }",
+        &expect![[r#"line 3, column 19: "22-6" is no span of hours, which looks like "22:00-06:30""#]],
+    );
     check_error(
         "[[route]]\nname = \"a\"\nmatch = { hours = [\"8:00-9:00\", \"8:00-24:00\"] }",
         &expect![[r#"line 3, column 19: "8:00-24:00" is no span of hours, which looks like "22:00-06:30""#]],
     );
-    check_error("[[route]]\nname = \"a\"\nmatch = { hours = \"8:00-08:00\" }", &expect![[r#"line 3, column 19: "8:00-08:00" begins and ends at the same time"#]]);
-    check_error("[[route]]\nname = \"a\"\nmatch = { pipelines = \"x\" }", &expect![[r#"line 3, column 11: there is no key "pipelines"; did you mean "pipeline"?"#]]);
-    check_error("[[route]]\nname = \"a\"\nmatch = { pipeline = [\"x\", \"a*b\"] }", &expect![[r#"line 3, column 28: "a*b" is no name, nor the beginning of names and a `*`"#]]);
-    check_error("[[route]]\nname = \"a\"\nmatch = { pipeline = 3 }", &expect!["line 3, column 22: invalid type: integer `3`, expected a string, or a list of strings"]);
-    check_error("[[route]]\nname = \"all\"\n[[route]]\nname = \"rest\"", &expect![[r#"line 3, column 1: no request comes here: the route "all" above matches all of them"#]]);
+    check_error(
+        "[[route]]\nname = \"a\"\nmatch = { hours = \"8:00-08:00\" }",
+        &expect![[r#"line 3, column 19: "8:00-08:00" begins and ends at the same time"#]],
+    );
+    check_error(
+        "[[route]]\nname = \"a\"\nmatch = { pipelines = \"x\" }",
+        &expect![[r#"line 3, column 11: there is no key "pipelines"; did you mean "pipeline"?"#]],
+    );
+    check_error(
+        "[[route]]\nname = \"a\"\nmatch = { pipeline = [\"x\", \"a*b\"] }",
+        &expect![[r#"line 3, column 28: "a*b" is no name, nor the beginning of names and a `*`"#]],
+    );
+    check_error(
+        "[[route]]\nname = \"a\"\nmatch = { pipeline = 3 }",
+        &expect!["line 3, column 22: invalid type: integer `3`, expected a string, or a list of strings"],
+    );
+    check_error(
+        "[[route]]\nname = \"all\"\n[[route]]\nname = \"rest\"",
+        &expect![[r#"line 3, column 1: no request comes here: the route "all" above matches all of them"#]],
+    );
     check_error(
         "[[route]]\nname = \"a\"\nmatch = { tenant = \"x\" }\n[[route]]\nname = \"a\"",
         &expect![[r#"line 5, column 8: there is a route "a" already"#]],
     );
-    check_error("objective = \"energy\n", &expect![[r#"line 1, column 20: invalid basic string, expected `"`"#]]);
+    check_error(
+        "objective = \"energy\n",
+        &expect![[r#"line 1, column 20: invalid basic string, expected `"`"#]],
+    );
     let many: String = (0..=MAX_ROUTES)
         .map(|at| format!("[[route]]\nname = \"{at}\"\nmatch = {{ tenant = \"x\" }}\n"))
         .collect();
     check_error(&many, &expect!["line 769, column 1: a policy has at most 256 routes"]);
-    check_error(&"#".repeat(MAX_POLICY_BYTES + 1), &expect!["it has 65537 bytes, at most 65536 are possible"]);
+    check_error(
+        &"#".repeat(MAX_POLICY_BYTES + 1),
+        &expect!["it has 65537 bytes, at most 65536 are possible"],
+    );
+}
+
+#[test]
+fn tenants_have_shares() {
+    let policy = Policy::parse("[shares]\nresearch = 3\n\"the kitchen\" = 1").unwrap();
+    let shares = [("research".to_owned(), 3), ("the kitchen".to_owned(), 1)].into();
+    assert_eq!(policy.shares(), &shares);
 }
 
 #[test]
@@ -182,11 +255,13 @@ fn names_that_the_fleet_does_not_have_are_told_with_their_place() {
         |errors: Vec<DocumentError>| errors.iter().map(|error| format!("{error}\n")).collect::<String>();
     expect![[r#"
         line 18, column 53: there is no model "small"; did you mean "smal"?
-    "#]].assert_eq(&say(policy.unknown_models(&BTreeSet::from(["smal", "large"]))));
+    "#]]
+    .assert_eq(&say(policy.unknown_models(&BTreeSet::from(["smal", "large"]))));
     expect![[""]].assert_eq(&say(policy.unknown_models(&BTreeSet::from(["small"]))));
     expect![[r#"
         line 18, column 23: there is no pipeline "extract"; there are chat
         line 18, column 34: there is no pipeline "class*"; there are chat
-    "#]].assert_eq(&say(policy.unknown_pipelines(&BTreeSet::from(["chat"]))));
+    "#]]
+    .assert_eq(&say(policy.unknown_pipelines(&BTreeSet::from(["chat"]))));
     expect![[""]].assert_eq(&say(policy.unknown_pipelines(&BTreeSet::from(["extract", "classify"]))));
 }

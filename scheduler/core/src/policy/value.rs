@@ -162,6 +162,20 @@ impl<'de> Deserialize<'de> for Percent {
     }
 }
 
+/// From 1 to 1000.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Share(pub(super) u32);
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = i64::deserialize(deserializer)?;
+        match u32::try_from(number) {
+            Ok(share @ 1..=1000) => Ok(Self(share)),
+            _ => Err(D::Error::custom(format!("{number} is not a share from 1 to 1000"))),
+        }
+    }
+}
+
 /// `"one"`, or `["a", "list"]`.
 #[derive(Debug)]
 pub(super) enum OneOrMany<T> {
