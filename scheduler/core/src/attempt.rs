@@ -59,7 +59,13 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// `disturbed` means that prompts were read meanwhile. Tells (expected, actual) seconds when there is enough.
-    pub(crate) fn add(&mut self, tokens: u32, tpot: f64, took: Duration, disturbed: bool) -> Option<(f64, f64)> {
+    pub(crate) fn add(
+        &mut self,
+        tokens: u32,
+        tpot: f64,
+        took: Duration,
+        disturbed: bool,
+    ) -> Option<(f64, f64)> {
         if disturbed {
             *self = Self::default();
             return None;
@@ -87,7 +93,10 @@ impl Attempt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accepted {
     /// Without the first `skip`, so many.
-    Fresh { skip: u64, length: u64 },
+    Fresh {
+        skip: u64,
+        length: u64,
+    },
     Repeated,
     /// Something before it is missing.
     Gap,

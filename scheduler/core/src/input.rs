@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use dunlin_costs::{ModelDigest, Row};
 
 use crate::{
-    Alias, AttemptId, Epoch, Incarnation, Inventory, InvocationId, LoadPoint, Metered, NodeId, Report, Request,
-    TenantId,
+    Alias, AttemptId, Epoch, Incarnation, Inventory, InvocationId, LoadPoint, Metered, NodeId, Report,
+    Request, TenantId,
 };
 
 /// Something happened.
@@ -127,6 +127,14 @@ pub enum Failure {
 impl Failure {
     /// Whether another attempt may fare better.
     pub const fn may_be_retried(self) -> bool {
-        matches!(self, Self::EngineDied | Self::Busy | Self::LoadFailed | Self::Interrupted | Self::Stalled | Self::Vanished)
+        matches!(
+            self,
+            Self::EngineDied
+                | Self::Busy
+                | Self::LoadFailed
+                | Self::Interrupted
+                | Self::Stalled
+                | Self::Vanished
+        )
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Attempt, AttemptId, DecisionId, Failure, InvocationId, ModelIndex, NodeId, Request, Time, Usage, fleet::Slot,
+    Attempt, AttemptId, DecisionId, Failure, ModelIndex, NodeId, Request, Time, Usage, fleet::Slot,
     queue::Ticket,
 };
 
@@ -62,10 +62,6 @@ impl Invocation {
         }
     }
 
-    pub(crate) fn id(&self) -> InvocationId {
-        self.request.id
-    }
-
     pub(crate) fn attempt(&self) -> Option<&Attempt> {
         match &self.state {
             State::Placed(attempt) => Some(attempt),
@@ -78,10 +74,6 @@ impl Invocation {
             State::Placed(attempt) => Some(attempt),
             _ => None,
         }
-    }
-
-    pub(crate) fn attempt_id(&self) -> Option<AttemptId> {
-        self.attempt().map(|attempt| AttemptId { invocation: self.id(), number: attempt.number })
     }
 
     /// The attempt, if it is this one and runs there.

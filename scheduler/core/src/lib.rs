@@ -28,28 +28,41 @@ mod timer;
 mod usage;
 
 use attempt::Attempt;
-pub use attempt::{GAP_TIMEOUT, STALL};
 use catalog::ModelIndex;
-pub use catalog::{Alias, MAX_MODELS, MAX_VARIANTS, Variant};
+pub use catalog::{Alias, Variant};
 pub use fleet::{
-    AttemptReport, Battery, Grants, Inventory, Labels, LoadPoint, MAX_NODES, ModelReport, ModelView, NodeFilter,
+    AttemptReport, Battery, Grants, Inventory, Labels, LoadPoint, ModelReport, ModelView, NodeFilter,
     NodeView, OperatingPoint, Report, Residency, Standing,
 };
 pub use id::{AttemptId, DecisionId, Epoch, Fingerprint, Incarnation, InvocationId, NodeId, TenantId};
 pub use input::{AttemptEnd, Failure, FleetPolicy, Input, NodeEvent, Progress};
-pub use lease::{LEASE, Lapse, REPORT_LEASE};
+pub use lease::Lapse;
 pub use output::{Fault, Fenced, Measured, Outcome, Output, Place, Refusal, Refused};
 use placement::RowIndex;
-pub use placement::{
-    Candidate, CoTenant, Decision, Guards, LOOKS, MAX_CANDIDATES, Manner, PATIENCE, Rest, Verdict,
-};
-pub use policy::{
-    Circumstances, Condition, Hours, MAX_POLICY_BYTES, MAX_ROUTES, Pattern, Policy, Route, TimeOfDay,
-};
-pub use quarantine::{DEATHS, SENTENCE, WINDOW};
-pub use queue::{MAX_QUEUED, MAX_QUEUED_PER_TENANT};
-pub use request::{MAX_PREFIXES, Objective, Prefix, Request, Targets, Terms, WhenNothingFits};
-pub use retry::{MAX_LOSSES, MAX_RETRIES};
-pub use scheduler::{Config, InvocationView, LATE, Load, MAX_INVOCATIONS, MAX_WAIT, DRAIN, Scheduler, Stage};
+pub use placement::{Candidate, CoTenant, Decision, Guards, Manner, Rest, Verdict};
+pub use policy::{Circumstances, Condition, Hours, Pattern, Policy, Route, TimeOfDay};
+pub use request::{Objective, Prefix, Request, Targets, Terms, WhenNothingFits};
+pub use scheduler::{Config, InvocationView, Load, Scheduler, Stage};
 pub use time::Time;
 pub use usage::{Metered, Usage};
+
+/// How much, how many, how long: every limit of the core.
+pub mod limits {
+    pub use crate::{
+        attempt::{GAP_TIMEOUT, MISSED_GRACE, MISSED_REPORTS, STALL},
+        catalog::{MAX_MODELS, MAX_VARIANTS},
+        fleet::{
+            MAX_ATTEMPTS_PER_NODE, MAX_CALIBRATIONS, MAX_HELD, MAX_HOLDERS, MAX_MODELS_PER_NODE, MAX_NODES,
+            MAX_PREFIXES_PER_ENGINE,
+        },
+        invocation::MAX_AVOIDED,
+        lease::{LEASE, REPORT_LEASE},
+        placement::{LOOKS, MAX_CANDIDATES, MAX_GROUPS, MAX_KINDS, MAX_ROWS, PATIENCE},
+        policy::{MAX_POLICY_BYTES, MAX_ROUTES},
+        quarantine::{DEATHS, MAX_SUSPECTS, SENTENCE, WINDOW},
+        queue::{HEADS, MAX_QUEUED, MAX_QUEUED_PER_TENANT},
+        request::MAX_PREFIXES,
+        retry::{MAX_LOSSES, MAX_RETRIES},
+        scheduler::{DRAIN, LATE, LOAD_AGAIN, MAX_INVOCATIONS, MAX_WAIT},
+    };
+}

@@ -6,7 +6,8 @@ use dunlin_costs::{ModelDigest, Prediction};
 use thiserror::Error;
 
 use crate::{
-    AttemptId, Decision, DecisionId, Epoch, Failure, Incarnation, InvocationId, Lapse, NodeId, OperatingPoint, Usage,
+    AttemptId, Decision, DecisionId, Epoch, Failure, Incarnation, InvocationId, Lapse, NodeId,
+    OperatingPoint, Usage,
 };
 
 /// An order, or something to know. Orders to nodes carry the scheduler's epoch ([`Config::epoch`](crate::Config)).
@@ -15,21 +16,11 @@ pub enum Output {
     /// Start an attempt.
     Place(Place),
     /// Stop an attempt: it is no longer the current one, or nobody wants its invocation.
-    CancelAttempt {
-        node: NodeId,
-        attempt: AttemptId,
-    },
+    CancelAttempt { node: NodeId, attempt: AttemptId },
     /// Send what the attempt has given out from this offset on, again.
-    Resend {
-        node: NodeId,
-        attempt: AttemptId,
-        from: u64,
-    },
+    Resend { node: NodeId, attempt: AttemptId, from: u64 },
     /// Make a model resident.
-    LoadModel {
-        node: NodeId,
-        model: ModelDigest,
-    },
+    LoadModel { node: NodeId, model: ModelDigest },
     /// Of what the last [`Progress`](crate::Progress) brought: leave out the first `skip` pieces, and deliver `length`.
     /// Whatever no `Deliver` follows is thrown away.
     Deliver {
@@ -48,11 +39,7 @@ pub enum Output {
         decision: Option<DecisionId>,
     },
     /// The node is not to act for us any more until it has joined again: end its connection.
-    Fence {
-        node: NodeId,
-        incarnation: Incarnation,
-        reason: Fenced,
-    },
+    Fence { node: NodeId, incarnation: Incarnation, reason: Fenced },
     /// The node drained, and nothing runs on it any more.
     Drained(NodeId),
     /// A decision, for `explain`.
@@ -131,7 +118,9 @@ pub enum Refused {
     QueueFull(usize),
     #[error("{0} requests of this tenant wait already, which is the limit")]
     TenantQueueFull(usize),
-    #[error("no node keeps the targets of this request: ask for less, or for another `when-nothing-fits` than `reject`")]
+    #[error(
+        "no node keeps the targets of this request: ask for less, or for another `when-nothing-fits` than `reject`"
+    )]
     NothingFits,
     #[error("engines died under this request: it is in quarantine")]
     Quarantined,

@@ -273,7 +273,8 @@ mod tests {
         queue.push(ticket(1, "free", 9, 20), 1);
         queue.push(ticket(1, "elsewhere", 0, 30), 1);
         let mut pass = Pass::over(["blocked".into(), "free".into()].into());
-        let looked: Vec<_> = std::iter::from_fn(|| queue.next(&mut pass)).map(|ticket| ticket.turn.id.0).collect();
+        let looked: Vec<_> =
+            std::iter::from_fn(|| queue.next(&mut pass)).map(|ticket| ticket.turn.id.0).collect();
         assert_eq!(looked, [0, 1, 2, 3, 20]);
     }
 }

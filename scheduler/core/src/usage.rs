@@ -51,7 +51,8 @@ impl Usage {
 
     /// Mean time between tokens: (total - TTFT) / (n - 1).
     pub fn tpot(&self) -> Option<Duration> {
-        let further = u32::try_from(self.output_tokens.checked_sub(1)?).ok().filter(|&further| further > 0)?;
+        let further =
+            u32::try_from(self.output_tokens.checked_sub(1)?).ok().filter(|&further| further > 0)?;
         Some(self.total.saturating_sub(self.ttft?) / further)
     }
 }

@@ -108,10 +108,6 @@ impl Engine {
         self.streams.iter().any(|stream| stream.suspect)
     }
 
-    pub(crate) fn stream(&self, attempt: AttemptId) -> Option<&Stream> {
-        self.streams.iter().find(|stream| stream.attempt == attempt)
-    }
-
     pub(crate) fn add(&mut self, stream: Stream, row: RowIndex) {
         self.streams.push(stream);
         self.row = Some(row);
@@ -146,10 +142,6 @@ impl Engine {
             context: sum(|stream| stream.context),
             backlog_tokens: sum(|stream| stream.unread),
         };
-    }
-
-    pub(crate) fn holds_prefix(&self, hash: u64) -> bool {
-        self.prefixes.contains(&hash)
     }
 
     /// Tells which one had to go.

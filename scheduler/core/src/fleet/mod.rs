@@ -11,10 +11,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use dunlin_costs::{Calibration, Row};
 use slab::Slab;
 
-pub(crate) use engine::{Engine, Load, Stream};
 pub use engine::MAX_PREFIXES_PER_ENGINE;
+pub(crate) use engine::{Engine, Load, Stream};
 pub(crate) use node::Node;
 pub use node::{MAX_CALIBRATIONS, Standing};
+pub use prefixes::{MAX_HELD, MAX_HOLDERS};
 pub use report::{
     AttemptReport, Battery, Grants, Inventory, Labels, LoadPoint, MAX_ATTEMPTS_PER_NODE, MAX_MODELS_PER_NODE,
     ModelReport, NodeFilter, OperatingPoint, Report, Residency,
@@ -240,7 +241,9 @@ impl Fleet {
 
     pub(crate) fn replace_rows(&mut self, rows: Vec<Arc<Row>>) {
         let changed = self.rows.replace(rows);
-        self.nodes.iter_mut().for_each(|(_, node)| node.forget_calibrations(|row| changed.binary_search(&row).is_ok()));
+        self.nodes
+            .iter_mut()
+            .for_each(|(_, node)| node.forget_calibrations(|row| changed.binary_search(&row).is_ok()));
         self.file_all();
     }
 

@@ -141,7 +141,8 @@ impl Node {
 
     /// How much its streams still have to do, from 0 (nothing) in steps of about 40 %.
     pub(crate) fn busyness(&self) -> u8 {
-        let tokens: u64 = self.engines.iter().flat_map(|engine| &engine.streams).map(Stream::tokens_left).sum();
+        let tokens: u64 =
+            self.engines.iter().flat_map(|engine| &engine.streams).map(Stream::tokens_left).sum();
         if tokens == 0 { 0 } else { (2.0 * (tokens as f32).log2()) as u8 + 1 }
     }
 
@@ -152,9 +153,10 @@ impl Node {
 
     /// After a calibration has learned.
     pub(crate) fn weigh(&mut self) {
-        let logs = self.calibrations.iter().map(|(_, of_row)| {
-            (of_row.factor(Phase::Prefill) * of_row.factor(Phase::Decode)).log2() / 2.0
-        });
+        let logs = self
+            .calibrations
+            .iter()
+            .map(|(_, of_row)| (of_row.factor(Phase::Prefill) * of_row.factor(Phase::Decode)).log2() / 2.0);
         let mean = logs.sum::<f64>() / self.calibrations.len().max(1) as f64;
         self.slowness = (128.0 + 16.0 * mean).round().clamp(0.0, 255.0) as u8;
     }
@@ -188,7 +190,9 @@ impl Node {
     /// Models that the last report did not name: gone, unless they have only just been ordered, or something runs.
     pub(crate) fn drop_unseen(&mut self, seen: &[ModelIndex], now: Time) {
         self.engines.retain_mut(|engine| {
-            if seen.contains(&engine.model) || engine.load.is_some_and(|load| now.since(load.since) < LOAD_GRACE) {
+            if seen.contains(&engine.model)
+                || engine.load.is_some_and(|load| now.since(load.since) < LOAD_GRACE)
+            {
                 return true;
             }
             (engine.residency, engine.load) = (Residency::Absent, None);

@@ -2,7 +2,11 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use super::{assess::Verdict, question::Question, survey::{Spot, Survey}};
+use super::{
+    assess::Verdict,
+    question::Question,
+    survey::{Spot, Survey},
+};
 use crate::{Objective, WhenNothingFits};
 
 /// Scores that are within this share of the least are equal: what is at hand decides.
@@ -48,7 +52,8 @@ impl Manner {
 /// `order` names a place: node and row, for ties.
 pub(crate) fn choose<O: Ord>(places: &[Spot], manner: Manner, order: impl Fn(&Spot) -> O) -> Choice {
     let score = |place: &Spot| score(place, manner.objective);
-    let best = |among: &dyn Fn(&Spot) -> bool, score: &dyn Fn(&Spot) -> f64| best(places, among, score, &order);
+    let best =
+        |among: &dyn Fn(&Spot) -> bool, score: &dyn Fn(&Spot) -> f64| best(places, among, score, &order);
     let enter = |at: usize| if places[at].open { Choice::Place(at) } else { Choice::Wait(Some(at)) };
 
     if let Some(at) = best(&|place| place.verdict == Verdict::Fits, &score) {

@@ -123,7 +123,6 @@ impl Decision {
         attempt: AttemptId,
         fleet: &Fleet,
         question: &Question<'_>,
-        request: Arc<Request>,
         variants: &[Variant],
         survey: &mut Survey,
         choice: Choice,
@@ -138,7 +137,7 @@ impl Decision {
         if let (Choice::Place(_), Some(first)) = (choice, candidates.first_mut()) {
             first.verdict = Verdict::Chosen;
         }
-        let waited = question.now - question.submitted;
+        let (request, waited) = (question.request.clone(), question.now - question.submitted);
         let at = question.now;
         Self { id, attempt, at, waited, request, guards, manner, candidates, rest: Rest(rest), predictions }
     }
@@ -155,9 +154,9 @@ impl Decision {
             self.candidates.iter().map(|candidate| candidate.recomputed(&self.guards)).collect();
         let places: Vec<Spot> = candidates.iter().map(|candidate| candidate.place).collect();
         let at = |place: &Spot| {
-            let candidate = candidates.iter().find(|candidate| {
-                candidate.place.slot == place.slot && candidate.place.row == place.row
-            });
+            let candidate = candidates
+                .iter()
+                .find(|candidate| candidate.place.slot == place.slot && candidate.place.row == place.row);
             candidate.map(|candidate| (candidate.node, place.row))
         };
         let choice = choose(&places, self.manner, at);
@@ -184,9 +183,7 @@ fn keep<O: Ord>(
         Choice::Place(at) | Choice::Wait(Some(at)) => Some(survey.places.swap_remove(at)),
         _ => None,
     };
-    let by_merit = |a: &Spot, b: &Spot| {
-        merit(a, b, manner.objective).then_with(|| order(a).cmp(&order(b)))
-    };
+    let by_merit = |a: &Spot, b: &Spot| merit(a, b, manner.objective).then_with(|| order(a).cmp(&order(b)));
     let room = MAX_CANDIDATES - usize::from(chosen.is_some());
     let mut places = std::mem::take(&mut survey.places);
     if places.len() > room {
@@ -214,5 +211,12 @@ fn candidate(
     let basis = basis_of(fleet, question, variant, place, &row);
     let assessment = assess(&row, &basis.grounds(), guards);
     let node = fleet.node(place.slot).id;
-    Some(Candidate { node, row, verdict: place.verdict, prediction: assessment.prediction, basis, place: *place })
+    Some(Candidate {
+        node,
+        row,
+        verdict: place.verdict,
+        prediction: assessment.prediction,
+        basis,
+        place: *place,
+    })
 }

@@ -150,21 +150,22 @@ impl Groups {
                 Some(Residency::Absent) | None => Nearness::Absent,
             };
             let (kind, mode, thermal) = (node.kind, node.mode.clone(), node.thermal);
-            let group = self.group(GroupKey { model, kind, mode, thermal, nearness }, catalog, rows)?;
+            let key = GroupKey { model, kind, mode, thermal, nearness };
+            let group = self.group(&key, catalog, rows)?;
             (!self.groups[group.0 as usize].rows.is_empty()).then_some((model, group))
         });
         groups.collect()
     }
 
-    fn group(&mut self, key: GroupKey, catalog: &Catalog, rows: &Rows) -> Option<GroupId> {
-        if let Some(&group) = self.index.get(&key) {
+    fn group(&mut self, key: &GroupKey, catalog: &Catalog, rows: &Rows) -> Option<GroupId> {
+        if let Some(&group) = self.index.get(key) {
             return Some(group);
         }
         if self.groups.len() >= MAX_GROUPS {
             return None;
         }
         let id = GroupId(self.groups.len() as u32);
-        let rows = rows_of(&key, &self.kinds[key.kind as usize], catalog, rows);
+        let rows = rows_of(key, &self.kinds[key.kind as usize], catalog, rows);
         if self.of_model.len() <= key.model.slot() {
             self.of_model.resize_with(key.model.slot() + 1, Vec::new);
         }
@@ -193,7 +194,8 @@ fn rows_of(key: &GroupKey, kind: &Kind, catalog: &Catalog, rows: &Rows) -> Vec<R
         let heat = if of.thermal == key.thermal { 2 } else { u8::from(of.thermal == Thermal::Cool) };
         (heat, software)
     };
-    let fitting: Vec<_> = rows.iter().filter(|(_, row)| fits(row)).map(|(at, row)| (closeness(row), at)).collect();
+    let fitting: Vec<_> =
+        rows.iter().filter(|(_, row)| fits(row)).map(|(at, row)| (closeness(row), at)).collect();
     let closest = fitting.iter().map(|&(closeness, _)| closeness).max();
     fitting.into_iter().filter(|&(closeness, _)| Some(closeness) == closest).map(|(_, row)| row).collect()
 }

@@ -23,4 +23,4 @@ pub(crate) use question::Question;
 pub use rows::MAX_ROWS;
 pub(crate) use rows::{RowIndex, Rows};
 pub use survey::LOOKS;
-pub(crate) use survey::{Basis, Spot, Survey, basis_of, bytes_to_load};
+pub(crate) use survey::{Spot, Survey, bytes_to_load};

@@ -1,6 +1,6 @@
 //! What a placement is asked for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dunlin_costs::Work;
 
@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A request that is to be placed, with what became of it so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question<'a> {
-    pub(crate) request: &'a Request,
+    pub(crate) request: &'a Arc<Request>,
     pub(crate) now: Time,
     pub(crate) submitted: Time,
     /// Since when it has been in the queue.

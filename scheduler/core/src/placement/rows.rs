@@ -24,15 +24,25 @@ impl Rows {
         let before = self.rows.clone();
         self.rows.iter_mut().for_each(|row| *row = None);
         for row in rows {
-            let next = RowIndex(self.rows.len() as u32);
-            let index = *self.index.entry(row.key.clone()).or_insert(next);
-            if index == next {
-                self.rows.push(None);
+            if let Some(index) = self.number(&row.key) {
+                self.rows[index.0 as usize] = Some(row);
             }
-            self.rows[index.0 as usize] = Some(row);
         }
         let changed = before.iter().zip(&self.rows).zip(0..).filter(|((before, row), _)| before != row);
         changed.map(|(_, index)| RowIndex(index)).collect()
+    }
+
+    fn number(&mut self, key: &RowKey) -> Option<RowIndex> {
+        if let Some(&index) = self.index.get(key) {
+            return Some(index);
+        }
+        if self.rows.len() >= MAX_ROWS {
+            return None;
+        }
+        let index = RowIndex(self.rows.len() as u32);
+        self.rows.push(None);
+        self.index.insert(key.clone(), index);
+        Some(index)
     }
 
     pub(crate) fn row(&self, index: RowIndex) -> Option<&Arc<Row>> {

@@ -161,7 +161,8 @@ impl Survey {
             let grounds =
                 Grounds { work: &work, situation: &situation, calibration, slot, quality, co_tenants };
             let assessment = assess(row, &grounds, guards);
-            let worth_waiting = assessment.verdict.is_crowded() && idle_would_fit(row, &grounds, guards, site);
+            let worth_waiting =
+                assessment.verdict.is_crowded() && idle_would_fit(row, &grounds, guards, site);
             let place = site.place(index, variant, &work, guards.allow(quality), &assessment);
             self.places.push(Spot { worth_waiting, ..place });
         }
@@ -279,7 +280,9 @@ impl<'a> Site<'a> {
         if !engine.streams.iter().any(|stream| stream.has_target()) {
             return;
         }
-        let Some((index, row)) = engine.row.and_then(|index| Some((index, fleet.rows.row(index)?))) else { return };
+        let Some((index, row)) = engine.row.and_then(|index| Some((index, fleet.rows.row(index)?))) else {
+            return;
+        };
         let factor = self.node.calibration(index).map_or(1.0, |of_row| of_row.factor(Phase::Decode));
         let contention = row.decode.contention.nominal();
         let neighbours = f64::from(self.node.neighbours(engine.model));
@@ -292,14 +295,7 @@ impl<'a> Site<'a> {
         }));
     }
 
-    fn place(
-        &self,
-        row: RowIndex,
-        variant: &Variant,
-        work: &Work,
-        good: bool,
-        found: &Assessment,
-    ) -> Spot {
+    fn place(&self, row: RowIndex, variant: &Variant, work: &Work, good: bool, found: &Assessment) -> Spot {
         let Prediction { ttft, completion, joules, .. } = found.prediction;
         Spot {
             slot: self.slot,

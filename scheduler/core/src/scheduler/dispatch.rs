@@ -79,7 +79,6 @@ impl Scheduler {
             attempt,
             &self.fleet,
             &question,
-            request.clone(),
             &variants,
             survey,
             choice,
@@ -96,7 +95,7 @@ impl Scheduler {
     }
 
     pub(super) fn question<'a>(&self, invocation: &'a Invocation) -> Question<'a> {
-        let request = &*invocation.request;
+        let request = &invocation.request;
         let queued = match invocation.state {
             State::Queued { since, .. } => since,
             _ => self.now,
@@ -115,7 +114,12 @@ impl Scheduler {
     }
 
     /// Nodes that it failed on are looked at if there are no others.
-    pub(super) fn decide(&self, question: &Question<'_>, variants: &[Variant], survey: &mut Survey) -> Choice {
+    pub(super) fn decide(
+        &self,
+        question: &Question<'_>,
+        variants: &[Variant],
+        survey: &mut Survey,
+    ) -> Choice {
         survey.take(&self.fleet, question, variants);
         if survey.places.is_empty() && !question.avoid.is_empty() {
             survey.take(&self.fleet, &Question { avoid: &[], ..*question }, variants);
@@ -143,11 +147,10 @@ impl Scheduler {
     fn reject(&mut self, id: InvocationId, variants: &[Variant], survey: &mut Survey) {
         let Some(invocation) = self.invocations.get(&id) else { return };
         let attempt = AttemptId { invocation: id, number: invocation.next_attempt };
-        let (question, request) = (self.question(invocation), invocation.request.clone());
+        let question = self.question(invocation);
         let decision = DecisionId(self.next_decision);
         let choice = Choice::Nothing;
-        let record =
-            Decision::record(decision, attempt, &self.fleet, &question, request, variants, survey, choice);
+        let record = Decision::record(decision, attempt, &self.fleet, &question, variants, survey, choice);
         self.next_decision += 1;
         self.outputs.push_back(Output::Record(Box::new(record)));
         if let Some(invocation) = self.invocations.get_mut(&id) {

@@ -31,7 +31,8 @@ impl Scheduler {
                 let disturbed = running.backlog_tokens > 0;
                 let of_row = self.fleet.rows.row(row);
                 let neighbours = f64::from(node.neighbours(model));
-                let tpot = of_row.map(|row| row.tpot(&running) * (1.0 + row.decode.contention.nominal() * neighbours));
+                let tpot = of_row
+                    .map(|row| row.tpot(&running) * (1.0 + row.decode.contention.nominal() * neighbours));
                 let pace = attempt.pace.add(tokens, tpot.unwrap_or(0.0), took, disturbed);
                 pace.map(|(expected, actual)| (Phase::Decode, expected, actual))
             }

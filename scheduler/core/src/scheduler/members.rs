@@ -6,8 +6,8 @@ use dunlin_costs::{ModelDigest, Row};
 
 use super::{Scheduler, ending::Tell};
 use crate::{
-    Alias, AttemptId, AttemptReport, Failure, Fenced, Incarnation, Inventory, NodeEvent, NodeId, Output, Report,
-    Standing,
+    Alias, AttemptId, AttemptReport, Failure, Fenced, Incarnation, Inventory, NodeEvent, NodeId, Output,
+    Report, Standing,
     attempt::{MISSED_GRACE, MISSED_REPORTS},
     fleet::{MAX_ATTEMPTS_PER_NODE, MAX_NODES, Residency, Slot},
     invocation::State,
@@ -37,7 +37,9 @@ impl Scheduler {
             NodeEvent::Leaving => self.drain(slot),
             NodeEvent::AttemptStarted(attempt) => self.attempt_started(id, attempt),
             NodeEvent::AttemptProgress(progress) => self.attempt_progress(id, &progress),
-            NodeEvent::AttemptEnded { attempt, epoch, ended } => self.attempt_ended(id, attempt, epoch, ended),
+            NodeEvent::AttemptEnded { attempt, epoch, ended } => {
+                self.attempt_ended(id, attempt, epoch, ended)
+            }
             NodeEvent::ModelLoaded { model, point, sequences, bytes } => {
                 self.model_loaded(slot, &model, Residency::Resident { point, sequences }, bytes);
             }

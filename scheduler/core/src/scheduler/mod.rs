@@ -9,7 +9,7 @@ mod residency;
 mod submit;
 mod view;
 
-pub use members::DRAIN;
+pub use members::{DRAIN, LOAD_AGAIN};
 pub use submit::{MAX_INVOCATIONS, MAX_WAIT};
 pub use view::{InvocationView, Load, Stage};
 

@@ -118,7 +118,8 @@ impl Scheduler {
     }
 
     pub(super) fn check_stall(&mut self, id: InvocationId) {
-        let Some(at) = self.invocations.get(&id).and_then(|of| of.attempt()).map(|attempt| attempt.stalls_at())
+        let Some(at) =
+            self.invocations.get(&id).and_then(|of| of.attempt()).map(|attempt| attempt.stalls_at())
         else {
             return;
         };

@@ -93,7 +93,8 @@ impl Scheduler {
         let turn = Turn { fresh: invocation.next_attempt == 0, due, id };
         let ticket = Ticket { tenant: request.tenant, lane: request.model.clone(), turn };
         let work = u64::from(request.prompt_tokens) + GENERATED_PER_READ * u64::from(request.output_tokens);
-        let expiry = [request.time_limit.map(|limit| invocation.submitted + limit), Some(self.now + MAX_WAIT)];
+        let expiry =
+            [request.time_limit.map(|limit| invocation.submitted + limit), Some(self.now + MAX_WAIT)];
         invocation.state = State::Queued { since: self.now, ticket: ticket.clone(), awaits: None };
         if let Some(at) = expiry.into_iter().flatten().min() {
             self.timers.set(Timer::Expiry(id), at);

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::Scheduler;
 use crate::{
-    AttemptId, Decision, DecisionId, InvocationId, NodeId, NodeView, TenantId,
-    invocation::State,
+    AttemptId, Decision, DecisionId, InvocationId, NodeId, NodeView, TenantId, invocation::State,
     placement::Survey,
 };
 
@@ -91,12 +90,11 @@ impl Scheduler {
     /// What would be decided now about one that waits: why it does.
     pub fn consider(&self, id: InvocationId) -> Option<Decision> {
         let invocation = self.invocations.get(&id).filter(|of| of.attempt().is_none())?;
-        let request = invocation.request.clone();
-        let (question, variants) = (self.question(invocation), self.variants(&request.model));
+        let (question, variants) = (self.question(invocation), self.variants(&invocation.request.model));
         let mut survey = Survey::default();
         let choice = self.decide(&question, variants, &mut survey);
         let attempt = AttemptId { invocation: id, number: invocation.next_attempt };
         let decision = DecisionId(self.next_decision);
-        Some(Decision::record(decision, attempt, &self.fleet, &question, request, variants, &mut survey, choice))
+        Some(Decision::record(decision, attempt, &self.fleet, &question, variants, &mut survey, choice))
     }
 }
