@@ -41,6 +41,10 @@ impl Lease {
         self.reported = self.reported.max(now);
     }
 
+    pub(crate) const fn heard(&self) -> Time {
+        self.heard
+    }
+
     pub(crate) const fn reported(&self) -> Time {
         self.reported
     }

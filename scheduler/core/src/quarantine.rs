@@ -74,7 +74,8 @@ impl Quarantine {
         }
         self.forget_old(now);
         if self.suspects.len() >= MAX_SUSPECTS {
-            let oldest = self.suspects.iter().min_by_key(|(_, suspect)| suspect.deaths.back()).map(|(&id, _)| id);
+            let oldest =
+                self.suspects.iter().min_by_key(|(_, suspect)| suspect.deaths.back()).map(|(&id, _)| id);
             oldest.map(|id| self.suspects.remove(&id));
         }
     }

@@ -21,8 +21,6 @@ pub(crate) enum Timer {
     Gap(InvocationId),
     /// An invocation that failed may be placed again.
     Backoff(InvocationId),
-    /// Waiting for something better pays no more.
-    Patience(InvocationId),
     /// The scheduler looks after itself: was it away, does the queue move?
     Pulse,
 }
@@ -55,7 +53,7 @@ impl Timers {
     }
 
     pub(crate) fn stop_all_of(&mut self, invocation: InvocationId) {
-        for timer in [Timer::Expiry, Timer::Stall, Timer::Gap, Timer::Backoff, Timer::Patience] {
+        for timer in [Timer::Expiry, Timer::Stall, Timer::Gap, Timer::Backoff] {
             self.stop(timer(invocation));
         }
     }

@@ -1,0 +1,210 @@
+//! A node, as the scheduler sees it.
+
+use dunlin_costs::{Calibration, Mode, Phase, Thermal};
+
+use super::{
+    LOAD_GRACE,
+    engine::{Engine, Stream},
+    report::{Battery, Grants, Inventory, Labels, ModelReport, NodeFilter, Residency},
+};
+use crate::{AttemptId, Incarnation, ModelIndex, NodeId, RowIndex, Time, lease::Lease, placement::GroupId};
+
+/// Calibrations of one node; of more, the one that was used least recently is forgotten.
+pub const MAX_CALIBRATIONS: usize = 16;
+
+/// Whether new work may go there, as far as people and the node itself say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    Ready,
+    /// What runs goes on, nothing new comes.
+    Cordoned,
+    /// What runs ends, or is handed over when the time is up.
+    Draining,
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) incarnation: Incarnation,
+    /// Class, firmware and build, as the groups number them.
+    pub(crate) kind: u16,
+    pub(crate) labels: Labels,
+    pub(crate) grants: Grants,
+    pub(crate) slots: u16,
+    pub(crate) sequences: u16,
+    pub(crate) lease: Lease,
+    /// Its connection stands: orders reach it.
+    pub(crate) connected: bool,
+    pub(crate) standing: Standing,
+    pub(crate) mode: Mode,
+    pub(crate) thermal: Thermal,
+    pub(crate) battery: Option<Battery>,
+    /// As reported, less what has been ordered since.
+    pub(crate) free_bytes: u64,
+    /// In the order of their index; those that the node has, and those that were ordered there.
+    pub(crate) engines: Vec<Engine>,
+    /// The groups that it is in, and where: see [`crate::placement::Groups`].
+    pub(crate) memberships: Vec<(ModelIndex, GroupId)>,
+    pub(crate) rank: u64,
+    slowness: u8,
+    calibrations: Vec<(RowIndex, Calibration)>,
+}
+
+impl Node {
+    pub(crate) fn new(
+        id: NodeId,
+        incarnation: Incarnation,
+        kind: u16,
+        inventory: &Inventory,
+        now: Time,
+    ) -> Self {
+        Self {
+            id,
+            incarnation,
+            kind,
+            labels: inventory.labels.clone(),
+            grants: inventory.grants,
+            slots: inventory.slots,
+            sequences: inventory.sequences,
+            lease: Lease::new(now),
+            connected: true,
+            standing: Standing::Ready,
+            mode: inventory.report.mode.clone(),
+            thermal: inventory.report.thermal,
+            battery: inventory.report.battery,
+            free_bytes: 0,
+            engines: Vec::new(),
+            memberships: Vec::new(),
+            rank: 0,
+            slowness: 128,
+            calibrations: Vec::new(),
+        }
+    }
+
+    pub(crate) fn takes_work(&self) -> bool {
+        self.connected && self.standing == Standing::Ready
+    }
+
+    pub(crate) fn engine(&self, model: ModelIndex) -> Option<&Engine> {
+        self.engines.binary_search_by_key(&model, |engine| engine.model).ok().map(|at| &self.engines[at])
+    }
+
+    pub(crate) fn engine_mut(&mut self, model: ModelIndex) -> Option<&mut Engine> {
+        self.engines.binary_search_by_key(&model, |engine| engine.model).ok().map(|at| &mut self.engines[at])
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.engines.iter().map(|engine| engine.streams.len()).sum()
+    }
+
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = AttemptId> {
+        self.engines.iter().flat_map(|engine| engine.streams.iter().map(|stream| stream.attempt))
+    }
+
+    /// Other models that work beside this one.
+    pub(crate) fn neighbours(&self, model: ModelIndex) -> u32 {
+        self.engines.iter().filter(|engine| engine.model != model && !engine.is_idle()).count() as u32
+    }
+
+    /// What would be free if everything went that can go.
+    pub(crate) fn reachable_bytes(&self, besides: ModelIndex) -> u64 {
+        let evictable = |engine: &&Engine| {
+            engine.model != besides && engine.is_resident() && engine.is_idle() && !engine.pinned
+        };
+        self.free_bytes + self.engines.iter().filter(evictable).map(|engine| engine.bytes).sum::<u64>()
+    }
+
+    pub(crate) fn passes(&self, filter: &NodeFilter) -> bool {
+        let charged = match (filter.min_battery_pct, self.battery) {
+            (Some(least), Some(battery)) => battery.charging || battery.charge_pct >= least,
+            _ => true,
+        };
+        charged && filter.labels.iter().all(|(name, value)| self.labels.get(name) == Some(value))
+    }
+
+    pub(crate) fn calibration(&self, row: RowIndex) -> Option<&Calibration> {
+        let of_row = self.calibrations.iter().find(|(calibrated, _)| *calibrated == row);
+        of_row.map(|(_, calibration)| calibration)
+    }
+
+    /// To learn: it moves to the end of those that might be forgotten.
+    pub(crate) fn calibration_mut(&mut self, row: RowIndex) -> &mut Calibration {
+        let found = self.calibrations.iter().position(|(calibrated, _)| *calibrated == row);
+        let entry = found.map_or_else(|| (row, Calibration::default()), |at| self.calibrations.remove(at));
+        if self.calibrations.len() >= MAX_CALIBRATIONS {
+            self.calibrations.remove(0);
+        }
+        self.calibrations.push(entry);
+        let last = self.calibrations.len() - 1;
+        &mut self.calibrations[last].1
+    }
+
+    /// How much its streams still have to do, from 0 (nothing) in steps of about 40 %.
+    pub(crate) fn busyness(&self) -> u8 {
+        let tokens: u64 =
+            self.engines.iter().flat_map(|engine| &engine.streams).map(Stream::tokens_left).sum();
+        if tokens == 0 { 0 } else { (2.0 * (tokens as f32).log2()) as u8 + 1 }
+    }
+
+    /// How much slower it is than its rows say: 128 if not at all, 16 more for each doubling.
+    pub(crate) fn slowness(&self) -> u8 {
+        self.slowness
+    }
+
+    /// After a calibration has learned.
+    pub(crate) fn weigh(&mut self) {
+        let logs = self
+            .calibrations
+            .iter()
+            .map(|(_, of_row)| (of_row.factor(Phase::Prefill) * of_row.factor(Phase::Decode)).log2() / 2.0);
+        let mean = logs.sum::<f64>() / self.calibrations.len().max(1) as f64;
+        self.slowness = (128.0 + 16.0 * mean).round().clamp(0.0, 255.0) as u8;
+    }
+
+    pub(crate) fn forget_calibrations(&mut self, gone: impl Fn(RowIndex) -> bool) {
+        self.calibrations.retain(|(row, _)| !gone(*row));
+    }
+
+    pub(crate) fn engine_or_new(&mut self, model: ModelIndex) -> &mut Engine {
+        let at = self.engines.binary_search_by_key(&model, |engine| engine.model).unwrap_or_else(|at| {
+            self.engines.insert(at, Engine::new(model, Residency::Absent));
+            at
+        });
+        &mut self.engines[at]
+    }
+
+    pub(crate) fn take_report(&mut self, model: ModelIndex, report: &ModelReport, now: Time) {
+        let engine = self.engine_or_new(model);
+        (engine.bytes, engine.pinned) = (report.bytes, report.pinned);
+        let ready = matches!(report.residency, Residency::Resident { .. });
+        let begun = ready || report.residency == Residency::Loading;
+        if !begun && engine.load.is_some_and(|load| now.since(load.since) < LOAD_GRACE) {
+            return;
+        }
+        engine.residency = report.residency.clone();
+        if ready || !begun {
+            engine.load = None;
+        }
+    }
+
+    /// Models that the last report did not name: gone, unless they have only just been ordered, or something runs.
+    pub(crate) fn drop_unseen(&mut self, seen: &[ModelIndex], now: Time) {
+        self.engines.retain_mut(|engine| {
+            if seen.contains(&engine.model)
+                || engine.load.is_some_and(|load| now.since(load.since) < LOAD_GRACE)
+            {
+                return true;
+            }
+            (engine.residency, engine.load) = (Residency::Absent, None);
+            !engine.is_idle() || engine.load_again.is_some()
+        });
+    }
+
+    /// Models that may be tried again now; tells when there are more.
+    pub(crate) fn forgive_loads(&mut self, now: Time) -> Option<Time> {
+        for engine in &mut self.engines {
+            engine.load_again = engine.load_again.filter(|&at| at > now);
+        }
+        self.engines.iter().filter_map(|engine| engine.load_again).min()
+    }
+}

@@ -1,0 +1,120 @@
+//! Which of the places it is to be.
+
+use std::cmp::{Ordering, Reverse};
+
+use super::{
+    assess::Verdict,
+    question::Question,
+    survey::{Spot, Survey},
+};
+use crate::{Objective, WhenNothingFits};
+
+/// Scores that are within this share of the least are equal: what is at hand decides.
+const TIE: f64 = 1.05;
+
+/// Indices of places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// There, now.
+    Place(usize),
+    /// There, or elsewhere, but not yet.
+    Wait(Option<usize>),
+    Nothing,
+}
+
+/// What the choice depends on, besides the places.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Manner {
+    pub objective: Objective,
+    pub when_nothing_fits: WhenNothingFits,
+    /// It may wait for something better.
+    pub patient: bool,
+    /// It has begun: it is not turned away any more.
+    pub resumed: bool,
+    /// Bytes of the smallest variant that is good enough.
+    pub degrade_below: u64,
+}
+
+impl Manner {
+    pub(crate) fn of(question: &Question<'_>, survey: &Survey) -> Self {
+        let good = survey.places.iter().filter(|place| place.good).map(|place| place.bytes);
+        let terms = &question.request.terms;
+        Self {
+            objective: terms.objective,
+            when_nothing_fits: terms.when_nothing_fits,
+            patient: question.is_patient(),
+            resumed: question.emitted > 0,
+            degrade_below: good.min().unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// `order` names a place: node and row, for ties.
+pub(crate) fn choose<O: Ord>(places: &[Spot], manner: Manner, order: impl Fn(&Spot) -> O) -> Choice {
+    let score = |place: &Spot| score(place, manner.objective);
+    let best =
+        |among: &dyn Fn(&Spot) -> bool, score: &dyn Fn(&Spot) -> f64| best(places, among, score, &order);
+    let enter = |at: usize| if places[at].open { Choice::Place(at) } else { Choice::Wait(Some(at)) };
+
+    if let Some(at) = best(&|place| place.verdict == Verdict::Fits, &score) {
+        return enter(at);
+    }
+    if manner.patient && places.iter().any(|place| place.worth_waiting) {
+        return Choice::Wait(None);
+    }
+    match manner.when_nothing_fits {
+        WhenNothingFits::Queue if !manner.resumed => return Choice::Wait(None),
+        WhenNothingFits::Reject if !manner.resumed => return Choice::Nothing,
+        WhenNothingFits::Degrade => {
+            let smaller =
+                |place: &Spot| place.verdict == Verdict::BelowQuality && place.bytes < manner.degrade_below;
+            if let Some(at) = best(&smaller, &score) {
+                return enter(at);
+            }
+        }
+        _ => {}
+    }
+    let acceptable = |place: &Spot| place.good || manner.when_nothing_fits == WhenNothingFits::Degrade;
+    let missed = |place: &Spot| place.verdict.is_missed_target() && acceptable(place);
+    let excess = |place: &Spot| place.excess;
+    if let Some(at) = best(&missed, &excess) {
+        return enter(at);
+    }
+    let forced = |place: &Spot| {
+        place.verdict == Verdict::PushesOthers && place.open && acceptable(place) && !manner.patient
+    };
+    best(&forced, &excess).map_or(Choice::Wait(None), Choice::Place)
+}
+
+fn score(place: &Spot, objective: Objective) -> f64 {
+    match objective {
+        Objective::Latency => place.ttft,
+        Objective::Energy => place.joules,
+        Objective::Balanced => place.joules * place.completion.max(f64::MIN_POSITIVE),
+    }
+}
+
+/// The least by score. Ties go to what holds most of the prompt, then to what is resident, then to the earlier end, then
+/// to the idler node, then by name: an order in which the first of all is the first of every subset that has it.
+fn best<O: Ord>(
+    places: &[Spot],
+    among: &dyn Fn(&Spot) -> bool,
+    score: &dyn Fn(&Spot) -> f64,
+    order: &dyn Fn(&Spot) -> O,
+) -> Option<usize> {
+    let candidates = || places.iter().enumerate().filter(|(_, place)| among(place));
+    let least = candidates().map(|(_, place)| score(place)).min_by(f64::total_cmp)?;
+    let tied = candidates().filter(|(_, place)| score(place) <= least * TIE);
+    let key = |place: &Spot| {
+        let end = (place.completion.max(f64::MIN_POSITIVE).ln() / TIE.ln()).floor() as i64;
+        (Reverse(place.cached), !place.resident, end, place.in_flight, order(place))
+    };
+    tied.min_by_key(|(_, place)| key(place)).map(|(at, _)| at)
+}
+
+/// What comes first in the record: what fits, then what misses by least.
+pub(crate) fn merit(a: &Spot, b: &Spot, objective: Objective) -> Ordering {
+    let misses = |place: &Spot| if place.verdict == Verdict::Fits { -1.0 } else { place.excess };
+    let scores = || score(a, objective).total_cmp(&score(b, objective));
+    misses(a).total_cmp(&misses(b)).then_with(scores)
+}
