@@ -26,8 +26,8 @@ use crate::{
     endpoint::{EndpointError, client_config, client_tls},
     limits::HANDSHAKE_TIMEOUT,
     message::{Issued, JoinReply, JoinRequest},
-    peer::ErrorBudget,
-    stream::{ReceiveError, Receiver, SendError, Sender},
+    peer::Stranger,
+    stream::{ReceiveError, SendError},
     verify::{Refusal, Trust, Verifier},
 };
 
@@ -121,24 +121,17 @@ pub async fn join(
         build: applicant.build,
         unix_seconds: clock.now().as_secs(),
     };
-    let asked = timeout(HANDSHAKE_TIMEOUT, ask(address, &connection, &message)).await;
-    connection.close(Close::Done.code(), b"");
+    let server = Stranger::new(connection);
+    let asked = timeout(HANDSHAKE_TIMEOUT, ask(address, &server, &message)).await;
+    server.close(Close::Done);
     let issued = asked.map_err(|_| JoinError::NoAnswer { address })??;
     let credential = accept(key, issued, &trust, clock)?;
     Ok((trust, credential))
 }
 
-async fn ask(
-    address: SocketAddr,
-    connection: &quinn::Connection,
-    message: &JoinRequest,
-) -> Result<Issued, JoinError> {
-    let (sender, receiver) = connection
-        .open_bi()
-        .await
-        .map_err(|error| JoinError::Dial(DialError::Lost { address, source: error.into() }))?;
-    let mut sender = Sender::<JoinRequest>::new(sender);
-    let mut receiver = Receiver::<JoinReply>::new(receiver, ErrorBudget::new(connection.clone()));
+async fn ask(address: SocketAddr, server: &Stranger, message: &JoinRequest) -> Result<Issued, JoinError> {
+    let lost = |source| JoinError::Dial(DialError::Lost { address, source });
+    let (mut sender, mut receiver) = server.open::<JoinRequest, JoinReply>().await.map_err(lost)?;
     sender.send(message).await.map_err(|source| JoinError::Send { address, source })?;
     match receiver.receive().await.map_err(|source| JoinError::Receive { address, source })? {
         Some(JoinReply::Joined(issued)) => Ok(issued),

@@ -18,6 +18,7 @@ pub mod limits;
 mod liveness;
 pub mod message;
 mod peer;
+mod random;
 mod reconnect;
 mod renew;
 mod runtime;
@@ -31,8 +32,9 @@ pub use endpoint::{EndpointError, ResetKey, listen_for_joining, listen_for_membe
 pub use folder::{Folder, FolderError};
 pub use join::{Applicant, JoinError, NotPinned, NotUsable, join};
 pub use liveness::{Liveness, PULSE};
-pub use peer::{Link, NotItself, Peer, PeerError};
+pub use peer::{Link, NotItself, Peer, PeerError, Stranger};
 pub use quinn;
+pub use random::{NoRandomness, random};
 pub use reconnect::{LONGEST, Next, Reconnect, SHORTEST};
 pub use renew::{RenewError, Renewing, renew};
 pub use runtime::Fallen;

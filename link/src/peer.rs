@@ -144,6 +144,43 @@ impl Link {
     }
 }
 
+/// A connection with somebody who has no certificate yet.
+#[derive(Debug)]
+pub struct Stranger {
+    connection: Connection,
+    errors: ErrorBudget,
+}
+
+impl Stranger {
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
+        let errors = ErrorBudget::new(connection.clone());
+        Self { connection, errors }
+    }
+
+    /// Opens a stream, as [`Link::open`].
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub async fn open<S: Message, R: Message>(&self) -> Result<(Sender<S>, Receiver<R>), Lost> {
+        let (sender, receiver) = self.connection.open_bi().await?;
+        Ok((Sender::new(sender), Receiver::new(receiver, self.errors.clone())))
+    }
+
+    /// Waits for a stream, as [`Link::accept`].
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub async fn accept<R: Message, S: Message>(&self) -> Result<(Sender<S>, Receiver<R>), Lost> {
+        let (sender, receiver) = self.connection.accept_bi().await?;
+        Ok((Sender::new(sender), Receiver::new(receiver, self.errors.clone())))
+    }
+
+    pub fn close(&self, close: Close) {
+        self.connection.close(close.code(), b"");
+    }
+}
+
 /// Counts what one peer sent and could not be read, on all of its streams.
 #[derive(Debug, Clone)]
 pub(crate) struct ErrorBudget {

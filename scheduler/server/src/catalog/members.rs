@@ -7,7 +7,7 @@ use dunlin_link::{
     clock::UnixTime,
 };
 use dunlin_protocol::{NodeId, Role};
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Row, Transaction, params};
 
 use super::{Catalog, CatalogError};
 
@@ -30,27 +30,26 @@ pub struct NewCertificate {
 }
 
 impl Catalog {
-    /// Keeps a further certificate of a member, made by `make` in the same transaction; nothing where the member is denied
-    /// or removed.
+    /// Keeps a further certificate for whoever holds the one with `fingerprint`, made by `make` in the same transaction;
+    /// nothing where that one, or the member, is denied or gone.
     ///
     /// # Errors
     /// [`CatalogError`], also those of `make`.
     pub async fn renew(
         &self,
-        role: Role,
-        name: NodeId,
+        fingerprint: Fingerprint,
         make: impl FnOnce() -> Result<NewCertificate, CatalogError> + Send + 'static,
     ) -> Result<Option<NewCertificate>, CatalogError> {
         self.write(move |transaction| {
-            let member: Option<Option<i64>> = transaction
-                .prepare_cached("SELECT denied FROM members WHERE role = ?1 AND name = ?2")?
-                .query_row([role.name(), name.as_str()], |row| row.get(0))
-                .optional()?;
-            if member != Some(None) {
+            let sql = "SELECT role, name FROM certificates JOIN members USING (role, name)
+                       WHERE fingerprint = ?1 AND certificates.denied IS NULL AND members.denied IS NULL";
+            let mut statement = transaction.prepare_cached(sql)?;
+            let mut rows = statement.query([fingerprint.0])?;
+            let Some(row) = rows.next()? else {
                 return Ok(None);
-            }
+            };
             let certificate = make()?;
-            keep_certificate(transaction, role, &name, &certificate)?;
+            keep_certificate(transaction, role(row, 0)?, &name(row, 1)?, &certificate)?;
             Ok(Some(certificate))
         })
         .await
