@@ -123,7 +123,7 @@ pub async fn join(
     };
     let server = Stranger::new(connection);
     let asked = timeout(HANDSHAKE_TIMEOUT, ask(address, &server, &message)).await;
-    server.close(Close::Done);
+    server.close(Close::Done, "");
     let issued = asked.map_err(|_| JoinError::NoAnswer { address })??;
     let credential = accept(key, issued, &trust, clock)?;
     Ok((trust, credential))

@@ -35,6 +35,9 @@ pub(super) trait Behind: Send + Sync + 'static {
     /// An endpoint on this socket.
     fn open(&self, socket: UdpSocket) -> Result<(Endpoint, Fallen), EndpointError>;
 
+    /// The endpoint has died; its connections hear nothing any more.
+    fn fallen(&self) {}
+
     /// Takes a connection whose handshake is over, until it has ended.
     fn receive(self: Arc<Self>, connection: Connection) -> impl Future<Output = ()> + Send;
 }
@@ -55,6 +58,7 @@ pub(super) async fn keep_open<B: Behind>(socket: UdpSocket, behind: B, mut left:
                     tracing::error!(door = B::NAME, "the endpoint died and is opened anew");
                     // What a panic has poisoned must not be dropped; see `Fallen`.
                     mem::forget(endpoint);
+                    behind.fallen();
                 }
             },
             Err(error) => {
@@ -89,18 +93,18 @@ async fn accept<B: Behind>(
     let mut gate = Gate::new(B::GATE, Duration::ZERO);
     let mut waiting = VecDeque::new();
     let room = Arc::new(Semaphore::new(B::MAX_CONNECTIONS));
-    loop {
+    let end = loop {
         tokio::select! {
             biased;
-            () = fallen.wait() => return End::Fallen,
-            _ = left.wait_for(|left| *left) => return End::Left,
+            () = fallen.wait() => break End::Fallen,
+            _ = left.wait_for(|left| *left) => break End::Left,
             () = sleep(gate.next_in()), if !waiting.is_empty() => {
                 if gate.take(start.elapsed()) && let Some(incoming) = waiting.pop_front() {
                     admit(incoming, behind, &room);
                 }
             }
             incoming = endpoint.accept() => {
-                let Some(incoming) = incoming else { return End::Fallen };
+                let Some(incoming) = incoming else { break End::Fallen };
                 let validated = incoming.remote_address_validated();
                 match gate.knock(start.elapsed(), validated, waiting.len()) {
                     Verdict::Admit => admit(incoming, behind, &room),
@@ -111,7 +115,11 @@ async fn accept<B: Behind>(
                 }
             }
         }
+    };
+    if matches!(end, End::Fallen) {
+        mem::forget(waiting);
     }
+    end
 }
 
 fn admit<B: Behind>(incoming: Incoming, behind: &Arc<B>, room: &Arc<Semaphore>) {

@@ -34,12 +34,12 @@ impl Behind for Porch {
         let address = connection.remote_address();
         let stranger = Stranger::new(connection);
         match timeout(HANDSHAKE_TIMEOUT, self.answer(&stranger)).await {
-            Ok(Ok(())) => stranger.close(Close::Done),
+            Ok(Ok(())) => stranger.close(Close::Done, ""),
             Ok(Err(error)) => {
                 tracing::info!(%address, %error, "a join broke off");
-                stranger.close(Close::Malformed);
+                stranger.close(Close::Malformed, "");
             }
-            Err(_) => stranger.close(Close::Overloaded),
+            Err(_) => stranger.close(Close::Overloaded, ""),
         }
     }
 }

@@ -34,6 +34,10 @@ impl<S: Serve> Behind for Hall<S> {
         listen_for_members(socket, self.credentials.clone(), verifier, self.authority.reset_key())
     }
 
+    fn fallen(&self) {
+        self.authority.live().close_all(Close::Leaving);
+    }
+
     async fn receive(self: Arc<Self>, connection: Connection) {
         let link = match Link::new(connection.clone(), self.authority.clock().now()) {
             Ok(link) => link,
