@@ -4,7 +4,7 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error as _, IgnoredAny, SeqAccess, Visitor},
+    de::{DeserializeOwned, Error as _, IgnoredAny, SeqAccess, Visitor},
     ser::Error as _,
 };
 
@@ -81,7 +81,7 @@ impl Visitor<'_> for Text {
     }
 }
 
-impl<T: Serialize + for<'a> Deserialize<'a>> Limited for Vec<T> {
+impl<T: Serialize + DeserializeOwned> Limited for Vec<T> {
     const UNIT: &'static str = "elements";
 
     fn length(&self) -> usize {

@@ -4,10 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::AtMost;
-
-/// Bytes of the text of a failure.
-pub const MAX_FAILURE_TEXT: usize = 4096;
+use crate::{AtMost, limits::MAX_TEXT};
 
 /// Whose fault an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +22,7 @@ pub enum Fault {
 pub struct Failure {
     pub code: FailureCode,
     /// For a person: the thing, the reason, the next step.
-    #[serde(default, with = "AtMost::<MAX_FAILURE_TEXT>")]
+    #[serde(default, with = "AtMost::<MAX_TEXT>")]
     pub text: String,
     /// When to come back, from now.
     #[serde(default)]
@@ -36,7 +33,7 @@ impl Failure {
     /// The text is cut where it is too long.
     pub fn new(code: FailureCode, text: impl Into<String>) -> Self {
         let mut text = text.into();
-        text.truncate(text.floor_char_boundary(MAX_FAILURE_TEXT));
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
         Self { code, text, retry_after_ms: None }
     }
 
@@ -105,6 +102,10 @@ pub enum FailureCode {
     Pipeline,
     /// The engine died, or failed.
     Engine,
+    /// The model could not be made resident.
+    Load,
+    /// The node stopped it for reasons of its own.
+    Interrupted,
     /// The request has killed engines.
     Quarantined,
     /// What had happened cannot be taken up elsewhere.
@@ -130,12 +131,13 @@ impl FailureCode {
             | Self::StaleEpoch
             | Self::Pipeline
             | Self::Quarantined => Fault::Peer,
-            Self::Engine | Self::Internal | Self::Unknown | Self::NotResumable => Fault::Own,
+            Self::Engine | Self::Load | Self::Internal | Self::Unknown | Self::NotResumable => Fault::Own,
             Self::Overloaded
             | Self::Unavailable
             | Self::NoFit
             | Self::Memory
             | Self::DiskFull
+            | Self::Interrupted
             | Self::Deadline
             | Self::Cancelled
             | Self::Exhausted => Fault::Circumstances,
@@ -152,6 +154,8 @@ impl FailureCode {
                 | Self::DiskFull
                 | Self::DigestMismatch
                 | Self::Engine
+                | Self::Load
+                | Self::Interrupted
                 | Self::Internal
                 | Self::Unknown
         )

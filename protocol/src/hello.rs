@@ -5,19 +5,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{AtMost, Class, Epoch, Failure, frame::Message};
+use crate::{
+    AtMost, Class, Epoch, Failure,
+    frame::Message,
+    limits::{MAX_FEATURES, MAX_NAME},
+};
 
 /// Of the connections of those who have a certificate.
 pub const ALPN: &[u8] = b"dunlin/1";
 
 /// Of the endpoint where one gets a certificate for a token.
 pub const ALPN_JOIN: &[u8] = b"dunlin-join/1";
-
-/// Features that a hello may name.
-pub const MAX_FEATURES: usize = 64;
-
-const MAX_FEATURE: usize = 64;
-const MAX_BUILD: usize = 128;
 
 /// A version of the messages. It grows when old ends could misunderstand; what they may ignore is a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,7 +79,7 @@ pub struct Hello {
     #[serde(default, with = "AtMost::<MAX_FEATURES>")]
     pub features: Vec<Feature>,
     /// For people: the version of the program.
-    #[serde(default, with = "AtMost::<MAX_BUILD>")]
+    #[serde(default, with = "AtMost::<MAX_NAME>")]
     pub build: String,
     /// The clock of the sender, in seconds since 1970; it may be wrong.
     #[serde(default)]
@@ -91,7 +89,7 @@ pub struct Hello {
 /// The name of something that one end can do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Feature(#[serde(with = "AtMost::<MAX_FEATURE>")] pub String);
+pub struct Feature(#[serde(with = "AtMost::<MAX_NAME>")] pub String);
 
 /// The answer to a hello.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +106,7 @@ pub struct Welcome {
     /// Those that both ends named.
     #[serde(default, with = "AtMost::<MAX_FEATURES>")]
     pub features: Vec<Feature>,
-    #[serde(default, with = "AtMost::<MAX_BUILD>")]
+    #[serde(default, with = "AtMost::<MAX_NAME>")]
     pub build: String,
     pub epoch: Epoch,
     /// The scheduler's clock, in seconds since 1970: a board that wakes in 1970 takes it as the earliest that it may be.

@@ -6,13 +6,15 @@ use data_encoding::BASE32_NOPAD as BASE32;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// One call of a pipeline; unique in the fleet, chosen by the scheduler. Shown as 13 characters of base 32.
+/// One call of a pipeline; unique in the fleet, chosen by the scheduler. Shown as 26 characters of base 32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct InvocationId(pub u64);
+pub struct InvocationId(pub u128);
 
 /// Why some text names no invocation.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0:?} is no invocation; they are named as in aaaaaaaaadtia, by 13 letters and digits from 2 to 7")]
+#[error(
+    "{0:?} is no invocation; they are named as in aaaaaaaaaaaaaaaaaaaaaabjcu, by 26 letters and digits from 2 to 7"
+)]
 pub struct InvocationIdError(String);
 
 impl fmt::Display for InvocationId {
@@ -26,8 +28,8 @@ impl FromStr for InvocationId {
 
     fn from_str(text: &str) -> Result<Self, InvocationIdError> {
         let bytes = BASE32.decode(text.to_ascii_uppercase().as_bytes()).ok();
-        let bytes = bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
-        bytes.map(|bytes| Self(u64::from_be_bytes(bytes))).ok_or_else(|| InvocationIdError(text.to_owned()))
+        let bytes = bytes.and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+        bytes.map(|bytes| Self(u128::from_be_bytes(bytes))).ok_or_else(|| InvocationIdError(text.to_owned()))
     }
 }
 
@@ -62,13 +64,16 @@ mod tests {
 
     #[test]
     fn invocations_are_read_as_they_are_written() {
-        for id in [0, 1, 9000, u64::MAX].map(InvocationId) {
-            assert_eq!(id.to_string().len(), 13);
+        for id in [0, 1, 9000, u128::MAX].map(InvocationId) {
+            assert_eq!(id.to_string().len(), 26);
             assert_eq!(id.to_string().parse(), Ok(id));
             assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));
         }
-        // The last character has a bit to spare, which must be zero: one name, one number.
-        for text in ["", "aaaaaaaaaaaa", "aaaaaaaaaaaab", "aaaaaaaaaaaa1", "aaaaaaaaaaaaaa", "é"] {
+        // The last character has bits to spare, which must be zero: one name, one number.
+        let name = InvocationId(0).to_string();
+        let damaged =
+            [&name[1..], &format!("{name}a"), &format!("{}b", &name[1..]), &name.replacen('a', "1", 1)];
+        for text in damaged.into_iter().chain(["", "é"]) {
             assert_eq!(text.parse::<InvocationId>(), Err(InvocationIdError(text.into())));
         }
     }

@@ -6,25 +6,56 @@
 //!
 //! Absent here: sockets, clocks, cryptography, and what the messages lead to. Read [`Decoder`] and [`Hello`].
 
+mod attempt;
+mod blob;
 mod bounded;
+mod client;
+mod control;
 mod digest;
+mod explanation;
 mod failure;
 pub mod frame;
 mod hello;
 mod identity;
+mod inventory;
 mod invocation;
+mod join;
+pub mod limits;
 mod node_id;
+mod point;
 mod token;
+mod tokens;
+mod usage;
 
+pub use attempt::{
+    AttemptOpening, Binding, Chunk, Emission, Ended, FromAttempt, Grants, Invoke, Limits, Name, Outcome,
+    Parameter, PipelineRef, Request, Resume, Started, Text, ToAttempt, Value,
+};
+pub use blob::{BlobChunk, FromStore, ToStore};
 pub use bounded::AtMost;
+pub use client::{
+    Answer, Ask, FleetSummary, FromInvocation, ModelSummary, NewToken, Opening, Page, PipelineSummary,
+    Placed, PolicyFault, Submit, Targets, ToInvocation, Variant, VariantSummary,
+};
+pub use control::{Command, Order, Rows, ToNode, ToScheduler};
 pub use digest::{BlobDigest, ComponentDigest, DigestError, ModelDigest};
-pub use failure::{Failure, FailureCode, Fault, MAX_FAILURE_TEXT};
-pub use frame::{Class, Decoder, FrameError};
+pub use explanation::{Candidate, Counted, Decision, Explanation, JoinedNode, NodeState, PredictedCosts};
+pub use failure::{Failure, FailureCode, Fault};
+pub use frame::{Class, Decoder, FrameError, Message};
 pub use hello::{
-    ALPN, ALPN_JOIN, Hello, HelloReply, MAX_FEATURES, VERSIONS, Version, VersionError, VersionRange, Welcome,
+    ALPN, ALPN_JOIN, Feature, Hello, HelloReply, VERSIONS, Version, VersionError, VersionRange, Welcome,
     negotiate,
 };
 pub use identity::{Identity, IdentityError, Role};
+pub use inventory::{
+    Health, HeldAttempt, Inventory, ObservedLoad, Permissions, Progress, Report, Residency, Resident,
+    StoredModel, Thermal,
+};
 pub use invocation::{AttemptId, CommandId, Epoch, Incarnation, InvocationId, InvocationIdError};
-pub use node_id::{FleetId, MAX_NODE_ID, NodeId, NodeIdError};
+pub use join::{CertificateDer, CertificateRequest, Issued, JoinReply, JoinRequest, Renewal};
+pub use node_id::{FleetId, NodeId, NodeIdError};
+pub use point::{OperatingPoint, StepPoint};
+pub use serde_bytes::ByteBuf;
 pub use token::{CaPin, JoinToken, Secret, TokenError, TokenId};
+pub use tokens::Tokens;
+pub use usage::{Energy, EnergyScope, EnergySource, Usage};

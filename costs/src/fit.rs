@@ -1,0 +1,332 @@
+//! Coefficients of the step model from samples, by least squares of the relative error.
+//!
+//! Relative, since a short prompt should be predicted as well as a long one. Coefficients are not negative.
+
+use thiserror::Error;
+
+use crate::{Decode, Figure, Fit, Prefill};
+
+/// Samples of one fit.
+pub const MAX_SAMPLES: usize = 10_000;
+
+/// Why nothing can be fitted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FitError {
+    #[error("there are {0} samples: at least one is needed, and at most {MAX_SAMPLES} are possible")]
+    Samples(usize),
+    #[error("sample {0} is not of a positive time and size")]
+    Sample(usize),
+    #[error("no sample decodes one sequence alone: the fit starts there")]
+    NotAlone,
+    #[error("no coefficients describe these samples")]
+    Unsolvable,
+}
+
+/// How well a fit describes its samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Goodness {
+    /// Mean absolute error, in percent.
+    pub mape_pct: f64,
+    /// `ln(actual / fitted)` that 90 % of the samples stay below, not negative.
+    pub residual_q90: f64,
+}
+
+/// Fits [`Prefill`] to `(prompt tokens, seconds to the first token)`, each of a request alone.
+///
+/// Of a single length comes a rate, of two a line, of three and more a parabola, so far as the samples bear it.
+///
+/// # Errors
+/// [`FitError`].
+pub fn prefill(samples: &[(u32, f64)]) -> Result<(Prefill, Goodness), FitError> {
+    check(samples.len(), samples.iter().map(|(prompt, seconds)| (*prompt, *seconds)))?;
+    let longest = samples.iter().map(|(prompt, _)| *prompt).max().unwrap_or(1);
+    let shortest = samples.iter().map(|(prompt, _)| *prompt).min().unwrap_or(1);
+    let scale = f64::from(longest);
+    let features = |prompt: u32| {
+        let n = f64::from(prompt) / scale;
+        [1.0, n, n * n]
+    };
+    let times: Vec<f64> = samples.iter().map(|(_, seconds)| *seconds).collect();
+    // Each set of coefficients that contains p1; the best without a negative one is the constrained optimum.
+    let sets: [&[usize]; 4] = [&[1], &[0, 1], &[1, 2], &[0, 1, 2]];
+    let distinct = distinct(samples.iter().map(|(prompt, _)| *prompt));
+    let mut best: Option<([f64; 3], f64)> = None;
+    for set in sets.into_iter().filter(|set| set.len() <= distinct) {
+        let matrix: Vec<Vec<f64>> =
+            samples.iter().map(|(prompt, _)| set.iter().map(|at| features(*prompt)[*at]).collect()).collect();
+        let Some((found, error)) = least_squares(&matrix, &times) else { continue };
+        if found.iter().all(|value| *value >= 0.0) && best.is_none_or(|(_, least)| error < least) {
+            let mut all = [0.0; 3];
+            set.iter().zip(found).for_each(|(at, value)| all[*at] = value);
+            best = Some((all, error));
+        }
+    }
+    let (found, _) = best.ok_or(FitError::Unsolvable)?;
+    let fitted = |prompt: u32| features(prompt).iter().zip(found).map(|(x, value)| x * value).sum();
+    let prefill = Prefill {
+        p0_ms: Figure::known(found[0] * 1e3),
+        p1_ms_per_token: Figure::known(found[1] / scale * 1e3),
+        p2_ms_per_token2: Figure::known(found[2] / (scale * scale) * 1e3),
+        measured: [shortest, longest],
+    };
+    Ok((prefill, goodness(samples.iter().map(|(prompt, seconds)| (fitted(*prompt), *seconds)))))
+}
+
+/// Fits [`Decode`] to `(tokens of all sequences, sequences, seconds of a step)`.
+///
+/// # Errors
+/// [`FitError`]; [`FitError::NotAlone`] without samples of one sequence.
+pub fn decode(samples: &[(u32, u32, f64)]) -> Result<(Decode, Goodness), FitError> {
+    check(samples.len(), samples.iter().map(|(_, sequences, seconds)| (*sequences, *seconds)))?;
+    let mut batches: Vec<u32> = samples.iter().map(|(_, sequences, _)| *sequences).collect();
+    batches.sort_unstable();
+    batches.dedup();
+    if batches[0] != 1 {
+        return Err(FitError::NotAlone);
+    }
+    let deepest = samples.iter().map(|(depth, ..)| *depth).max().unwrap_or(0);
+    let scale = f64::from(deepest.max(1));
+    let times: Vec<f64> = samples.iter().map(|(.., seconds)| *seconds).collect();
+    let row = |depth: u32, sequences: u32, grows: bool| {
+        let mut row: Vec<f64> =
+            batches.iter().map(|batch| f64::from(u8::from(*batch == sequences))).collect();
+        row.extend(grows.then(|| f64::from(depth) / scale));
+        row
+    };
+    // With d1 where the samples tell it and it is not negative, else without.
+    let solve = |grows: bool| {
+        let matrix: Vec<Vec<f64>> =
+            samples.iter().map(|(depth, sequences, _)| row(*depth, *sequences, grows)).collect();
+        let (found, _) = least_squares(&matrix, &times)?;
+        found.iter().all(|value| *value >= 0.0).then_some(found)
+    };
+    let mut found = solve(true).or_else(|| solve(false)).ok_or(FitError::Unsolvable)?;
+    let d1 = if found.len() > batches.len() { found.pop().unwrap_or(0.0) / scale } else { 0.0 };
+    // A larger batch takes no less time: what looks otherwise is noise.
+    for at in 1..found.len() {
+        found[at] = found[at].max(found[at - 1]);
+    }
+    let step = |sequences: u32| interpolate(&batches, &found, sequences);
+    let largest = batches[batches.len() - 1];
+    let decode = Decode {
+        batch_ms: (0..=largest.ilog2()).map(|power| Figure::known(step(1 << power) * 1e3)).collect(),
+        depth_ms_per_token: Figure::known(d1 * 1e3),
+        contention: Figure::default(),
+        measured_depth: samples.iter().map(|(depth, sequences, _)| depth / sequences).max().unwrap_or(0),
+    };
+    let fitted = |depth: u32, sequences: u32| step(sequences) + d1 * f64::from(depth);
+    Ok((
+        decode,
+        goodness(samples.iter().map(|(depth, sequences, seconds)| (fitted(*depth, *sequences), *seconds))),
+    ))
+}
+
+/// Of a row that both fits make.
+pub fn fit_of(prefill: Goodness, decode: Goodness) -> Fit {
+    Fit {
+        prefill_mape_pct: Some(prefill.mape_pct),
+        decode_mape_pct: Some(decode.mape_pct),
+        cv_pct: None,
+        residual_q90: prefill.residual_q90.max(decode.residual_q90),
+    }
+}
+
+fn check(count: usize, samples: impl Iterator<Item = (u32, f64)>) -> Result<(), FitError> {
+    if count == 0 || count > MAX_SAMPLES {
+        return Err(FitError::Samples(count));
+    }
+    let sound = |(size, seconds): (u32, f64)| size > 0 && seconds > 0.0 && seconds.is_finite();
+    match samples.into_iter().position(|sample| !sound(sample)) {
+        Some(at) => Err(FitError::Sample(at)),
+        None => Ok(()),
+    }
+}
+
+fn distinct(sizes: impl Iterator<Item = u32>) -> usize {
+    let mut sizes: Vec<u32> = sizes.collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes.len()
+}
+
+fn interpolate(sizes: &[u32], values: &[f64], at: u32) -> f64 {
+    let above = sizes.partition_point(|size| *size < at).clamp(1, sizes.len().max(2) - 1);
+    let (Some(&to), Some(&high)) = (sizes.get(above), values.get(above)) else { return values[0] };
+    let (from, low) = (sizes[above - 1], values[above - 1]);
+    low + (high - low) * (f64::from(at) - f64::from(from)) / f64::from(to - from)
+}
+
+fn goodness(pairs: impl Iterator<Item = (f64, f64)>) -> Goodness {
+    let mut residuals: Vec<f64> = pairs.map(|(fitted, actual)| (actual / fitted).ln()).collect();
+    let errors: f64 = residuals.iter().map(|residual| (1.0 - (-residual).exp()).abs()).sum();
+    residuals.sort_unstable_by(f64::total_cmp);
+    let at = (residuals.len() * 9).div_ceil(10).max(1) - 1;
+    Goodness { mape_pct: 100.0 * errors / residuals.len() as f64, residual_q90: residuals[at].max(0.0) }
+}
+
+/// The x that makes `sum (1 - row x / time)^2` least, and that sum. `None` if the samples do not determine it.
+fn least_squares(matrix: &[Vec<f64>], times: &[f64]) -> Option<(Vec<f64>, f64)> {
+    let unknowns = matrix.first()?.len();
+    // The normal equations, right side last.
+    let mut equations = vec![vec![0.0; unknowns + 1]; unknowns];
+    for (row, time) in matrix.iter().zip(times) {
+        for (at, equation) in equations.iter_mut().enumerate() {
+            let weight = row[at] / (time * time);
+            row.iter().zip(equation.iter_mut()).for_each(|(x, sum)| *sum += weight * x);
+            equation[unknowns] += weight * time;
+        }
+    }
+    let found = eliminate(equations)?;
+    let error = |(row, time): (&Vec<f64>, &f64)| {
+        let fitted: f64 = row.iter().zip(&found).map(|(x, value)| x * value).sum();
+        (1.0 - fitted / time).powi(2)
+    };
+    let error = matrix.iter().zip(times).map(error).sum();
+    Some((found, error))
+}
+
+/// Gauss, with pivots. `None` if the equations are not independent.
+fn eliminate(mut equations: Vec<Vec<f64>>) -> Option<Vec<f64>> {
+    const SINGULAR: f64 = 1e-11;
+    let count = equations.len();
+    let scale: Vec<f64> = (0..count).map(|at| equations[at][at]).collect();
+    for at in 0..count {
+        let pivot = (at..count).max_by(|a, b| equations[*a][at].abs().total_cmp(&equations[*b][at].abs()))?;
+        equations.swap(at, pivot);
+        if equations[at][at].abs() <= SINGULAR * scale[at] {
+            return None;
+        }
+        let pivot = equations[at].clone();
+        for equation in &mut equations[at + 1..] {
+            let by = equation[at] / pivot[at];
+            equation.iter_mut().zip(&pivot).for_each(|(value, of_pivot)| *value -= by * of_pivot);
+        }
+    }
+    let mut found = vec![0.0; count];
+    for at in (0..count).rev() {
+        let known: f64 = (at + 1..count).map(|other| equations[at][other] * found[other]).sum();
+        found[at] = (equations[at][count] - known) / equations[at][at];
+    }
+    found.iter().all(|value| value.is_finite()).then_some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    const LENGTHS: [u32; 5] = [16, 64, 128, 512, 2048];
+
+    fn check_prefill(samples: &[(u32, f64)], expected: &Expect) {
+        let said = match prefill(samples) {
+            Ok((fit, goodness)) => format!(
+                "{:.2} + {:.4} n + {:.3e} n^2 ms, {:?}, {:.2} %, q90 {:.3}",
+                fit.p0_ms.nominal(),
+                fit.p1_ms_per_token.nominal(),
+                fit.p2_ms_per_token2.nominal(),
+                fit.measured,
+                goodness.mape_pct,
+                goodness.residual_q90
+            ),
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&said);
+    }
+
+    fn of(p0: f64, p1: f64, p2: f64) -> Vec<(u32, f64)> {
+        let seconds = |n: f64| (p0 + p1 * n + p2 * n * n) / 1e3;
+        LENGTHS.iter().map(|&n| (n, seconds(f64::from(n)))).collect()
+    }
+
+    #[test]
+    fn prompts_are_fitted_by_a_parabola_without_negative_coefficients() {
+        check_prefill(
+            &of(52.0, 0.43, 9.8e-6),
+            &expect!["52.00 + 0.4300 n + 9.800e-6 n^2 ms, [16, 2048], 0.00 %, q90 0.000"],
+        );
+        check_prefill(
+            &of(0.0, 17.0, 0.0035),
+            &expect!["0.00 + 17.0000 n + 3.500e-3 n^2 ms, [16, 2048], 0.00 %, q90 0.000"],
+        );
+        // Bends downwards: the best line.
+        check_prefill(
+            &of(50.0, 1.0, -1e-4),
+            &expect!["54.89 + 0.8683 n + 0.000e0 n^2 ms, [16, 2048], 5.77 %, q90 0.070"],
+        );
+        check_prefill(
+            &[(128, 0.5), (128, 0.6)],
+            &expect!["0.00 + 4.2264 n + 0.000e0 n^2 ms, [128, 128], 9.02 %, q90 0.104"],
+        );
+        check_prefill(
+            &[(128, 0.5), (512, 1.0)],
+            &expect!["333.33 + 1.3021 n + 0.000e0 n^2 ms, [128, 512], 0.00 %, q90 0.000"],
+        );
+        check_prefill(
+            &[],
+            &expect!["there are 0 samples: at least one is needed, and at most 10000 are possible"],
+        );
+        check_prefill(
+            &[(128, 0.5), (128, f64::NAN)],
+            &expect!["sample 1 is not of a positive time and size"],
+        );
+        check_prefill(&[(0, 0.5)], &expect!["sample 0 is not of a positive time and size"]);
+    }
+
+    fn check_decode(samples: &[(u32, u32, f64)], expected: &Expect) {
+        let said = match decode(samples) {
+            Ok((fit, goodness)) => format!(
+                "{:?} + {:.4} K ms, to {}, {:.2} %, q90 {:.3}",
+                fit.batch_ms.iter().map(|ms| (ms.nominal() * 100.0).round() / 100.0).collect::<Vec<_>>(),
+                fit.depth_ms_per_token.nominal(),
+                fit.measured_depth,
+                goodness.mape_pct,
+                goodness.residual_q90
+            ),
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&said);
+    }
+
+    #[test]
+    fn steps_are_fitted_by_batch_and_depth() {
+        let step = |depth: u32, batch: u32| {
+            (depth, batch, (18.0 + 2.0 * f64::from(batch - 1) + 4e-4 * f64::from(depth)) / 1e3)
+        };
+        check_decode(
+            &[step(16, 1), step(512, 1), step(2048, 1)],
+            &expect!["[18.0] + 0.0004 K ms, to 2048, 0.00 %, q90 0.000"],
+        );
+        check_decode(
+            &[step(16, 1), step(512, 1), step(64, 4), step(512, 8)],
+            &expect!["[18.0, 20.0, 24.0, 32.0] + 0.0004 K ms, to 512, 0.00 %, q90 0.000"],
+        );
+        // Sizes between powers of two, and beyond the last one.
+        check_decode(
+            &[step(16, 1), step(512, 1), step(64, 3), step(512, 6)],
+            &expect!["[18.0, 20.0, 24.0] + 0.0004 K ms, to 512, 0.00 %, q90 0.000"],
+        );
+        // One depth only.
+        check_decode(
+            &[step(100, 1), step(100, 1)],
+            &expect!["[18.04] + 0.0000 K ms, to 100, 0.00 %, q90 0.000"],
+        );
+        check_decode(&[step(100, 2)], &expect!["no sample decodes one sequence alone: the fit starts there"]);
+        // Gets faster with depth: noise.
+        check_decode(
+            &[(10, 1, 0.020), (1000, 1, 0.018), (10, 2, 0.017)],
+            &expect!["[18.9, 18.9] + 0.0000 K ms, to 1000, 7.21 %, q90 0.057"],
+        );
+    }
+
+    #[test]
+    fn noise_is_told() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let noisy = |(n, seconds): (u32, f64)| (n, seconds * (1.0 + 0.1 * (random.f64() - 0.5)));
+        let samples: Vec<_> = of(50.0, 10.0, 0.002).into_iter().cycle().take(100).map(noisy).collect();
+        check_prefill(
+            &samples,
+            &expect!["49.73 + 9.9773 n + 1.957e-3 n^2 ms, [16, 2048], 2.41 %, q90 0.038"],
+        );
+    }
+}

@@ -1,0 +1,43 @@
+//! Where a row comes from, and how much it is worth.
+
+use serde::{Deserialize, Serialize};
+
+/// The better founded come first: where two rows say something of one key, the first kind wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// On a node of this fleet.
+    Measured,
+    /// From a published measurement.
+    Imported,
+    /// Of a board that is only emulated. It never counts in figures of accuracy.
+    Emulated,
+    /// From a relation between the size of a model and its costs.
+    Prior,
+    /// A range that somebody declared.
+    Assumed,
+}
+
+/// Of a published measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Grade {
+    /// Percentiles and power are published.
+    A,
+    /// Clean token rates.
+    B,
+    /// Doubtful: throttled, or of an odd build.
+    C,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    pub origin: Origin,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grade: Option<Grade>,
+    /// The node, or the repository and file, or the paper and section.
+    pub source: String,
+    /// Of the measurement, as in `2026-05-29`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub date: String,
+}

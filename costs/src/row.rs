@@ -1,0 +1,227 @@
+//! A cost row: what was measured, or is assumed, of one model at one operating point.
+
+use std::ops::Deref;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    Bound, Calibration, Figure, Power, Prediction, Provenance, RowKey, Running, Situation, Steps, Work,
+    step::BATCHES,
+};
+
+/// The costs of one model at one operating point of one class of node.
+///
+/// Checked when it is made; it derefs to what it is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RowParts", into = "RowParts")]
+pub struct Row {
+    parts: RowParts,
+    steps: Steps,
+}
+
+/// Why a row cannot be right.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RowFault {
+    #[error(
+        "decode.batch_ms is empty: it takes the milliseconds of a step for 1, 2, 4 ... sequences, at least for 1"
+    )]
+    NoBatch,
+    #[error("decode.batch_ms has {0} values, at most {BATCHES} (1 to 128 sequences) are possible")]
+    Batches(usize),
+    #[error("{0} must be more than 0")]
+    Zero(&'static str),
+    #[error("prefill.measured goes from {0} to {1} tokens: the shortest prompt comes first")]
+    Measured(u32, u32),
+    #[error("fit.residual_q90 is {0}, it is a logarithm between 0 and 3")]
+    Residual(String),
+}
+
+/// Time and energy to make the model resident.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadCosts {
+    /// From the disk.
+    pub cold_ms: Figure,
+    /// From the page cache.
+    pub warm_ms: Figure,
+    /// Where the energy was measured; else it is power by time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold_joules: Option<Figure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_joules: Option<Figure>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Highest after the load, repacked copies included.
+    pub weights_bytes: u64,
+    pub kv_bytes_per_token: u64,
+}
+
+/// Reading a prompt of n tokens, alone: `p0 + p1 n + p2 n^2`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prefill {
+    pub p0_ms: Figure,
+    pub p1_ms_per_token: Figure,
+    #[serde(default)]
+    pub p2_ms_per_token2: Figure,
+    /// Shortest and longest prompt measured, in tokens.
+    pub measured: [u32; 2],
+}
+
+/// A step that decodes b sequences of K tokens in all: `d(b) + d1 K`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decode {
+    /// `d(b)` for b = 1, 2, 4, 8 ...: between them linear, beyond them by the last slope.
+    pub batch_ms: Vec<Figure>,
+    /// `d1`.
+    #[serde(default)]
+    pub depth_ms_per_token: Figure,
+    /// By which part of itself a step gets longer for each other model that works on the node.
+    #[serde(default)]
+    pub contention: Figure,
+    /// Largest sequence measured, in tokens; 0 if that is not known.
+    #[serde(default)]
+    pub measured_depth: u32,
+}
+
+/// How good the model's answers are, where that was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quality {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perplexity: Option<f64>,
+    /// Share of a task set answered rightly, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+}
+
+/// How well the coefficients describe what was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fit {
+    /// Mean absolute error of the time to read a prompt, in percent.
+    pub prefill_mape_pct: Option<f64>,
+    /// Mean absolute error of the time of a token, in percent.
+    pub decode_mape_pct: Option<f64>,
+    /// Spread of repeated runs, in percent of their mean.
+    pub cv_pct: Option<f64>,
+    /// `ln(actual / predicted)` that 90 % of requests stay below.
+    pub residual_q90: f64,
+}
+
+impl Default for Fit {
+    fn default() -> Self {
+        Self { prefill_mape_pct: None, decode_mape_pct: None, cv_pct: None, residual_q90: DEFAULT_RESIDUAL }
+    }
+}
+
+/// Where a row says nothing of its residuals: one request in ten takes more than 1.22 times as long as predicted.
+pub(crate) const DEFAULT_RESIDUAL: f64 = 0.2;
+
+/// What a [`Row`] is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowParts {
+    /// The model's name, for people.
+    #[serde(default)]
+    pub name: String,
+    pub key: RowKey,
+    pub provenance: Provenance,
+    #[serde(default)]
+    pub load: LoadCosts,
+    #[serde(default)]
+    pub memory: Memory,
+    pub prefill: Prefill,
+    pub decode: Decode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<Power>,
+    #[serde(default)]
+    pub quality: Quality,
+    #[serde(default)]
+    pub fit: Fit,
+}
+
+impl TryFrom<RowParts> for Row {
+    type Error = RowFault;
+
+    fn try_from(parts: RowParts) -> Result<Self, RowFault> {
+        parts.check()?;
+        let steps = Steps::of(&parts, Bound::Nominal);
+        Ok(Self { parts, steps })
+    }
+}
+
+/// To read its parts. Nothing changes them, since the step model is made of them.
+impl Deref for Row {
+    type Target = RowParts;
+
+    fn deref(&self) -> &RowParts {
+        &self.parts
+    }
+}
+
+impl From<Row> for RowParts {
+    fn from(row: Row) -> Self {
+        row.parts
+    }
+}
+
+impl RowParts {
+    fn check(&self) -> Result<(), RowFault> {
+        let batch = &self.decode.batch_ms;
+        let first = batch.first().ok_or(RowFault::NoBatch)?;
+        if batch.len() > BATCHES {
+            return Err(RowFault::Batches(batch.len()));
+        }
+        for (name, figure) in
+            [("prefill.p1_ms_per_token", &self.prefill.p1_ms_per_token), ("decode.batch_ms", first)]
+        {
+            if figure.at(Bound::Low) <= 0.0 {
+                return Err(RowFault::Zero(name));
+            }
+        }
+        let [shortest, longest] = self.prefill.measured;
+        if shortest > longest {
+            return Err(RowFault::Measured(shortest, longest));
+        }
+        if !(0.0..=3.0).contains(&self.fit.residual_q90) {
+            return Err(RowFault::Residual(self.fit.residual_q90.to_string()));
+        }
+        Ok(())
+    }
+}
+
+impl Row {
+    /// What `work` takes in `situation`, and what it adds to the node's energy. About 50 ns, no allocation.
+    pub fn predict(&self, work: &Work, situation: &Situation, calibration: &Calibration) -> Prediction {
+        self.steps.predict(work, situation, calibration)
+    }
+
+    /// Seconds a token of each of the sequences that run, calibration aside.
+    pub fn tpot(&self, running: &Running) -> f64 {
+        self.steps.decode_step(running.sequences, running.context as f64)
+    }
+
+    /// The numbers of the step model at the nominal values: what a placement keeps in its index.
+    pub const fn steps(&self) -> &Steps {
+        &self.steps
+    }
+
+    /// The step model at one end of all that is assumed.
+    pub fn steps_at(&self, bound: Bound) -> Steps {
+        Steps::of(&self.parts, bound)
+    }
+
+    /// Joules of a request that is alone on the node, as the row's own sensor would count them, idle draw included:
+    /// comparable with published figures of the same [`Scope`](crate::Scope), and with nothing else. `None` without power.
+    pub fn reading(&self, work: &Work) -> Option<f64> {
+        let read = self.parts.power.as_ref()?.read(Bound::Nominal);
+        let steps = self.steps.with_watts(read);
+        steps.predict(work, &Situation::default(), &Calibration::default()).joules.map(|joules| joules.total)
+    }
+}

@@ -1,0 +1,134 @@
+//! The step model: how long a step of the engine takes, by what shares it.
+
+use crate::{Bound, Figure, Origin, RowParts, Watts};
+
+/// Batch sizes 1, 2, 4 ... 128.
+pub(crate) const BATCHES: usize = 8;
+
+/// The engine fills a step that others wait for up to this time with prompt tokens, in seconds,
+const SHARED_STEP: f64 = 0.1;
+/// but with no fewer than these.
+const MIN_CHUNK: f64 = 16.0;
+
+/// The numbers of a [`Row`](crate::Row) that predictions need, in seconds, watts and joules. Small and `Copy`.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Steps {
+    pub(crate) p0: f64,
+    pub(crate) p1: f64,
+    pub(crate) p2: f64,
+    batch: [f64; BATCHES],
+    pub(crate) d1: f64,
+    pub(crate) contention: f64,
+    pub(crate) load_warm: f64,
+    pub(crate) load_cold: f64,
+    pub(crate) load_warm_joules: Option<f64>,
+    pub(crate) load_cold_joules: Option<f64>,
+    pub(crate) watts: Option<Watts>,
+    /// `exp` of the residual that 90 % of requests stay below.
+    pub(crate) margin: f64,
+    /// Largest measured.
+    pub(crate) prompt: u32,
+    pub(crate) sequences: u32,
+    pub(crate) depth: u32,
+    pub(crate) grounds: Grounds,
+}
+
+/// Which parts are assumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Grounds {
+    pub(crate) load: bool,
+    pub(crate) alone: bool,
+    pub(crate) shared: bool,
+    pub(crate) joules: bool,
+    pub(crate) emulated: bool,
+}
+
+impl Steps {
+    pub(crate) fn of(row: &RowParts, bound: Bound) -> Self {
+        let seconds = |figure: &Figure| figure.at(bound) / 1e3;
+        let joules = |figure: &Option<Figure>| figure.as_ref().map(|figure| figure.at(bound));
+        let measured: Vec<f64> = row.decode.batch_ms.iter().map(seconds).collect();
+        Self {
+            p0: seconds(&row.prefill.p0_ms),
+            p1: seconds(&row.prefill.p1_ms_per_token),
+            p2: seconds(&row.prefill.p2_ms_per_token2),
+            batch: batches(&measured),
+            d1: seconds(&row.decode.depth_ms_per_token),
+            contention: row.decode.contention.at(bound),
+            load_warm: seconds(&row.load.warm_ms),
+            load_cold: seconds(&row.load.cold_ms),
+            load_warm_joules: joules(&row.load.warm_joules),
+            load_cold_joules: joules(&row.load.cold_joules),
+            watts: row.power.as_ref().and_then(|power| power.board(bound).ok()),
+            margin: row.fit.residual_q90.exp(),
+            prompt: row.prefill.measured[1],
+            sequences: 1 << measured.len().clamp(1, BATCHES).saturating_sub(1),
+            depth: if row.decode.measured_depth > 0 { row.decode.measured_depth } else { u32::MAX },
+            grounds: Grounds::of(row),
+        }
+    }
+
+    pub(crate) const fn with_watts(mut self, watts: Watts) -> Self {
+        self.watts = Some(watts);
+        self
+    }
+
+    /// `d(b)`: seconds of a step that decodes b sequences without context.
+    pub(crate) fn batch(&self, sequences: u32) -> f64 {
+        if sequences == 0 {
+            return 0.0;
+        }
+        let below = (sequences.ilog2() as usize).min(BATCHES - 2);
+        let (from, to) = (self.batch[below], self.batch[below + 1]);
+        let at = f64::from(1u32 << below);
+        from + (to - from) * (f64::from(sequences) - at) / at
+    }
+
+    /// Seconds of a step that decodes `sequences` of `context` tokens in all, alone on the node.
+    pub fn decode_step(&self, sequences: u32, context: f64) -> f64 {
+        self.batch(sequences) + self.d1 * context
+    }
+
+    /// Seconds to read `tokens` of a prompt after `done` of it.
+    pub fn reading(&self, tokens: f64, done: f64) -> f64 {
+        self.p1 * tokens + self.p2 * (tokens * tokens + 2.0 * done * tokens)
+    }
+}
+
+/// Seconds of prompt that the engine puts into a step which takes `decode` seconds without, at `token` seconds each.
+pub(crate) fn chunk(decode: f64, token: f64) -> f64 {
+    (SHARED_STEP - decode).max(MIN_CHUNK * token)
+}
+
+/// Seconds for b = 1, 2, 4 ...: what is missing at the end, by the last slope.
+fn batches(measured: &[f64]) -> [f64; BATCHES] {
+    let mut batch = [0.0; BATCHES];
+    for at in 0..BATCHES {
+        batch[at] = match (measured.get(at), at) {
+            (Some(&measured), _) => measured,
+            (None, 0) => 0.0,
+            // One size is known: more sequences are taken to cost as much again each.
+            (None, 1) => 2.0 * batch[0],
+            // Twice the distance of the last two.
+            (None, _) => batch[at - 1] + 2.0 * (batch[at - 1] - batch[at - 2]).max(0.0),
+        };
+    }
+    batch
+}
+
+impl Grounds {
+    fn of(row: &RowParts) -> Self {
+        let declared = row.provenance.origin >= Origin::Prior;
+        let any = |figures: &[&Figure]| declared || figures.iter().any(|figure| figure.is_assumed());
+        let RowParts { load, prefill, decode, power, .. } = row;
+        Self {
+            load: any(&[&load.cold_ms, &load.warm_ms]),
+            alone: any(&[&prefill.p0_ms, &prefill.p1_ms_per_token, &prefill.p2_ms_per_token2])
+                || decode.batch_ms.first().is_some_and(Figure::is_assumed)
+                || decode.depth_ms_per_token.is_assumed(),
+            shared: decode.batch_ms.iter().any(Figure::is_assumed) || decode.batch_ms.len() < 2,
+            joules: declared || power.as_ref().is_some_and(|power| power.is_assumed()),
+            emulated: row.provenance.origin == Origin::Emulated,
+        }
+    }
+}
