@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use dunlin_protocol::{ALPN_JOIN, CaPin, Failure, JoinToken, NodeId, Role, VERSIONS};
+use dunlin_protocol::{
+    ALPN_JOIN, CaPin, Failure, Issued, JoinReply, JoinRequest, JoinToken, NodeId, Role, VERSIONS,
+};
 use rustls::{
-    CertificateError as TlsCertificateError, DigitallySignedStruct, Error as TlsError, OtherError,
-    SignatureScheme,
+    DigitallySignedStruct, Error as TlsError, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -25,10 +26,9 @@ use crate::{
     dial::{DialError, client_endpoint, connect},
     endpoint::{EndpointError, client_config, client_tls},
     limits::HANDSHAKE_TIMEOUT,
-    message::{Issued, JoinReply, JoinRequest},
     peer::Stranger,
     stream::{ReceiveError, SendError},
-    verify::{Refusal, Trust, Verifier},
+    verify::{Refusal, Trust, Verifier, in_words},
 };
 
 /// Certificates of a chain that are looked at.
@@ -210,12 +210,7 @@ impl ServerCertVerifier for PinnedVerifier {
         let outcome = self.find(end_entity, intermediates);
         let verdict = match &outcome {
             Ok(_) => Ok(ServerCertVerified::assertion()),
-            Err(error) => {
-                let error = OtherError(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(
-                    error.to_string(),
-                )));
-                Err(TlsCertificateError::Other(error).into())
-            }
+            Err(error) => Err(in_words(error)),
         };
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         verdict

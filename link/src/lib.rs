@@ -16,7 +16,6 @@ mod folder;
 mod join;
 pub mod limits;
 mod liveness;
-pub mod message;
 mod peer;
 mod random;
 mod reconnect;

@@ -26,16 +26,47 @@ fn check(world: &World, says: Says, now: u64, expected: &Expect) {
 fn certificates_are_let_in_by_fleet_role_and_time() {
     let world = World::new();
     check(&world, NODE, NOW, &expect!["Current"]);
-    check(&world, Says { identity: "dunlin://f8/node/pi-1", ..NODE }, NOW, &expect!["dunlin://f8/node/pi-1 belongs to another fleet; this one is f7"]);
-    check(&world, Says { identity: "dunlin://f7/client/ann", ..NODE }, NOW, &expect!["dunlin://f7/client/ann has no business here; its role is another"]);
-    check(&world, SCHEDULER, NOW, &expect!["the certificate of dunlin://f7/scheduler/one was not issued by this fleet: invalid peer certificate: certificate does not allow extended key usage for client authentication, allows server authentication"]);
+    check(
+        &world,
+        Says { identity: "dunlin://f8/node/pi-1", ..NODE },
+        NOW,
+        &expect!["dunlin://f8/node/pi-1 belongs to another fleet; this one is f7"],
+    );
+    check(
+        &world,
+        Says { identity: "dunlin://f7/client/ann", ..NODE },
+        NOW,
+        &expect!["dunlin://f7/client/ann has no business here; its role is another"],
+    );
+    check(
+        &world,
+        SCHEDULER,
+        NOW,
+        &expect![
+            "the certificate of dunlin://f7/scheduler/one was not issued by this fleet: invalid peer certificate: certificate does not allow extended key usage for client authentication, allows server authentication"
+        ],
+    );
     // Of a board that lay in a drawer.
     check(&world, NODE, NOW + 36 * DAY, &expect!["RenewOnly"]);
-    check(&world, NODE, NOW + 37 * DAY, &expect!["the certificate of dunlin://f7/node/pi-1 ran out 31 days ago; if clocks are right, join again with a new token"]);
+    check(
+        &world,
+        NODE,
+        NOW + 37 * DAY,
+        &expect![
+            "the certificate of dunlin://f7/node/pi-1 ran out 31 days ago; if clocks are right, join again with a new token"
+        ],
+    );
     // At a scheduler that woke in 1970.
     check(&world, NODE, 0, &expect!["Current"]);
     let impostor = World::new().pretending_to_be(&world);
-    check(&impostor, NODE, NOW, &expect!["the certificate of dunlin://f7/node/pi-1 was not issued by this fleet: invalid peer certificate: BadSignature"]);
+    check(
+        &impostor,
+        NODE,
+        NOW,
+        &expect![
+            "the certificate of dunlin://f7/node/pi-1 was not issued by this fleet: invalid peer certificate: BadSignature"
+        ],
+    );
 }
 
 #[test]
@@ -48,7 +79,10 @@ fn a_denied_certificate_stays_denied_when_its_signature_is_rewritten() {
     assert_ne!(rewritten, credential.certificate);
     assert!(verifier(Arc::default()).vouch(&rewritten).is_ok());
     let refusal = verifier(denied).vouch(&rewritten).unwrap_err();
-    expect!["dunlin://f7/node/pi-1 was denied by an operator; join again with a new token if that was a mistake"].assert_eq(&refusal.to_string());
+    expect![
+        "dunlin://f7/node/pi-1 was denied by an operator; join again with a new token if that was a mistake"
+    ]
+    .assert_eq(&refusal.to_string());
 }
 
 /// Another signature of the same content that is as good: s becomes n - s.
@@ -155,7 +189,8 @@ async fn a_node_talks_to_schedulers_of_its_fleet_alone() {
         DialError::Lost { source: Lost::Untrusted(reason), .. } => reason,
         other => panic!("{other:?}"),
     };
-    expect!["invalid peer certificate: BadSignature"].assert_eq(&reason(dial(&world, &other, SCHEDULER).await));
+    expect!["invalid peer certificate: BadSignature"]
+        .assert_eq(&reason(dial(&world, &other, SCHEDULER).await));
     expect!["invalid peer certificate: certificate does not allow extended key usage for server authentication, allows client authentication"].assert_eq(&reason(dial(&world, &world, NODE).await));
     let expired = Says { to: NOW - 1, ..SCHEDULER };
     expect!["invalid peer certificate: certificate expired: verification time 1800000000 (UNIX), but certificate is not valid after 1799999999 (1 seconds ago)"].assert_eq(&reason(dial(&world, &world, expired).await));
@@ -266,6 +301,8 @@ fn a_node_speaks_for_itself_alone() {
     let pair = runtime.block_on(async { World::new().pair().await });
     let peer = pair.scheduler.peer();
     assert!(peer.speaks_for(&"pi-1".parse().unwrap()).is_ok());
-    expect!["dunlin://f7/node/pi-1 may not speak for pi-2; it may speak for itself alone"].assert_eq(&peer.speaks_for(&"pi-2".parse().unwrap()).unwrap_err().to_string());
-    expect!["dunlin://f7/scheduler/one may not speak for pi-1; it may speak for itself alone"].assert_eq(&pair.node.peer().speaks_for(&"pi-1".parse().unwrap()).unwrap_err().to_string());
+    expect!["dunlin://f7/node/pi-1 may not speak for pi-2; it may speak for itself alone"]
+        .assert_eq(&peer.speaks_for(&"pi-2".parse().unwrap()).unwrap_err().to_string());
+    expect!["dunlin://f7/scheduler/one may not speak for pi-1; it may speak for itself alone"]
+        .assert_eq(&pair.node.peer().speaks_for(&"pi-1".parse().unwrap()).unwrap_err().to_string());
 }

@@ -9,17 +9,14 @@ use dunlin_link::{
     Trust,
     certificate::{CertificateError, Fingerprint, pin},
     clock::{Clock, FlooredClock, UnixTime, between, later},
-    message::{
-        CertificateDer as WireCertificate, CertificateRequest, Issued, JoinReply, JoinRequest, Renewal,
-    },
     random,
 };
 use dunlin_protocol::{
-    CaPin, Failure, FailureCode, FleetId, Identity, JoinToken, NodeId, Role, Secret, TokenId, VERSIONS,
+    ByteBuf, CaPin, CertificateDer as WireCertificate, CertificateRequest, Failure, FailureCode, FleetId,
+    Identity, Issued, JoinReply, JoinRequest, JoinToken, NodeId, Renewal, Role, Secret, TokenId, VERSIONS,
     negotiate,
 };
 use rustls::pki_types::CertificateDer;
-use serde_bytes::ByteBuf;
 use thiserror::Error;
 
 use self::issuer::{FleetIssuer, found, public_key};

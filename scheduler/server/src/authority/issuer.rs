@@ -6,10 +6,9 @@ use dunlin_link::{
     NoRandomness, ResetKey, Trust,
     certificate::{LIFE, Leaf, pin},
     clock::{Clock, UnixTime, later},
-    message::CertificateRequest,
     random,
 };
-use dunlin_protocol::{FleetId, Identity, Role};
+use dunlin_protocol::{CertificateRequest, FleetId, Identity, Role};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKey, SanType, SerialNumber,

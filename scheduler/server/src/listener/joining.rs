@@ -6,9 +6,9 @@ use dunlin_link::{
     Close, Credentials, EndpointError, Fallen, ReceiveError, Stranger,
     limits::HANDSHAKE_TIMEOUT,
     listen_for_joining,
-    message::{JoinReply, JoinRequest},
     quinn::{Connection, Endpoint},
 };
+use dunlin_protocol::{JoinReply, JoinRequest};
 use tokio::time::timeout;
 
 use super::door::Behind;

@@ -7,10 +7,9 @@ use dunlin_link::{
     certificate::Standing,
     limits::HANDSHAKE_TIMEOUT,
     listen_for_members,
-    message::{Open, Renewal},
     quinn::{Connection, Endpoint},
 };
-use dunlin_protocol::Role;
+use dunlin_protocol::{Opening, Renewal, Role};
 use tokio::time::timeout;
 
 use super::{Serve, door::Behind, verifier};
@@ -98,8 +97,8 @@ impl<S: Serve> Hall<S> {
 
     /// False where something else was asked for.
     async fn answer_renewal(&self, link: &Link) -> Result<bool, ReceiveError> {
-        let (mut sender, mut receiver) = link.accept::<Open, Renewal>().await?;
-        let Some(Open::Renew(request)) = receiver.receive().await? else {
+        let (mut sender, mut receiver) = link.accept::<Opening, Renewal>().await?;
+        let Some(Opening::Renew(request)) = receiver.receive().await? else {
             return Ok(false);
         };
         let reply = self.authority.renew(link.peer(), &request).await;
