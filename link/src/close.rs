@@ -82,7 +82,9 @@ pub enum Lost {
         "the other end finds this certificate expired; if the clocks are right, join again with a new token"
     )]
     Expired,
-    #[error("the other end is not let in, or does not let in: {0}")]
+    #[error("the other end does not let this one in: {0}")]
+    Refused(String),
+    #[error("the other end is not who it should be: {0}")]
     Untrusted(String),
     #[error("the other end was restarted and does not know the connection")]
     Reset,
@@ -96,6 +98,13 @@ pub enum Lost {
 
 fn detail(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(" ({text})") }
+}
+
+/// What rustls puts around the reasons of our verifiers says nothing more.
+fn plain(reason: &str) -> String {
+    let reason = reason.strip_prefix("invalid peer certificate: ").unwrap_or(reason);
+    let words = reason.strip_prefix("Other(OtherError(").and_then(|words| words.strip_suffix("))"));
+    words.unwrap_or(reason).to_owned()
 }
 
 /// Alerts of TLS (RFC 8446, 6) as QUIC carries them (RFC 9001, 4.8).
@@ -114,12 +123,12 @@ impl From<ConnectionError> for Lost {
                 ALERT_REVOKED => Self::Denied,
                 ALERT_EXPIRED => Self::Expired,
                 code if ALERTS.contains(&code) => {
-                    Self::Untrusted(String::from_utf8_lossy(&closed.reason).into_owned())
+                    Self::Refused(plain(&String::from_utf8_lossy(&closed.reason)))
                 }
                 _ => Self::Failed(ConnectionError::ConnectionClosed(closed)),
             },
             ConnectionError::TransportError(error) if ALERTS.contains(&error.code.into()) => {
-                Self::Untrusted(error.reason)
+                Self::Untrusted(plain(&error.reason))
             }
             ConnectionError::Reset => Self::Reset,
             ConnectionError::TimedOut => Self::Silent,
@@ -134,7 +143,7 @@ impl Lost {
     #[must_use]
     pub fn may_retry(&self) -> bool {
         match self {
-            Self::Denied | Self::Expired | Self::Untrusted(_) => false,
+            Self::Denied | Self::Expired | Self::Refused(_) | Self::Untrusted(_) => false,
             Self::ByPeer { close, .. } => {
                 !matches!(close, Close::Denied | Close::Forbidden | Close::Replaced | Close::Malformed)
             }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use dunlin_protocol::{ByteBuf, CertificateRequest};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::{
     SignatureScheme,
@@ -11,12 +12,10 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use serde_bytes::ByteBuf;
 use thiserror::Error;
 
 use crate::{
     certificate::{CertificateError, Leaf},
-    message::CertificateRequest,
     verify::Trust,
 };
 

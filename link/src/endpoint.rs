@@ -17,10 +17,11 @@ use thiserror::Error;
 use crate::{
     credentials::Credentials,
     limits::{
-        CONNECTION_WINDOW, IDLE_TIMEOUT, INCOMING_BYTES, INCOMING_BYTES_TOTAL, MAX_BIDIRECTIONAL,
-        MAX_INCOMING, MAX_UNIDIRECTIONAL, STREAM_WINDOW,
+        CONNECTION_WINDOW, IDLE_TIMEOUT, INCOMING_BYTES, INCOMING_BYTES_TOTAL, JOINING_WINDOW,
+        MAX_BIDIRECTIONAL, MAX_INCOMING, MAX_UNIDIRECTIONAL, STREAM_WINDOW,
     },
     liveness::PULSE,
+    random::{NoRandomness, random},
     runtime::{Fallen, GuardedRuntime},
     verify::Verifier,
 };
@@ -45,11 +46,9 @@ impl ResetKey {
     pub const BYTES: usize = 40;
 
     /// # Errors
-    /// If the machine has no randomness.
-    pub fn generate() -> Result<Self, ring::error::Unspecified> {
-        let mut bytes = [0; Self::BYTES];
-        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)?;
-        Ok(Self(bytes))
+    /// [`NoRandomness`].
+    pub fn generate() -> Result<Self, NoRandomness> {
+        random().map(Self)
     }
 
     fn endpoint_config(&self) -> EndpointConfig {
@@ -78,7 +77,7 @@ pub fn listen_for_members(
     key: &ResetKey,
 ) -> Result<(Endpoint, Fallen), EndpointError> {
     let tls = server_tls(credentials, Some(Arc::new(verifier)), ALPN)?;
-    listen(socket, tls, key)
+    listen(socket, tls, transport(), key)
 }
 
 /// An endpoint that accepts whoever has no certificate yet.
@@ -91,12 +90,13 @@ pub fn listen_for_joining(
     key: &ResetKey,
 ) -> Result<(Endpoint, Fallen), EndpointError> {
     let tls = server_tls(credentials, None, ALPN_JOIN)?;
-    listen(socket, tls, key)
+    listen(socket, tls, joining_transport(), key)
 }
 
 fn listen(
     socket: UdpSocket,
     tls: rustls::ServerConfig,
+    transport: TransportConfig,
     key: &ResetKey,
 ) -> Result<(Endpoint, Fallen), EndpointError> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
@@ -104,7 +104,7 @@ fn listen(
         .max_incoming(MAX_INCOMING)
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(INCOMING_BYTES_TOTAL)
-        .transport_config(Arc::new(transport()));
+        .transport_config(Arc::new(transport));
     let (runtime, fallen) = GuardedRuntime::new();
     let endpoint = Endpoint::new(key.endpoint_config(), Some(config), socket, Arc::new(runtime))?;
     Ok((endpoint, fallen))
@@ -172,5 +172,17 @@ fn transport() -> TransportConfig {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32))))
         .keep_alive_interval(Some(PULSE))
         .datagram_receive_buffer_size(None);
+    transport
+}
+
+/// For strangers: one question, one answer.
+fn joining_transport() -> TransportConfig {
+    let mut transport = transport();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(JOINING_WINDOW))
+        .receive_window(VarInt::from_u32(JOINING_WINDOW))
+        .keep_alive_interval(None);
     transport
 }

@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use dunlin_protocol::{ALPN_JOIN, CaPin, Failure, JoinToken, NodeId, Role, VERSIONS};
+use dunlin_protocol::{
+    ALPN_JOIN, CaPin, Failure, Issued, JoinReply, JoinRequest, JoinToken, NodeId, Role, VERSIONS,
+};
 use rustls::{
-    CertificateError as TlsCertificateError, DigitallySignedStruct, Error as TlsError, OtherError,
-    SignatureScheme,
+    DigitallySignedStruct, Error as TlsError, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -25,10 +26,9 @@ use crate::{
     dial::{DialError, client_endpoint, connect},
     endpoint::{EndpointError, client_config, client_tls},
     limits::HANDSHAKE_TIMEOUT,
-    message::{Issued, JoinReply, JoinRequest},
-    peer::ErrorBudget,
-    stream::{ReceiveError, Receiver, SendError, Sender},
-    verify::{Refusal, Trust, Verifier},
+    peer::Stranger,
+    stream::{ReceiveError, SendError},
+    verify::{Refusal, Trust, Verifier, in_words},
 };
 
 /// Certificates of a chain that are looked at.
@@ -121,24 +121,17 @@ pub async fn join(
         build: applicant.build,
         unix_seconds: clock.now().as_secs(),
     };
-    let asked = timeout(HANDSHAKE_TIMEOUT, ask(address, &connection, &message)).await;
-    connection.close(Close::Done.code(), b"");
+    let server = Stranger::new(connection);
+    let asked = timeout(HANDSHAKE_TIMEOUT, ask(address, &server, &message)).await;
+    server.close(Close::Done, "");
     let issued = asked.map_err(|_| JoinError::NoAnswer { address })??;
     let credential = accept(key, issued, &trust, clock)?;
     Ok((trust, credential))
 }
 
-async fn ask(
-    address: SocketAddr,
-    connection: &quinn::Connection,
-    message: &JoinRequest,
-) -> Result<Issued, JoinError> {
-    let (sender, receiver) = connection
-        .open_bi()
-        .await
-        .map_err(|error| JoinError::Dial(DialError::Lost { address, source: error.into() }))?;
-    let mut sender = Sender::<JoinRequest>::new(sender);
-    let mut receiver = Receiver::<JoinReply>::new(receiver, ErrorBudget::new(connection.clone()));
+async fn ask(address: SocketAddr, server: &Stranger, message: &JoinRequest) -> Result<Issued, JoinError> {
+    let lost = |source| JoinError::Dial(DialError::Lost { address, source });
+    let (mut sender, mut receiver) = server.open::<JoinRequest, JoinReply>().await.map_err(lost)?;
     sender.send(message).await.map_err(|source| JoinError::Send { address, source })?;
     match receiver.receive().await.map_err(|source| JoinError::Receive { address, source })? {
         Some(JoinReply::Joined(issued)) => Ok(issued),
@@ -217,12 +210,7 @@ impl ServerCertVerifier for PinnedVerifier {
         let outcome = self.find(end_entity, intermediates);
         let verdict = match &outcome {
             Ok(_) => Ok(ServerCertVerified::assertion()),
-            Err(error) => {
-                let error = OtherError(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(
-                    error.to_string(),
-                )));
-                Err(TlsCertificateError::Other(error).into())
-            }
+            Err(error) => Err(in_words(error)),
         };
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         verdict

@@ -13,6 +13,8 @@ pub const MAX_UNIDIRECTIONAL: u32 = 4;
 /// Bytes that a peer may send ahead of what is read: on a stream, and on all of a connection.
 pub const STREAM_WINDOW: u32 = 256 << 10;
 pub const CONNECTION_WINDOW: u32 = 4 << 20;
+/// The same for those who join.
+pub const JOINING_WINDOW: u32 = 16 << 10;
 /// Silence after which a connection is given up. Leases end long before, so this only tidies up.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time for a handshake, from its first packet.

@@ -86,9 +86,8 @@ impl Peer {
 /// A connection with a peer that is known. Clones are handles of the same connection.
 #[derive(Debug, Clone)]
 pub struct Link {
-    connection: Connection,
+    streams: Streams,
     peer: Arc<Peer>,
-    errors: ErrorBudget,
 }
 
 impl Link {
@@ -98,8 +97,7 @@ impl Link {
     /// [`PeerError`]: there was no certificate, as on the endpoint for joining.
     pub fn new(connection: Connection, now: UnixTime) -> Result<Self, PeerError> {
         let peer = Arc::new(Peer::of(&connection, now)?);
-        let errors = ErrorBudget::new(connection.clone());
-        Ok(Self { connection, peer, errors })
+        Ok(Self { streams: Streams::new(connection), peer })
     }
 
     #[must_use]
@@ -110,7 +108,7 @@ impl Link {
     /// For its counters, its round trip time and its addresses.
     #[must_use]
     pub fn connection(&self) -> &Connection {
-        &self.connection
+        &self.streams.connection
     }
 
     /// Opens a stream on which `S` is sent and `R` received. The peer learns of it by the first message.
@@ -120,8 +118,7 @@ impl Link {
     /// # Errors
     /// [`Lost`].
     pub async fn open<S: Message, R: Message>(&self) -> Result<(Sender<S>, Receiver<R>), Lost> {
-        let (sender, receiver) = self.connection.open_bi().await?;
-        Ok((Sender::new(sender), Receiver::new(receiver, self.errors.clone())))
+        self.streams.open().await
     }
 
     /// Waits for a stream that the peer opens. Cancel-safe.
@@ -129,18 +126,76 @@ impl Link {
     /// # Errors
     /// [`Lost`].
     pub async fn accept<R: Message, S: Message>(&self) -> Result<(Sender<S>, Receiver<R>), Lost> {
-        let (sender, receiver) = self.connection.accept_bi().await?;
-        Ok((Sender::new(sender), Receiver::new(receiver, self.errors.clone())))
+        self.streams.accept().await
     }
 
     /// Ends the connection and all of its streams at once; what was not delivered is lost.
     pub fn close(&self, close: Close, text: &str) {
-        self.connection.close(close.code(), text.as_bytes());
+        self.streams.close(close, text);
     }
 
     /// Waits until the connection has ended, by whomever.
     pub async fn closed(&self) -> Lost {
-        self.connection.closed().await.into()
+        self.streams.connection.closed().await.into()
+    }
+}
+
+/// A connection with somebody who has no certificate yet.
+#[derive(Debug)]
+pub struct Stranger(Streams);
+
+impl Stranger {
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
+        Self(Streams::new(connection))
+    }
+
+    /// As [`Link::open`].
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub async fn open<S: Message, R: Message>(&self) -> Result<(Sender<S>, Receiver<R>), Lost> {
+        self.0.open().await
+    }
+
+    /// As [`Link::accept`].
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub async fn accept<R: Message, S: Message>(&self) -> Result<(Sender<S>, Receiver<R>), Lost> {
+        self.0.accept().await
+    }
+
+    /// As [`Link::close`].
+    pub fn close(&self, close: Close, text: &str) {
+        self.0.close(close, text);
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Streams {
+    connection: Connection,
+    errors: ErrorBudget,
+}
+
+impl Streams {
+    fn new(connection: Connection) -> Self {
+        let errors = ErrorBudget { connection: connection.clone(), errors: Arc::default() };
+        Self { connection, errors }
+    }
+
+    async fn open<S: Message, R: Message>(&self) -> Result<(Sender<S>, Receiver<R>), Lost> {
+        let (sender, receiver) = self.connection.open_bi().await?;
+        Ok((Sender::new(sender), Receiver::new(receiver, self.errors.clone())))
+    }
+
+    async fn accept<R: Message, S: Message>(&self) -> Result<(Sender<S>, Receiver<R>), Lost> {
+        let (sender, receiver) = self.connection.accept_bi().await?;
+        Ok((Sender::new(sender), Receiver::new(receiver, self.errors.clone())))
+    }
+
+    fn close(&self, close: Close, text: &str) {
+        self.connection.close(close.code(), text.as_bytes());
     }
 }
 
@@ -152,10 +207,6 @@ pub(crate) struct ErrorBudget {
 }
 
 impl ErrorBudget {
-    pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, errors: Arc::default() }
-    }
-
     /// One more; the connection is closed when there were too many.
     pub(crate) fn spend(&self) {
         let errors = self.errors.fetch_add(1, Ordering::Relaxed) + 1;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dunlin_protocol::{Failure, Identity};
+use dunlin_protocol::{CertificateRequest, Failure, Identity, Opening, Renewal};
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -12,7 +12,6 @@ use crate::{
     credentials::{Credential, CredentialError, Credentials, NewKey},
     join::{NotUsable, accept},
     limits::HANDSHAKE_TIMEOUT,
-    message::{CertificateRequest, Open, Renewal},
     peer::Link,
     stream::{ReceiveError, SendError},
 };
@@ -88,12 +87,12 @@ pub async fn renew(
     clock: &Arc<FlooredClock>,
 ) -> Result<Credential, RenewError> {
     let renewing = Renewing::begin()?;
-    let reply = timeout(HANDSHAKE_TIMEOUT, ask(link, &Open::Renew(renewing.request.clone()))).await;
+    let reply = timeout(HANDSHAKE_TIMEOUT, ask(link, &Opening::Renew(renewing.request.clone()))).await;
     renewing.finish(reply.map_err(|_| RenewError::NoAnswer)??, credentials, clock)
 }
 
-async fn ask(link: &Link, message: &Open) -> Result<Renewal, RenewError> {
-    let (mut sender, mut receiver) = link.open::<Open, Renewal>().await?;
+async fn ask(link: &Link, message: &Opening) -> Result<Renewal, RenewError> {
+    let (mut sender, mut receiver) = link.open::<Opening, Renewal>().await?;
     sender.send(message).await?;
     sender.finish().await?;
     receiver.receive().await?.ok_or(RenewError::Receive(ReceiveError::Ended))

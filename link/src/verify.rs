@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -36,8 +37,8 @@ pub enum Refusal {
     Foreign { peer: Box<Identity>, reason: TlsError },
     #[error("{peer} belongs to another fleet; this one is {fleet}")]
     OtherFleet { peer: Box<Identity>, fleet: FleetId },
-    #[error("{peer} has no business here; its role is another")]
-    Role { peer: Box<Identity> },
+    #[error("{peer} may not connect here; only a {} may", names(roles))]
+    Role { peer: Box<Identity>, roles: &'static [Role] },
     #[error(
         "the certificate of {peer} ran out {days} days ago; if clocks are right, join again with a new token"
     )]
@@ -55,8 +56,27 @@ impl From<Refusal> for TlsError {
             }
             Refusal::Denied { .. } => TlsCertificateError::Revoked.into(),
             Refusal::Foreign { reason, .. } => reason,
-            other => TlsCertificateError::Other(OtherError(Arc::new(other))).into(),
+            other => in_words(&other),
         }
+    }
+}
+
+fn names(roles: &[Role]) -> String {
+    roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(" or ")
+}
+
+/// An error of TLS that says what `refusal` says, to both ends. rustls writes such errors by `Debug`; see `Lost`.
+pub(crate) fn in_words(refusal: &dyn std::error::Error) -> TlsError {
+    TlsCertificateError::Other(OtherError(Arc::new(Words(refusal.to_string())))).into()
+}
+
+#[derive(Error)]
+#[error("{0}")]
+struct Words(String);
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -140,15 +160,15 @@ impl Verifier {
         let leaf = Leaf::read(der)?;
         let peer = Box::new(leaf.identity.clone());
         let now = self.clock.now().max(leaf.not_before);
-        // An expired certificate is checked as of its end; what it is still good for is decided below.
-        self.check_chain(der, usage, now.min(leaf.not_after))
-            .map_err(|reason| Refusal::Foreign { peer: peer.clone(), reason })?;
         if leaf.identity.fleet != self.trust.fleet {
             return Err(Refusal::OtherFleet { peer, fleet: self.trust.fleet.clone() });
         }
         if !self.roles.contains(&leaf.identity.role) {
-            return Err(Refusal::Role { peer });
+            return Err(Refusal::Role { peer, roles: self.roles });
         }
+        // An expired certificate is checked as of its end; what it is still good for is decided below.
+        self.check_chain(der, usage, now.min(leaf.not_after))
+            .map_err(|reason| Refusal::Foreign { peer: peer.clone(), reason })?;
         if self.denied.contains(&leaf.fingerprint) {
             return Err(Refusal::Denied { peer });
         }

@@ -33,6 +33,8 @@ pub enum CatalogError {
     Unreadable(String),
     #[error("the catalog has stopped")]
     Stopped,
+    #[error("no certificate could be made: {0}")]
+    Making(String),
     #[error("no thread for the catalog: {0}")]
     Thread(io::Error),
     #[error("the catalog failed: {0}")]

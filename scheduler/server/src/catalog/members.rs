@@ -1,15 +1,18 @@
 //! Members of the fleet, their certificates, and who is denied.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use dunlin_link::{
     certificate::{Fingerprint, RENEWABLE},
     clock::UnixTime,
 };
-use dunlin_protocol::{NodeId, Role};
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use dunlin_protocol::{NodeId, Role, TokenId};
+use rusqlite::{Row, Transaction, params};
 
 use super::{Catalog, CatalogError};
+
+/// Labels with their values.
+pub type Labels = BTreeMap<String, String>;
 
 /// Somebody who joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Member {
     pub name: NodeId,
     pub joined: UnixTime,
     pub denied: Option<UnixTime>,
+    /// Those that its token gave it.
+    pub labels: Labels,
 }
 
 /// A certificate that was just made; who holds it is decided before.
@@ -30,27 +35,26 @@ pub struct NewCertificate {
 }
 
 impl Catalog {
-    /// Keeps a further certificate of a member, made by `make` in the same transaction; nothing where the member is denied
-    /// or removed.
+    /// Keeps a further certificate for whoever holds the one with `fingerprint`, made by `make` in the same transaction;
+    /// nothing where that one, or the member, is denied or gone.
     ///
     /// # Errors
     /// [`CatalogError`], also those of `make`.
     pub async fn renew(
         &self,
-        role: Role,
-        name: NodeId,
+        fingerprint: Fingerprint,
         make: impl FnOnce() -> Result<NewCertificate, CatalogError> + Send + 'static,
     ) -> Result<Option<NewCertificate>, CatalogError> {
         self.write(move |transaction| {
-            let member: Option<Option<i64>> = transaction
-                .prepare_cached("SELECT denied FROM members WHERE role = ?1 AND name = ?2")?
-                .query_row([role.name(), name.as_str()], |row| row.get(0))
-                .optional()?;
-            if member != Some(None) {
+            let sql = "SELECT role, name FROM certificates JOIN members USING (role, name)
+                       WHERE fingerprint = ?1 AND certificates.denied IS NULL AND members.denied IS NULL";
+            let mut statement = transaction.prepare_cached(sql)?;
+            let mut rows = statement.query([fingerprint.0])?;
+            let Some(row) = rows.next()? else {
                 return Ok(None);
-            }
+            };
             let certificate = make()?;
-            keep_certificate(transaction, role, &name, &certificate)?;
+            keep_certificate(transaction, role(row, 0)?, &name(row, 1)?, &certificate)?;
             Ok(Some(certificate))
         })
         .await
@@ -113,12 +117,10 @@ impl Catalog {
             let mut rows = statement.query([])?;
             let mut members = Vec::new();
             while let Some(row) = rows.next()? {
-                members.push(Member {
-                    role: role(row, 0)?,
-                    name: name(row, 1)?,
-                    joined: time(row.get(2)?),
-                    denied: row.get::<_, Option<i64>>(3)?.map(time),
-                });
+                let (role, name) = (role(row, 0)?, name(row, 1)?);
+                let labels = labels_of(transaction, role, &name)?;
+                let (joined, denied) = (time(row.get(2)?), row.get::<_, Option<i64>>(3)?.map(time));
+                members.push(Member { role, name, joined, denied, labels });
             }
             Ok(members)
         })
@@ -131,15 +133,29 @@ pub(super) fn admit(
     transaction: &Transaction<'_>,
     role: Role,
     name: &NodeId,
+    token: TokenId,
     now: UnixTime,
 ) -> Result<Vec<Fingerprint>, CatalogError> {
     let replaced = deny_certificates(transaction, role, name, now)?;
+    transaction.execute("DELETE FROM labels WHERE role = ?1 AND name = ?2", [role.name(), name.as_str()])?;
     transaction.execute(
         "INSERT INTO members VALUES (?1, ?2, ?3, NULL)
          ON CONFLICT DO UPDATE SET joined = excluded.joined, denied = NULL",
         params![role.name(), name.as_str(), seconds(now)],
     )?;
+    transaction.execute(
+        "INSERT INTO labels SELECT ?1, ?2, label, value FROM token_labels WHERE token = ?3",
+        params![role.name(), name.as_str(), token.0.cast_signed()],
+    )?;
     Ok(replaced)
+}
+
+fn labels_of(transaction: &Transaction<'_>, role: Role, name: &NodeId) -> Result<Labels, CatalogError> {
+    transaction
+        .prepare_cached("SELECT label, value FROM labels WHERE role = ?1 AND name = ?2")?
+        .query_map([role.name(), name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()
+        .map_err(CatalogError::from)
 }
 
 pub(super) fn exists(transaction: &Transaction<'_>, role: Role, name: &NodeId) -> Result<bool, CatalogError> {

@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 pub use components::{Component, Tag};
 pub use error::CatalogError;
 pub use fleet::FleetRecord;
-pub use members::{Member, NewCertificate};
-pub use models::{Alias, Variant};
+pub use members::{Labels, Member, NewCertificate};
+pub use models::{Alias, Pin, Variant};
 pub use policies::PolicyFile;
 pub use tokens::{Grant, Redeemed, Scope, TokenRecord, TokenRefusal};
 

@@ -33,6 +33,19 @@ impl Catalog {
         .await
     }
 
+    /// The names of all policies, in their order.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub async fn policies(&self) -> Result<Vec<String>, CatalogError> {
+        self.write(|transaction| {
+            let mut statement = transaction.prepare("SELECT name FROM policies ORDER BY name")?;
+            let names = statement.query_map([], |row| row.get(0))?;
+            names.collect::<Result<_, _>>().map_err(CatalogError::from)
+        })
+        .await
+    }
+
     /// The policy of that name, if there is one.
     ///
     /// # Errors

@@ -27,12 +27,26 @@ CREATE TABLE tokens (
     used INTEGER,
     used_by TEXT
 ) STRICT;
+CREATE TABLE token_labels (
+    token INTEGER NOT NULL REFERENCES tokens ON DELETE CASCADE,
+    label TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (token, label)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE members (
     role TEXT NOT NULL,
     name TEXT NOT NULL,
     joined INTEGER NOT NULL,
     denied INTEGER,
     PRIMARY KEY (role, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE labels (
+    role TEXT NOT NULL,
+    name TEXT NOT NULL,
+    label TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (role, name, label),
+    FOREIGN KEY (role, name) REFERENCES members ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE certificates (
     fingerprint BLOB PRIMARY KEY,
@@ -54,14 +68,23 @@ CREATE TABLE tags (
     digest BLOB NOT NULL REFERENCES components,
     changed INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE aliases (
+    name TEXT PRIMARY KEY,
+    resident_on INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE variants (
-    alias TEXT NOT NULL,
+    alias TEXT NOT NULL REFERENCES aliases ON DELETE CASCADE,
+    position INTEGER NOT NULL,
     digest BLOB NOT NULL,
-    quantisation TEXT NOT NULL,
+    name TEXT NOT NULL,
     bytes INTEGER NOT NULL,
-    quality REAL,
-    pinned INTEGER NOT NULL,
-    PRIMARY KEY (alias, digest)
+    quality INTEGER,
+    PRIMARY KEY (alias, position)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pins (
+    digest BLOB NOT NULL,
+    node TEXT NOT NULL,
+    PRIMARY KEY (digest, node)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE policies (
     name TEXT PRIMARY KEY,

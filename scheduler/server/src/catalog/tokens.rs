@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use super::{
-    Catalog, CatalogError, NewCertificate,
+    Catalog, CatalogError, Labels, NewCertificate,
     members::{admit, exists, keep_certificate, name, role, seconds, time},
 };
 
@@ -23,6 +23,8 @@ pub struct Scope {
     pub role: Role,
     /// With a name, the token also replaces a member that has it: a board that was set up anew.
     pub name: Option<NodeId>,
+    /// Of the member that it makes.
+    pub labels: Labels,
 }
 
 /// A token that was made.
@@ -39,7 +41,8 @@ pub struct Grant {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRecord {
     pub id: TokenId,
-    pub scope: Scope,
+    pub role: Role,
+    pub name: Option<NodeId>,
     pub created: UnixTime,
     pub expires: UnixTime,
     pub used: Option<UnixTime>,
@@ -97,6 +100,12 @@ impl Catalog {
                     seconds(grant.expires)
                 ],
             )?;
+            for (label, value) in grant.scope.labels {
+                transaction.execute(
+                    "INSERT INTO token_labels VALUES (?1, ?2, ?3)",
+                    params![grant.id.0.cast_signed(), label, value],
+                )?;
+            }
             Ok(())
         })
         .await
@@ -126,7 +135,7 @@ impl Catalog {
                 "UPDATE tokens SET used = ?2, used_by = ?3 WHERE id = ?1",
                 params![id.0.cast_signed(), seconds(now), name.as_str()],
             )?;
-            let replaced = admit(transaction, *role, name, now)?;
+            let replaced = admit(transaction, *role, name, id, now)?;
             let certificate = make(&identity)?;
             keep_certificate(transaction, *role, name, &certificate)?;
             Ok(Ok(Redeemed { identity, certificate, replaced }))
@@ -150,7 +159,8 @@ impl Catalog {
                 let used = row.get::<_, Option<i64>>(5)?.map(time);
                 tokens.push(TokenRecord {
                     id: TokenId(row.get::<_, i64>(0)?.cast_unsigned()),
-                    scope: Scope { role: role(row, 1)?, name: named.then(|| name(row, 2)).transpose()? },
+                    role: role(row, 1)?,
+                    name: named.then(|| name(row, 2)).transpose()?,
                     created: time(row.get(3)?),
                     expires: time(row.get(4)?),
                     used,
