@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use dunlin_blobs::{BlobError, Blobs};
 use dunlin_engine_handle::Program;
 use dunlin_link::{
-    Credentials, Dialer, EndpointError, Folder, FolderError, Link, Next, Reconnect, clock::FlooredClock,
+    Credentials, Dialer, EndpointError, Folder, FolderError, GreetError, Link, Next, Reconnect, clock::FlooredClock,
 };
 use dunlin_protocol::BlobDigest;
 use dunlin_worker_handle::Worker;
@@ -159,7 +159,7 @@ impl Agent {
             let ended = self.session(&link, leaving.clone()).await;
             self.connected.send_replace(false);
             match ended {
-                Err(SessionError::Refused(failure)) => {
+                Err(SessionError::Greet(GreetError::Refused(failure))) => {
                     tracing::warn!(%failure, "refused");
                     let pause = Duration::from_millis(failure.retry_after_ms.unwrap_or(1000));
                     reconnect.told_to_wait(began.elapsed(), pause);

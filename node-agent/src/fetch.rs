@@ -10,13 +10,13 @@ use std::{
 use dunlin_blobs::{BlobError, Partial};
 use dunlin_engine_handle::{DEFAULT_CONTEXT, Load};
 use dunlin_gguf::{Estimate, Gguf, LoadPoint};
-use dunlin_link::Close;
+use dunlin_link::{Close, greet};
 use dunlin_protocol::{
     BlobDigest, Failure, FailureCode, FromStore, ModelDigest, Opening, ToStore, limits::MAX_NAME,
 };
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::{LocalModel, node::Node};
+use crate::{LocalModel, node::Node, session::hello};
 
 /// One file is fetched once, however many wait for it.
 #[derive(Debug, Default)]
@@ -56,6 +56,7 @@ impl Node {
             Failure::new(FailureCode::Unavailable, format!("{blob} cannot be fetched: {reason}"))
         };
         let link = self.dialer.dial(self.options.scheduler).await.map_err(|e| unreachable(e.to_string()))?;
+        greet(&link, &hello(self)).await.map_err(|e| unreachable(e.to_string()))?;
         let (mut to, mut from) =
             link.open::<Opening, FromStore>().await.map_err(|e| unreachable(e.to_string()))?;
         let mut partial = self.blobs.begin(blob).map_err(|error| not_stored(&error))?;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dunlin_link::{Link, Lost, ReceiveError, Receiver, SendError, Sender};
+use dunlin_link::{GreetError, Link, Lost, ReceiveError, Receiver, SendError, Sender, greet};
 use dunlin_protocol::{
     AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, HelloReply, Order,
     Started, ToAttempt, ToNode, ToScheduler, VERSIONS, Welcome,
@@ -30,7 +30,7 @@ pub(crate) enum SessionError {
     #[error(transparent)]
     Receive(#[from] ReceiveError),
     #[error("the scheduler refuses this node: {0}")]
-    Refused(Failure),
+    Greet(#[from] GreetError),
     #[error("the scheduler closed the control stream")]
     Closed,
 }
@@ -42,18 +42,15 @@ type Control = (Sender<ToScheduler>, Receiver<ToNode>);
 
 /// Says hello, and everything that the node holds.
 pub(crate) async fn begin(node: &Node, link: &Link) -> Result<(Control, Welcome), SessionError> {
-    let (mut to, mut from) = link.open::<Hello, HelloReply>().await?;
-    let unix_seconds = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-    to.send(&Hello::new(FEATURES, &node.options.build, unix_seconds)).await?;
-    let welcome = match from.receive().await? {
-        Some(HelloReply::Welcome(welcome)) => welcome,
-        Some(HelloReply::Refused(failure)) => return Err(SessionError::Refused(failure)),
-        None => return Err(SessionError::Closed),
-    };
-    debug_assert!(welcome.version >= VERSIONS.oldest);
+    let (to, from, welcome) = greet(link, &hello(node)).await?;
     let (mut to, from) = (to.then::<ToScheduler>(), from.then::<ToNode>());
     to.send(&ToScheduler::Inventory(Box::new(node.inventory()))).await?;
     Ok(((to, from), welcome))
+}
+
+pub(crate) fn hello(node: &Node) -> Hello {
+    let unix_seconds = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+    Hello::new(FEATURES, &node.options.build, unix_seconds)
 }
 
 /// Serves until the connection is lost, or the node has drained.

@@ -1,12 +1,25 @@
-//! The scheduler as a server: connections, catalog, the driver of the core.
+//! The scheduler as a server: the authority that members join by, the catalog of what must last, the listener that they
+//! connect to, and the driver of the core, which says where each request goes.
+//!
+//! [`Server`] is all of it. Read it, then `driver`: every event comes by there, in one task.
+//!
+//! Absent here: placement (that is `dunlin-scheduler-core`), HTTP, metrics.
 
+mod ask;
 pub mod authority;
 pub mod catalog;
+mod driver;
 pub mod gate;
 mod listener;
 mod live;
+pub mod policies;
+mod serve;
+mod server;
+mod transfer;
 
+pub use ask::BuiltinPipeline;
 pub use authority::{Authority, AuthorityError};
 pub use catalog::{Catalog, CatalogError};
 pub use listener::{Listen, ListenError, Listener, Serve};
 pub use live::Live;
+pub use server::{Server, ServerError, ServerOptions};

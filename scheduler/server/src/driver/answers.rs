@@ -7,6 +7,7 @@ use dunlin_protocol::{
 use dunlin_scheduler_core::{self as core, Decision, Input, Stage, Verdict};
 
 use super::{Driver, Record, convert, nodes::unix_millis};
+use crate::catalog;
 
 /// Every verdict, for counts.
 const VERDICTS: [Verdict; Verdict::COUNT] = [
@@ -116,13 +117,8 @@ impl Driver {
         let mut models: Vec<ModelSummary> = Vec::new();
         for alias in &self.catalog.aliases {
             let variants = alias.variants.iter().map(|variant| {
-                let name = variant.quantisation.clone();
-                self.variant(Variant {
-                    model: variant.digest,
-                    name,
-                    bytes: variant.bytes,
-                    quality: variant.quality.map(|share| (share * 1000.0) as u16),
-                })
+                let catalog::Variant { digest, name, bytes, quality } = variant.clone();
+                self.variant(Variant { model: digest, name, bytes, quality })
             });
             models.push(ModelSummary { alias: alias.name.clone(), variants: variants.collect() });
         }

@@ -188,7 +188,7 @@ impl Driver {
         let Some(record) = self.records.get_mut(&invocation) else { return };
         let offset = record.log.offset();
         let last = record.ended.values().next_back();
-        let node = record.log.last_node().unwrap_or_else(|| dunlin_protocol::NodeId::nowhere());
+        let node = record.log.last_node().unwrap_or_else(|| self.scheduler.clone());
         let mut told = last.map_or_else(|| dunlin_protocol::Usage::of(node), |ended| ended.usage.clone());
         // Of all attempts, from the submission on.
         told.queue_us += usage.queued.as_micros() as u64;

@@ -137,6 +137,8 @@ pub(crate) struct Driver {
     epoch: Epoch,
     build: String,
     fleet: dunlin_protocol::FleetId,
+    /// Its own name: where what ran nowhere was.
+    scheduler: NodeId,
     began: Instant,
     names: Names,
     rows: Rows,
@@ -159,6 +161,7 @@ impl Driver {
         epoch: Epoch,
         build: String,
         fleet: dunlin_protocol::FleetId,
+        scheduler: NodeId,
         policies: Arc<Policies>,
         catalog: Catalogued,
     ) -> (Self, mpsc::UnboundedSender<Event>) {
@@ -170,6 +173,7 @@ impl Driver {
             epoch,
             build,
             fleet,
+            scheduler,
             began: Instant::now(),
             names: Names::default(),
             rows: Rows::default(),
@@ -308,7 +312,7 @@ impl Driver {
             let variants = alias.variants.iter().map(|variant| core::Variant {
                 model: convert::digest(variant.digest),
                 bytes: variant.bytes,
-                quality: variant.quality,
+                quality: variant.quality.map(|thousandths| f64::from(thousandths) / 1000.0),
             });
             aliases.insert(&alias.name, variants.collect());
         }
@@ -325,10 +329,15 @@ impl Driver {
         }
         let aliases = aliases.into_iter().map(|(name, mut variants)| {
             variants.sort_by_key(|variant| std::cmp::Reverse(variant.bytes));
-            core::Alias { name: Arc::from(name), variants, resident_on: 0 }
+            let resident_on = self.resident_on(name);
+            core::Alias { name: Arc::from(name), variants, resident_on }
         });
         let aliases = aliases.collect();
         self.handle(Input::CatalogChanged(aliases));
+    }
+
+    fn resident_on(&self, alias: &str) -> u32 {
+        self.catalog.aliases.iter().find(|known| known.name == alias).map_or(0, |known| known.resident_on)
     }
 
     fn on_rows(&mut self, toml: &str) -> Answer {

@@ -42,7 +42,7 @@ impl Driver {
             && before.is_connected
             && before.connection != node.connection
         {
-            before.link.close(Close::Superseded, "the node has connected anew");
+            before.link.close(Close::Replaced, "the node has connected anew");
         }
         let held: Vec<_> = node.inventory.attempts.iter().map(|held| held.attempt).collect();
         let (connection, link) = (node.connection, node.link.clone());
@@ -156,7 +156,7 @@ impl Driver {
         let Some(node) = self.nodes.get_mut(name) else { return };
         tracing::warn!(node = %name, ?reason, "fenced");
         node.is_connected = false;
-        node.link.close(Close::Superseded, &format!("{reason:?}: join again"));
+        node.link.close(Close::Replaced, &format!("{reason:?}: join again"));
     }
 
     pub(super) fn joined(&self) -> impl Iterator<Item = JoinedNode> {

@@ -1,0 +1,231 @@
+//! Questions: those of the catalog are answered here, those of the fleet by the driver.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use dunlin_blobs::Blobs;
+use dunlin_protocol::{
+    Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, Name, NewToken, Page, PipelineSummary,
+    PolicyFault, limits::MAX_PAGE,
+};
+use dunlin_scheduler_core::policy::Policy;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    Authority, AuthorityError, CatalogError,
+    authority::TOKEN_LIFE,
+    catalog::{self, Alias, Component, PolicyFile, Scope},
+    driver::{Catalogued, Event},
+    policies::{Policies, PolicyError},
+};
+
+/// A pipeline that comes with Dunlin.
+#[derive(Debug, Clone)]
+pub struct BuiltinPipeline {
+    pub name: String,
+    pub summary: String,
+}
+
+/// What answers.
+#[derive(Debug)]
+pub(crate) struct Questions {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) blobs: Blobs,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) builtins: Vec<BuiltinPipeline>,
+    pub(crate) policies: Mutex<Policies>,
+}
+
+type Answered = Result<Answer, Failure>;
+
+impl Questions {
+    /// `tenant`: whose invocations may be seen; `None`: all.
+    pub(crate) async fn answer(&self, ask: Ask, tenant: Option<String>) -> Answer {
+        let answered = match ask {
+            Ask::Pipelines { after } => self.pipelines(after).await,
+            Ask::Deploy { name, component } => self.deploy(name, component).await,
+            Ask::Alias { alias, variants, resident_on } => self.alias(alias, variants, resident_on).await,
+            Ask::NewToken(token) => self.new_token(token).await,
+            Ask::RevokeToken { token } => {
+                self.authority.catalog().remove_token(token).await.map(|_| Answer::Done).map_err(|e| failed(&e))
+            }
+            Ask::Deny { role, name } => {
+                self.authority.deny(role, name).await.map(|()| Answer::Done).map_err(|e| failed(&e))
+            }
+            Ask::Policies { after } => Ok(self.policy_names(after)),
+            Ask::CheckPolicy { toml } => Ok(check(&toml)),
+            Ask::SetPolicy { name, toml } => self.set_policy(name, toml).await,
+            Ask::ShowPolicy { name } => self.show_policy(&name),
+            Ask::AddRows { toml } => Ok(self.ask(|reply| Event::Rows { toml, reply }).await),
+            ask => Ok(self.ask(|reply| Event::Ask { ask: Box::new(ask), tenant, reply }).await),
+        };
+        answered.unwrap_or_else(Answer::Failed)
+    }
+
+    async fn ask(&self, event: impl FnOnce(oneshot::Sender<Answer>) -> Event) -> Answer {
+        let (reply, answered) = oneshot::channel();
+        drop(self.events.send(event(reply)));
+        answered.await.unwrap_or_else(|_| {
+            Answer::Failed(Failure::new(FailureCode::Unavailable, "the scheduler is going down"))
+        })
+    }
+
+    /// Tells the driver what the catalog says now.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub(crate) async fn tell_catalog(&self) -> Result<(), CatalogError> {
+        let catalogued = self.catalogued().await?;
+        drop(self.events.send(Event::Catalog(catalogued)));
+        Ok(())
+    }
+
+    pub(crate) async fn catalogued(&self) -> Result<Catalogued, CatalogError> {
+        read_catalog(&self.authority, &self.builtins).await
+    }
+
+    async fn pipelines(&self, after: Option<String>) -> Answered {
+        let tags = self.authority.catalog().tags().await.map_err(|error| failed(&error))?;
+        let mut all: BTreeMap<String, PipelineSummary> = BTreeMap::new();
+        for builtin in &self.builtins {
+            let summary = PipelineSummary {
+                name: builtin.name.clone(),
+                component: None,
+                description: builtin.summary.clone(),
+            };
+            all.insert(builtin.name.clone(), summary);
+        }
+        for tag in tags {
+            let component = Some(tag.digest);
+            let summary = PipelineSummary { name: tag.name.clone(), component, description: String::new() };
+            all.insert(tag.name, summary);
+        }
+        let later = all.into_values().filter(|of| after.as_ref().is_none_or(|after| of.name > *after));
+        Ok(Answer::Pipelines(page(later)))
+    }
+
+    async fn deploy(&self, name: String, component: ComponentDigest) -> Answered {
+        let blob = BlobDigest::from(component);
+        let Some(bytes) = self.blobs.size(&blob) else {
+            let text = format!("the bytes of {blob} were not sent: send them first");
+            return Err(Failure::new(FailureCode::NotFound, text));
+        };
+        let added = self.authority.clock().now();
+        let component = Component { digest: component, bytes, added };
+        self.authority.catalog().deploy(name, component).await.map_err(|error| failed(&error))?;
+        self.tell_catalog().await.map_err(|error| failed(&error))?;
+        Ok(Answer::Done)
+    }
+
+    async fn alias(&self, name: String, variants: Vec<dunlin_protocol::Variant>, resident_on: u32) -> Answered {
+        let variants = variants.into_iter().map(|variant| catalog::Variant {
+            digest: variant.model,
+            name: variant.name,
+            bytes: variant.bytes,
+            quality: variant.quality,
+        });
+        let alias = Alias { name, variants: variants.collect(), resident_on };
+        self.authority.catalog().set_alias(alias).await.map_err(|error| failed(&error))?;
+        self.tell_catalog().await.map_err(|error| failed(&error))?;
+        Ok(Answer::Done)
+    }
+
+    async fn new_token(&self, token: NewToken) -> Answered {
+        let labels = token.labels.into_iter().map(|label| (label.name, label.value)).collect();
+        let scope = Scope { role: token.role, name: token.name, labels };
+        let life = token.valid_for_s.map_or(TOKEN_LIFE, Duration::from_secs);
+        let made = self.authority.new_token(scope, life).await.map_err(|error| match error {
+            AuthorityError::Catalog(error) => failed(&error),
+            error => Failure::new(FailureCode::Invalid, error.to_string()),
+        })?;
+        let expires = self.authority.clock().now().as_secs() + life.as_secs();
+        Ok(Answer::Token { text: made.to_string(), expires_unix_seconds: expires })
+    }
+
+    fn policy_names(&self, after: Option<String>) -> Answer {
+        let policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = policies.names().filter(|name| after.as_deref().is_none_or(|after| *name > after));
+        Answer::Policies(page(later.map(|name| Name(name.to_owned()))))
+    }
+
+    fn show_policy(&self, name: &str) -> Answered {
+        let policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = if name.is_empty() { policies.default_name() } else { name };
+        let toml = policies.text(name).map_err(|error| invalid(&error))?;
+        Ok(Answer::Policy { toml: toml.to_owned() })
+    }
+
+    async fn set_policy(&self, name: String, toml: String) -> Answered {
+        let changed = {
+            let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+            policies.add(&name, &toml).map_err(|error| invalid(&error))?;
+            policies.clone()
+        };
+        let changed_at = self.authority.clock().now();
+        let file = PolicyFile { name, text: toml, changed: changed_at };
+        self.authority.catalog().set_policy(file).await.map_err(|error| failed(&error))?;
+        drop(self.events.send(Event::Policies(Arc::new(changed))));
+        Ok(Answer::Done)
+    }
+
+    /// A policy of a file, which is in force from now on.
+    ///
+    /// # Errors
+    /// With line and column; what was in force stays.
+    pub(crate) fn put_policy_in_force(&self, name: &str, text: &str) -> Result<(), PolicyError> {
+        let changed = {
+            let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+            policies.add(name, text)?;
+            policies.set_default(name)?;
+            policies.clone()
+        };
+        drop(self.events.send(Event::Policies(Arc::new(changed))));
+        Ok(())
+    }
+}
+
+pub(crate) async fn read_catalog(
+    authority: &Authority,
+    builtins: &[BuiltinPipeline],
+) -> Result<Catalogued, CatalogError> {
+    let catalog = authority.catalog();
+    let tags = catalog.tags().await?;
+    Ok(Catalogued {
+        aliases: catalog.aliases().await?,
+        pipelines: tags.into_iter().map(|tag| (tag.name, tag.digest)).collect(),
+        builtins: builtins.iter().map(|builtin| builtin.name.clone()).collect(),
+    })
+}
+
+fn check(toml: &str) -> Answer {
+    let faults = Policy::parse(toml).err().map(|error| PolicyFault {
+        line: error.line as u32,
+        column: error.column as u32,
+        text: error.problem,
+    });
+    Answer::PolicyFaults(faults.into_iter().collect())
+}
+
+fn failed(error: &CatalogError) -> Failure {
+    let code = if error.is_missing() { FailureCode::NotFound } else { FailureCode::Internal };
+    Failure::new(code, error.to_string())
+}
+
+fn invalid(error: &PolicyError) -> Failure {
+    let code = match error {
+        PolicyError::Unknown { .. } => FailureCode::NotFound,
+        PolicyError::Document { .. } => FailureCode::Invalid,
+    };
+    Failure::new(code, error.to_string())
+}
+
+fn page<T>(items: impl Iterator<Item = T>) -> Page<T> {
+    let mut items: Vec<T> = items.take(MAX_PAGE + 1).collect();
+    let more = items.len() > MAX_PAGE;
+    items.truncate(MAX_PAGE);
+    Page { items, more }
+}
+

@@ -1,0 +1,202 @@
+//! The scheduler as a whole: catalog, authority, store, driver and listener, in one folder.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, atomic::AtomicU64},
+    time::{Duration, SystemTime},
+};
+
+use dunlin_blobs::{BlobError, Blobs};
+use dunlin_link::clock::Clock;
+use dunlin_protocol::{FleetId, JoinToken, NodeId, Role};
+use thiserror::Error;
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    Authority, AuthorityError, Catalog, CatalogError, Listen, ListenError, Listener,
+    ask::{BuiltinPipeline, Questions, read_catalog},
+    authority::TOKEN_LIFE,
+    catalog::Scope,
+    driver::Driver,
+    policies::{Policies, PolicyError},
+    serve::Members,
+};
+
+/// How often the policy file is looked at.
+const POLICY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How one scheduler works.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Its folder: catalog and files.
+    pub folder: PathBuf,
+    /// Of a new fleet; one that is there keeps its name.
+    pub fleet: Option<FleetId>,
+    pub listen: Listen,
+    /// In force for requests that name none; looked at again whenever the file changes.
+    pub policy: Option<PathBuf>,
+    /// Those that every agent has.
+    pub builtins: Vec<BuiltinPipeline>,
+    /// The version of the program, for people.
+    pub build: String,
+}
+
+/// Why there is no scheduler.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error("cannot read the policy {}: {error}", path.display())]
+    PolicyFile { path: PathBuf, error: std::io::Error },
+}
+
+/// A scheduler that runs.
+#[derive(Debug)]
+pub struct Server {
+    questions: Arc<Questions>,
+    listener: Listener,
+    driver: JoinHandle<()>,
+    watch: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens everything and listens. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ServerError`]: what cannot be opened, and why.
+    pub async fn start(options: ServerOptions, clock: Arc<dyn Clock>) -> Result<Self, ServerError> {
+        let blobs = Blobs::open(options.folder.join("blobs"))?;
+        let catalog = Catalog::open(&options.folder.join("catalog.sqlite"))?;
+        let authority = Arc::new(Authority::open(catalog, options.fleet, clock).await?);
+        let epoch = authority.catalog().next_epoch().await?;
+        let policies = policies(&authority, options.policy.as_deref()).await?;
+        let catalogued = read_catalog(&authority, &options.builtins).await?;
+        let (driver, events) = Driver::new(
+            epoch,
+            options.build.clone(),
+            authority.trust().fleet.clone(),
+            options.listen.name.clone(),
+            Arc::new(policies.clone()),
+            catalogued,
+        );
+        let questions = Arc::new(Questions {
+            authority: authority.clone(),
+            blobs,
+            events: events.clone(),
+            builtins: options.builtins,
+            policies: Mutex::new(policies),
+        });
+        let members = Members {
+            questions: questions.clone(),
+            events,
+            epoch,
+            build: options.build,
+            connections: AtomicU64::new(0),
+        };
+        let driver = tokio::spawn(driver.run());
+        let listener = Listener::start(authority, options.listen, Arc::new(members)).await?;
+        let watch = options.policy.map(|path| tokio::spawn(watch_policy(path, questions.clone())));
+        Ok(Self { questions, listener, driver, watch })
+    }
+
+    /// Where members connect.
+    pub fn members(&self) -> SocketAddr {
+        self.listener.members()
+    }
+
+    /// Where boards join.
+    pub fn joining(&self) -> SocketAddr {
+        self.listener.joining()
+    }
+
+    pub fn fleet(&self) -> &FleetId {
+        &self.questions.authority.trust().fleet
+    }
+
+    /// A token for somebody on this machine, who may read its folder.
+    ///
+    /// # Errors
+    /// Of the catalog.
+    pub async fn token(&self, role: Role, name: Option<NodeId>) -> Result<JoinToken, AuthorityError> {
+        let scope = Scope { role, name, labels: Default::default() };
+        self.questions.authority.new_token(scope, TOKEN_LIFE).await
+    }
+
+    /// Closes all connections. Nodes finish what they run.
+    pub async fn stop(self) {
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
+        self.listener.leave().await;
+        self.driver.abort();
+    }
+}
+
+async fn policies(authority: &Authority, file: Option<&Path>) -> Result<Policies, ServerError> {
+    let mut policies = Policies::builtin()?;
+    for name in authority.catalog().policies().await? {
+        if let Some(policy) = authority.catalog().policy(name).await?
+            && let Err(error) = policies.add(&policy.name, &policy.text)
+        {
+            // Of another version of Dunlin, perhaps.
+            tracing::warn!(%error, "a policy of the catalog is left out");
+        }
+    }
+    if let Some(path) = file {
+        let text = read(path).map_err(|error| ServerError::PolicyFile { path: path.to_owned(), error })?;
+        let name = name_of(path);
+        policies.add(&name, &text)?;
+        policies.set_default(&name)?;
+    }
+    Ok(policies)
+}
+
+/// Reads the file again whenever it changes. A broken one leaves the old one in force, and says so.
+async fn watch_policy(path: PathBuf, questions: Arc<Questions>) {
+    let mut seen = modified(&path);
+    let mut ticks = interval(POLICY_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = modified(&path);
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        let put = match read(&path) {
+            Ok(text) => questions.put_policy_in_force(&name_of(&path), &text).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match put {
+            Ok(()) => tracing::info!(policy = %path.display(), "read again, and in force"),
+            Err(error) => {
+                tracing::warn!(policy = %path.display(), %error, "not usable; the one before stays in force");
+            }
+        }
+    }
+}
+
+fn modified(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
