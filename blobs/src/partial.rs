@@ -25,8 +25,9 @@ pub struct Partial {
 impl Partial {
     pub(crate) fn open(blob: BlobDigest, path: PathBuf, whole: PathBuf) -> Result<Self, BlobError> {
         let mut digester = Digester::like(&blob);
-        let open = || {
-            let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let mut open = || {
+            let mut file =
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
             // What is there is read once more, so that it can be trusted in the end.
             digester.read(&mut file)?;
             let bytes = file.stream_position()?;

@@ -5,7 +5,8 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use dunlin_blobs::{BlobError, Blobs};
 use dunlin_engine_handle::Program;
 use dunlin_link::{
-    Credentials, Dialer, EndpointError, Folder, FolderError, GreetError, Link, Next, Reconnect, clock::FlooredClock,
+    Chain, Credentials, Dialer, EndpointError, Folder, FolderError, GreetError, Link, Next, Reconnect,
+    clock::FlooredClock,
 };
 use dunlin_protocol::BlobDigest;
 use dunlin_worker_handle::Worker;
@@ -75,7 +76,7 @@ impl Agent {
     ) -> Result<Self, AgentError> {
         let (trust, credential) = folder.identity()?.ok_or(AgentError::NotJoined)?;
         let name = credential.leaf.identity.name.clone();
-        let credentials = Arc::new(Credentials::new(trust, credential));
+        let credentials = Arc::new(Credentials::new(trust, credential, Chain::Leaf));
         let any = if options.scheduler.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let local = any.parse().map_err(|_| AgentError::NotJoined)?;
         let dialer = Arc::new(Dialer::new(local, credentials.clone(), clock.clone())?);
@@ -195,7 +196,7 @@ impl Agent {
     /// Keeps the certificate valid for as long as the connection stands.
     async fn renew(&self, link: &Link) {
         loop {
-            if self.credentials.is_renewal_due(self.clock.now()) {
+            if self.credentials.current().leaf.renew_at() <= self.clock.now() {
                 match dunlin_link::renew(link, &self.credentials, &self.clock).await {
                     Ok(credential) => {
                         let kept = self.folder.keep_identity(&self.credentials.trust, &credential);

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dunlin_protocol::{AttemptId, Chunk, Emission, Ended, Failure, limits::MAX_EMISSIONS};
+use dunlin_protocol::{AttemptId, Chunk, Emission, Ended, Epoch, Failure, limits::MAX_EMISSIONS};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,8 @@ const CHUNK_BYTES: usize = 12 << 10;
 #[derive(Debug)]
 pub(crate) struct AttemptLog {
     pub(crate) id: AttemptId,
+    /// Of the scheduler that placed it.
+    pub(crate) epoch: Epoch,
     /// The number of its first emission.
     base: u64,
     state: Mutex<State>,
@@ -50,9 +52,9 @@ pub(crate) enum Next {
 }
 
 impl AttemptLog {
-    pub(crate) fn new(id: AttemptId, base: u64) -> Self {
+    pub(crate) fn new(id: AttemptId, epoch: Epoch, base: u64) -> Self {
         let state = Mutex::default();
-        Self { id, base, state, changed: watch::Sender::new(0), cancel: CancellationToken::new() }
+        Self { id, epoch, base, state, changed: watch::Sender::new(0), cancel: CancellationToken::new() }
     }
 
     pub(crate) fn started(&self, loads: bool) {
@@ -157,7 +159,7 @@ mod tests {
     use super::*;
 
     fn log(base: u64) -> AttemptLog {
-        AttemptLog::new(AttemptId { invocation: InvocationId(1), number: 0 }, base)
+        AttemptLog::new(AttemptId { invocation: InvocationId(1), number: 0 }, Epoch(1), base)
     }
 
     fn text(text: &str) -> Emission {

@@ -127,7 +127,7 @@ pub(crate) fn describe(digest: ModelDigest, path: PathBuf) -> Result<LocalModel,
     let estimate = Estimate::new(model, &point);
     let mut name = model.name.clone().unwrap_or_else(|| digest.to_string());
     name.truncate(name.floor_char_boundary(MAX_NAME));
-    let bytes = gguf.parts().iter().map(|part| part.bytes).sum();
+    let bytes = gguf.parts().iter().map(|part| part.length).sum();
     let quantization = model.quantization.name().to_owned();
     Ok(LocalModel {
         digest,

@@ -14,8 +14,8 @@ use dunlin_blobs::Blobs;
 use dunlin_engine_handle::Threads;
 use dunlin_link::Dialer;
 use dunlin_protocol::{
-    AttemptId, BlobDigest, ComponentDigest, Failure, FailureCode, HeldAttempt, Inventory, ModelDigest,
-    NodeId, OperatingPoint, Parameter, Progress, Report, StoredModel,
+    AttemptId, BlobDigest, ComponentDigest, Epoch, Failure, FailureCode, HeldAttempt, Inventory, ModelDigest,
+    NodeId, OperatingPoint, Parameter, Permissions, Progress, Report, StoredModel,
     limits::{MAX_ATTEMPTS, MAX_COMPONENTS, MAX_MODELS},
 };
 use dunlin_worker_handle::{EngineKind, Worker};
@@ -28,6 +28,9 @@ use crate::{
 
 /// How long the log of an attempt is kept after its end, unless the scheduler has all of it before.
 pub(crate) const KEPT: Duration = Duration::from_mins(1);
+
+/// Attempts that it runs at once: as many as its worker has instances for.
+const SLOTS: u32 = 32;
 
 /// A node, whatever connection it has.
 #[derive(Debug)]
@@ -154,7 +157,12 @@ impl Node {
     ///
     /// # Errors
     /// If there are too many, or none are taken any more.
-    pub(crate) fn attempt(&self, id: AttemptId, base: u64) -> Result<(Arc<AttemptLog>, bool), Failure> {
+    pub(crate) fn attempt(
+        &self,
+        id: AttemptId,
+        epoch: Epoch,
+        base: u64,
+    ) -> Result<(Arc<AttemptLog>, bool), Failure> {
         let mut attempts = lock(&self.attempts);
         if let Some(held) = attempts.get(&id) {
             return Ok((held.log.clone(), false));
@@ -166,7 +174,7 @@ impl Node {
             let text = format!("{} holds {MAX_ATTEMPTS} attempts, and takes no more", self.name);
             return Err(Failure::new(FailureCode::Overloaded, text).retry_after_ms(1000));
         }
-        let log = Arc::new(AttemptLog::new(id, base));
+        let log = Arc::new(AttemptLog::new(id, epoch, base));
         attempts.insert(id, Held { log: log.clone(), since: Instant::now(), ended: None });
         Ok((log, true))
     }
@@ -235,12 +243,14 @@ impl Node {
             memory_bytes: model.memory_bytes,
             kv_bytes_per_token: model.kv_bytes_per_token,
             pinned: false,
+            cached: true,
         };
         let attempts = lock(&self.attempts);
         let held = attempts.iter().map(|(id, held)| HeldAttempt {
             attempt: *id,
             offset: held.log.offset(),
             ended: held.log.has_ended(),
+            epoch: held.log.epoch,
         });
         let attempts = held.collect();
         Inventory {
@@ -262,6 +272,8 @@ impl Node {
             components: self.blobs.components().into_iter().take(MAX_COMPONENTS).collect(),
             points: vec![self.point()],
             attempts,
+            slots: SLOTS,
+            allows: Permissions { http: false, environment: true, components: true },
             state: self.report(0),
         }
     }

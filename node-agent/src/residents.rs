@@ -226,6 +226,7 @@ impl Residents {
                 memory_bytes: entry.memory_bytes,
                 cells: info.map_or(0, |info| info.cells),
                 used_cells: 0,
+                prefixes: None,
             }
         };
         self.lock().iter().map(resident).collect()

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use dunlin_link::{GreetError, Link, Lost, ReceiveError, Receiver, SendError, Sender, greet};
 use dunlin_protocol::{
-    AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, HelloReply, Order,
-    Started, ToAttempt, ToNode, ToScheduler, VERSIONS, Welcome,
+    AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, Order, Started, ToAttempt,
+    ToNode, ToScheduler, Welcome,
 };
 use thiserror::Error;
 use tokio::{
@@ -216,7 +216,7 @@ fn open(node: &Arc<Node>, opening: AttemptOpening) -> Result<(Arc<AttemptLog>, u
     match opening {
         AttemptOpening::Invoke(invoke) => {
             let offset = invoke.resume.offset;
-            let (log, is_new) = node.attempt(id, offset)?;
+            let (log, is_new) = node.attempt(id, epoch, offset)?;
             if is_new {
                 tokio::spawn(execute(node.clone(), *invoke, log.clone()));
             }

@@ -11,7 +11,7 @@ use dunlin_protocol::{
     Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, Name, NewToken, Page, PipelineSummary,
     PolicyFault, limits::MAX_PAGE,
 };
-use dunlin_scheduler_core::policy::Policy;
+use dunlin_scheduler_core::Policy;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -49,9 +49,13 @@ impl Questions {
             Ask::Deploy { name, component } => self.deploy(name, component).await,
             Ask::Alias { alias, variants, resident_on } => self.alias(alias, variants, resident_on).await,
             Ask::NewToken(token) => self.new_token(token).await,
-            Ask::RevokeToken { token } => {
-                self.authority.catalog().remove_token(token).await.map(|_| Answer::Done).map_err(|e| failed(&e))
-            }
+            Ask::RevokeToken { token } => self
+                .authority
+                .catalog()
+                .remove_token(token)
+                .await
+                .map(|_| Answer::Done)
+                .map_err(|e| failed(&e)),
             Ask::Deny { role, name } => {
                 self.authority.deny(role, name).await.map(|()| Answer::Done).map_err(|e| failed(&e))
             }
@@ -120,7 +124,12 @@ impl Questions {
         Ok(Answer::Done)
     }
 
-    async fn alias(&self, name: String, variants: Vec<dunlin_protocol::Variant>, resident_on: u32) -> Answered {
+    async fn alias(
+        &self,
+        name: String,
+        variants: Vec<dunlin_protocol::Variant>,
+        resident_on: u32,
+    ) -> Answered {
         let variants = variants.into_iter().map(|variant| catalog::Variant {
             digest: variant.model,
             name: variant.name,
@@ -228,4 +237,3 @@ fn page<T>(items: impl Iterator<Item = T>) -> Page<T> {
     items.truncate(MAX_PAGE);
     Page { items, more }
 }
-

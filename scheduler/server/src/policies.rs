@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dunlin_costs::DocumentError;
-use dunlin_scheduler_core::{
-    Targets, Terms,
-    policy::{Circumstances, Policy, TimeOfDay},
-};
+use dunlin_scheduler_core::{Circumstances, Policy, Targets, Terms, TimeOfDay};
 use thiserror::Error;
 
 /// What comes with Dunlin; `examples/policies` says what each is for.
@@ -66,8 +63,8 @@ impl Policies {
     /// # Errors
     /// With line and column; what was in force stays.
     pub fn add(&mut self, name: &str, text: &str) -> Result<(), PolicyError> {
-        let policy = Policy::parse(text)
-            .map_err(|error| PolicyError::Document { name: name.to_owned(), error })?;
+        let policy =
+            Policy::parse(text).map_err(|error| PolicyError::Document { name: name.to_owned(), error })?;
         self.named.insert(name.to_owned(), (Arc::new(policy), Arc::from(text)));
         Ok(())
     }
@@ -172,7 +169,10 @@ mod tests {
         assert_eq!((name.as_str(), terms.objective), ("energy-first", Objective::Energy));
         // Two begin with it.
         let error = policies.terms(&asked(Some("b"))).unwrap_err();
-        assert!(error.to_string().starts_with("no policy is called \"b\"; there are balanced, battery"), "{error}");
+        assert!(
+            error.to_string().starts_with("no policy is called \"b\"; there are balanced, battery"),
+            "{error}"
+        );
         policies.set_default("energy").unwrap();
         assert_eq!(policies.default_name(), "energy-first");
     }

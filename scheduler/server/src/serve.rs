@@ -10,8 +10,8 @@ use std::{
 
 use dunlin_link::{Link, Liveness, PULSE, Receiver, SendError, Sender, welcome};
 use dunlin_protocol::{
-    Answer, Ask, Epoch, Failure, FailureCode, FromInvocation, FromStore, Hello, Inventory, InvocationId, Opening,
-    Renewal, Role, Submit, ToInvocation, ToNode, ToScheduler, ToStore, Version, Welcome,
+    Answer, Ask, Epoch, Failure, FailureCode, FromInvocation, FromStore, Hello, Inventory, InvocationId,
+    Opening, Renewal, Role, Submit, ToInvocation, ToNode, ToScheduler, ToStore, Version, Welcome,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -29,7 +29,7 @@ use crate::{
 const FEATURES: &[&str] = &["resume"];
 
 /// How long a node has not been heard until it is lost, and how often it reports.
-const LEASE: Duration = dunlin_scheduler_core::LEASE;
+const LEASE: Duration = dunlin_scheduler_core::limits::LEASE;
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Everything that connections need.
@@ -90,7 +90,7 @@ impl Members {
         let (mut from, mut to) = (from.then::<ToScheduler>(), to.then::<ToNode>());
         let (orders, mut ordered) = mpsc::unbounded_channel();
         let name = link.peer().name().clone();
-        let mut liveness = Liveness::new(std::time::Duration::ZERO);
+        let mut liveness = Liveness::new(Duration::ZERO);
         let began = tokio::time::Instant::now();
         let mut pulse = interval(PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -174,7 +174,8 @@ impl Members {
     }
 
     fn spawn(&self, link: &Link, to: Sender<Answer>, from: Receiver<Opening>) {
-        let stream = Stream { questions: self.questions.clone(), events: self.events.clone(), link: link.clone() };
+        let stream =
+            Stream { questions: self.questions.clone(), events: self.events.clone(), link: link.clone() };
         tokio::spawn(async move {
             if let Err(error) = stream.serve(to, from).await {
                 tracing::debug!(peer = %stream.link.peer().identity, error, "a stream broke off");
@@ -236,7 +237,8 @@ impl Stream {
             return Answer::Failed(Failure::new(FailureCode::Forbidden, "a node asks nothing"));
         }
         if self.role() == Role::Client && changes_the_fleet(&ask) {
-            let text = "that is for operators: dunlin login with a token made by dunlin token new --role operator";
+            let text =
+                "that is for operators: dunlin login with a token made by dunlin token new --role operator";
             return Answer::Failed(Failure::new(FailureCode::Forbidden, text));
         }
         self.questions.answer(ask, self.tenant()).await

@@ -176,7 +176,9 @@ async fn watch_policy(path: PathBuf, questions: Arc<Questions>) {
         }
         seen = now;
         let put = match read(&path) {
-            Ok(text) => questions.put_policy_in_force(&name_of(&path), &text).map_err(|error| error.to_string()),
+            Ok(text) => {
+                questions.put_policy_in_force(&name_of(&path), &text).map_err(|error| error.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         match put {

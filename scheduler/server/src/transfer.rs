@@ -1,6 +1,9 @@
 //! Files to and from the scheduler's store, in pieces, from wherever the other end is.
 
-use std::{fs::File, io::{Read, Seek, SeekFrom}};
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+};
 
 use dunlin_blobs::{BlobError, Blobs};
 use dunlin_link::{Receiver, Sender};
@@ -97,10 +100,13 @@ async fn receive(
     loop {
         let kept = match from.receive().await.map_err(text)? {
             Some(ToStore::Chunk(chunk)) => {
-                spawn_blocking(move || partial.write(chunk.offset, &chunk.bytes).map(|()| Some(partial))).await
+                spawn_blocking(move || partial.write(chunk.offset, &chunk.bytes).map(|()| Some(partial)))
+                    .await
             }
             Some(ToStore::Complete) => spawn_blocking(move || partial.finish().map(|_| None)).await,
-            Some(_) => return Ok(Err(Failure::new(FailureCode::Malformed, "another file before this one ended"))),
+            Some(_) => {
+                return Ok(Err(Failure::new(FailureCode::Malformed, "another file before this one ended")));
+            }
             None => return Err("it broke off".to_owned()),
         };
         match kept.map_err(text)? {

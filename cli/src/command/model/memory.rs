@@ -1,17 +1,8 @@
 //! What a model would take here, and whether that is free.
 
 use dunlin_engine_handle::{DEFAULT_CONTEXT, Load};
-use dunlin_gguf::{
-    Bytes, Estimate, Grouped, KvType, LoadPoint, MemoryAvailable, MemoryRefusal, Model, Processor,
-    WindowCache, admit,
-};
+use dunlin_gguf::{Bytes, Estimate, Grouped, LoadPoint, MemoryAvailable, MemoryRefusal, Model, admit};
 use serde::Serialize;
-
-/// As `dunlin-engine` sets up llama.cpp (`runtime/engine/src/load.rs`); a test compares the two.
-const BATCH: u32 = 512;
-const OUTPUTS: u32 = 64;
-const SPARE_SEQUENCES: u32 = 32;
-const DEFAULT_CELLS: u32 = 8192;
 
 /// A model weighed against this machine.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -30,15 +21,7 @@ impl Verdict {
     pub(crate) fn of(model: &Model, context: Option<u32>) -> Self {
         let load = Load::default();
         let wanted = context.unwrap_or(DEFAULT_CONTEXT).min(model.context_length);
-        let point = LoadPoint {
-            context: wanted.max(DEFAULT_CELLS).next_multiple_of(256),
-            sequences: load.sequences + SPARE_SEQUENCES,
-            micro_batch: BATCH,
-            outputs: OUTPUTS,
-            kv_type: KvType::F16,
-            window_cache: WindowCache::Full,
-            processor: Processor::here(),
-        };
+        let point = LoadPoint::of_engine(wanted, load.sequences);
         let estimate = Estimate::new(model, &point);
         let available = MemoryAvailable::read().ok();
         // What must stay free is not free.

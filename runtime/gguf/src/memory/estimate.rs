@@ -101,6 +101,28 @@ pub struct LoadPoint {
     pub processor: Processor,
 }
 
+impl LoadPoint {
+    /// As `dunlin-engine` sets up llama.cpp (`runtime/engine/src/load.rs`; a test of the command compares the two), for a
+    /// longest sequence of `context` tokens.
+    pub fn of_engine(context: u32, sequences: u32) -> Self {
+        Self {
+            context: context.max(DEFAULT_CELLS).next_multiple_of(256),
+            sequences: sequences + SPARE_SEQUENCES,
+            micro_batch: BATCH,
+            outputs: OUTPUTS,
+            kv_type: KvType::F16,
+            window_cache: WindowCache::Full,
+            processor: Processor::here(),
+        }
+    }
+}
+
+/// What the engine takes where nobody says otherwise.
+const BATCH: u32 = 512;
+const OUTPUTS: u32 = 64;
+const SPARE_SEQUENCES: u32 = 32;
+const DEFAULT_CELLS: u32 = 8192;
+
 /// Bytes of memory that a loaded model takes, by part.
 ///
 /// An upper bound for llama.cpp on the CPU with a unified cache and flash attention, as of llama-cpp-sys-2 0.1.161.

@@ -205,14 +205,12 @@ fn a_request_that_kills_engines_is_found_out_and_its_neighbours_are_not_blamed()
 #[test]
 fn refusals_say_why_and_when_to_come_back() {
     let mut script = Script::new();
-    script
-        .submit(request(1, "three"))
-        .submit(request(1, "one"))
-        .submit(request(1, "one"))
-        .check(&expect![[r#"
+    script.submit(request(1, "three")).submit(request(1, "one")).submit(request(1, "one")).check(&expect![[
+        r#"
             end 1: refused, no model has the alias "three": `dunlin models` lists them
             end 1: refused, an invocation of this id is there already
-        "#]]);
+        "#
+    ]]);
     (0..limits::MAX_QUEUED_PER_TENANT as u128).for_each(|id| {
         script.submit(request(10 + id, "one"));
     });

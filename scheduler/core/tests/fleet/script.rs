@@ -128,7 +128,14 @@ impl Script {
         self.say(node, NodeEvent::AttemptStarted(attempt(id, number)))
     }
 
-    pub(crate) fn progress(&mut self, node: u64, id: u128, number: u32, offset: u64, length: u64) -> &mut Self {
+    pub(crate) fn progress(
+        &mut self,
+        node: u64,
+        id: u128,
+        number: u32,
+        offset: u64,
+        length: u64,
+    ) -> &mut Self {
         let attempt = attempt(id, number);
         let tokens = length as u32;
         let progress = Progress { attempt, epoch: EPOCH, offset, length, tokens };

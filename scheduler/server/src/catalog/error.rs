@@ -54,6 +54,11 @@ impl CatalogError {
         }
     }
 
+    /// What was asked for is not there; nothing is wrong with the catalog.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+
     pub(super) fn missing(kind: &'static str, name: impl ToString) -> Self {
         Self::Missing { kind, name: name.to_string() }
     }

@@ -1,8 +1,8 @@
 //! Questions that are answered from what the driver knows.
 
 use dunlin_protocol::{
-    Answer, Ask, Candidate, Counted, Explanation, Failure, FailureCode, FleetSummary, InvocationId, ModelSummary,
-    NodeId, Order, Page, Residency, Variant, VariantSummary, limits::MAX_PAGE,
+    Answer, Ask, Candidate, Counted, Explanation, Failure, FailureCode, FleetSummary, InvocationId,
+    ModelSummary, NodeId, Order, Page, Residency, Variant, VariantSummary, limits::MAX_PAGE,
 };
 use dunlin_scheduler_core::{self as core, Decision, Input, Stage, Verdict};
 
@@ -35,7 +35,8 @@ impl Driver {
         match ask {
             Ask::Fleet => Answer::Fleet(self.summary()),
             Ask::Nodes { after } => {
-                let nodes = self.joined().filter(|node| after.as_ref().is_none_or(|after| node.name > *after));
+                let nodes =
+                    self.joined().filter(|node| after.as_ref().is_none_or(|after| node.name > *after));
                 Answer::Nodes(page(nodes))
             }
             Ask::Models { after } => {
@@ -55,7 +56,9 @@ impl Driver {
                 self.handle(Input::Cancel(convert::invocation(invocation)));
                 Answer::Done
             }
-            Ask::Drain { node, within_ms } => self.stand(&node, Input::Drain, Some(Order::Drain { within_ms })),
+            Ask::Drain { node, within_ms } => {
+                self.stand(&node, Input::Drain, Some(Order::Drain { within_ms }))
+            }
             Ask::Cordon { node, cordoned: true } => {
                 self.stand(&node, Input::Cordon, Some(Order::Cordon { cordoned: true }))
             }
@@ -63,7 +66,10 @@ impl Driver {
                 self.stand(&node, Input::Uncordon, Some(Order::Cordon { cordoned: false }))
             }
             Ask::Pin { model, node, pinned } => self.pin(model, node, pinned),
-            other => Answer::Failed(Failure::new(FailureCode::Unsupported, format!("{other:?} is not answered here"))),
+            other => Answer::Failed(Failure::new(
+                FailureCode::Unsupported,
+                format!("{other:?} is not answered here"),
+            )),
         }
     }
 
@@ -90,7 +96,10 @@ impl Driver {
             None => self.nodes.keys().filter(|name| holds(name)).cloned().collect(),
         };
         if names.is_empty() {
-            return Answer::Failed(Failure::new(FailureCode::NotFound, format!("no node has the model {model}")));
+            return Answer::Failed(Failure::new(
+                FailureCode::NotFound,
+                format!("no node has the model {model}"),
+            ));
         }
         for name in names {
             if let Some(node) = self.names.known(&name) {
@@ -150,9 +159,12 @@ impl Driver {
         for node in nodes {
             let inventory = &node.inventory;
             stored += u32::from(inventory.models.iter().any(|model| model.digest == variant.model));
-            resident += u32::from(inventory.state.residents.iter().any(|resident| {
-                resident.model == variant.model && resident.state == Residency::Ready
-            }));
+            resident +=
+                u32::from(
+                    inventory.state.residents.iter().any(|resident| {
+                        resident.model == variant.model && resident.state == Residency::Ready
+                    }),
+                );
         }
         VariantSummary { variant, stored, resident }
     }
@@ -171,7 +183,12 @@ impl Driver {
                 let recomputed = decision.recomputed();
                 let same = recomputed.chosen().map(|chosen| (chosen.node, chosen.model()))
                     == decision.chosen().map(|chosen| (chosen.node, chosen.model()));
-                self.decision(decision, now.saturating_sub(at.elapsed().as_millis() as u64), actual, Some(same))
+                self.decision(
+                    decision,
+                    now.saturating_sub(at.elapsed().as_millis() as u64),
+                    actual,
+                    Some(same),
+                )
             })
             .collect();
         // One that waits: what would be decided now.
@@ -211,7 +228,7 @@ impl Driver {
                 node,
                 point: convert::point_of(&candidate.point()),
                 model: Some(convert::digest_of(candidate.model())),
-                variant: format!("{} {}", candidate.row.parts().name, candidate.row.key().quantisation),
+                variant: format!("{} {}", candidate.row.name, candidate.row.key.quantisation),
                 emulated: candidate.prediction.flags.emulated,
                 chosen: candidate.verdict == Verdict::Chosen,
                 predicted: Some(convert::predicted(&candidate.prediction)),

@@ -2,8 +2,8 @@
 
 use dunlin_link::{Link, Receiver, Sender};
 use dunlin_protocol::{
-    AttemptId, AttemptOpening, Binding, Chunk, Emission, Ended, Epoch, Failure, FailureCode, FromAttempt, Invoke,
-    Outcome, PipelineRef, ToAttempt,
+    AttemptId, AttemptOpening, Binding, Chunk, Emission, Ended, Epoch, Failure, FailureCode, FromAttempt,
+    Invoke, Outcome, PipelineRef, ToAttempt,
 };
 use dunlin_scheduler_core::{self as core, AttemptEnd, Input, NodeEvent, Place, Progress};
 use tokio::{
@@ -68,6 +68,7 @@ impl Driver {
             limits: submit.limits.clone(),
             seed: record.seed,
             deadline_ms: limit_ms.map(left),
+            prefixes: Vec::new(),
             resume: record.log.resume(),
         };
         tracing::debug!(%attempt, node = %name, resume = invoke.resume.offset, "placed");
@@ -97,7 +98,10 @@ impl Driver {
             FromAttempt::Ended(ended) => self.on_attempt_ended(attempt, *ended),
             FromAttempt::Refused(failure) => {
                 let end = AttemptEnd {
-                    next_offset: self.records.get(&attempt.invocation).map_or(0, |record| record.log.offset()),
+                    next_offset: self
+                        .records
+                        .get(&attempt.invocation)
+                        .map_or(0, |record| record.log.offset()),
                     metered: core::Metered::default(),
                     failure: Some(convert::failed(failure.code)),
                 };

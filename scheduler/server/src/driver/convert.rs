@@ -8,8 +8,8 @@ use dunlin_protocol::{
     Residency, Usage,
 };
 use dunlin_scheduler_core::{
-    self as core, AttemptEnd, Battery, Fault, Grants, LoadPoint, Metered, ModelReport, OperatingPoint, Standing,
-    Verdict,
+    self as core, AttemptEnd, Battery, Fault, Grants, LoadPoint, Metered, ModelReport, OperatingPoint,
+    Standing, Verdict,
 };
 
 /// Sequences that an engine is loaded with where its node does not say.
@@ -145,7 +145,9 @@ pub(crate) fn failed(code: FailureCode) -> core::Failure {
     match code {
         FailureCode::Engine => core::Failure::EngineDied,
         FailureCode::Overloaded | FailureCode::Memory => core::Failure::Busy,
-        FailureCode::Unavailable | FailureCode::DiskFull | FailureCode::DigestMismatch => core::Failure::LoadFailed,
+        FailureCode::Unavailable | FailureCode::DiskFull | FailureCode::DigestMismatch => {
+            core::Failure::LoadFailed
+        }
         FailureCode::Internal | FailureCode::Unknown | FailureCode::StaleEpoch => core::Failure::Interrupted,
         FailureCode::NotFound => core::Failure::Vanished,
         FailureCode::Pipeline => core::Failure::Pipeline,
@@ -221,12 +223,15 @@ pub(crate) fn fault(fault: &Fault, last: Option<Failure>) -> Failure {
     match (fault, last) {
         (Fault::Quarantined, _) => Failure::new(FailureCode::Quarantined, fault.to_string()),
         (Fault::OutOfRetries(_), Some(last)) => {
-            let text = format!("it was tried as often as requests are; the last attempt failed: {}", last.text);
+            let text =
+                format!("it was tried as often as requests are; the last attempt failed: {}", last.text);
             Failure::new(last.code, text)
         }
         (_, Some(last)) => last,
         (Fault::OutOfLosses, None) => Failure::new(FailureCode::Unavailable, fault.to_string()),
-        (Fault::Attempt(core::Failure::Limit), None) => Failure::new(FailureCode::Exhausted, fault.to_string()),
+        (Fault::Attempt(core::Failure::Limit), None) => {
+            Failure::new(FailureCode::Exhausted, fault.to_string())
+        }
         (_, None) => Failure::new(FailureCode::Internal, fault.to_string()),
     }
 }

@@ -21,8 +21,8 @@ use std::{
 
 use dunlin_link::Link;
 use dunlin_protocol::{
-    Answer, Ask, AttemptId, Emission, Epoch, Failure, FailureCode, FromAttempt, Inventory, InvocationId, NodeId,
-    OperatingPoint, Placed, Submit, ToNode, ToScheduler,
+    Answer, Ask, AttemptId, Emission, Epoch, Failure, FailureCode, FromAttempt, Inventory, InvocationId,
+    NodeId, OperatingPoint, Placed, Submit, ToNode, ToScheduler,
 };
 use dunlin_scheduler_core::{self as core, Decision, Input, Output, Time};
 use tokio::{

@@ -1,6 +1,6 @@
 //! Nodes: who is connected, what it said last, and what it is told.
 
-use std::time::{SystemTime};
+use std::time::SystemTime;
 
 use dunlin_costs::NodeClass;
 use dunlin_link::{Close, Link};

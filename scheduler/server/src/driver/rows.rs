@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use dunlin_costs::{Class, DocumentError, ModelDigest, ModelFacts, Mode, NodeClass, Quantisation, Row, RowKey, RowParts, Table};
+use dunlin_costs::{
+    Class, DocumentError, Mode, ModelDigest, ModelFacts, NodeClass, Quantisation, Row, RowKey, RowParts,
+    Table,
+};
 use dunlin_protocol::{Inventory, StoredModel};
 
 /// What the core is given.
@@ -59,9 +62,13 @@ impl Rows {
     }
 
     /// The load point that rows of a model are of on a class.
-    pub(crate) fn load_point(&self, class: &NodeClass, model: ModelDigest) -> Option<dunlin_scheduler_core::LoadPoint> {
+    pub(crate) fn load_point(
+        &self,
+        class: &NodeClass,
+        model: ModelDigest,
+    ) -> Option<dunlin_scheduler_core::LoadPoint> {
         let row = self.table.of(class, model).chain(self.guessed.of(class, model)).next()?;
-        Some(dunlin_scheduler_core::LoadPoint::of(row.key()))
+        Some(dunlin_scheduler_core::LoadPoint::of(&row.key))
     }
 
     /// Rows of the node's class under the node's own names; of a class that is not known, those of any computer.
