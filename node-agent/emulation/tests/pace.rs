@@ -75,13 +75,54 @@ async fn published_figures_of_512_in_and_128_out_are_met() {
             joules(before.above_idle_joules, after.above_idle_joules),
         ));
     }
-    check("orin-nano-8g", "MAXN", expect!["2.60 s, ttft 0.249 s, tpot 18.55 ms; 27.5 J read, 33.4 J at the input, 25.8 J above idle"]).await;
-    check("orin-nano-8g", "25W", expect!["2.88 s, ttft 0.277 s, tpot 20.53 ms; 24.7 J read, 31.2 J at the input, 23.1 J above idle"]).await;
-    check("orin-nano-8g", "15W", expect!["4.21 s, ttft 0.397 s, tpot 30.04 ms; 25.5 J read, 35.0 J at the input, 23.6 J above idle"]).await;
-    check("orin-nano-8g", "7W", expect!["11.43 s, ttft 1.096 s, tpot 81.34 ms; 25.8 J read, 51.5 J at the input, 21.3 J above idle"]).await;
-    check("pi5-8g-hot", "performance", expect!["37.49 s, ttft 10.676 s, tpot 211.10 ms; 354.2 J read, 427.7 J at the input, 311.2 J above idle"]).await;
-    check("pi5-8g", "ondemand", expect!["19.73 s, ttft 7.162 s, tpot 98.93 ms; 186.4 J read, 225.1 J at the input, 170.5 J above idle"]).await;
-    check("pi5-8g", "powersave", expect!["26.32 s, ttft 11.369 s, tpot 117.72 ms; 115.0 J read, 147.2 J at the input, 77.5 J above idle"]).await;
+    check(
+        "orin-nano-8g",
+        "MAXN",
+        expect!["2.60 s, ttft 0.249 s, tpot 18.55 ms; 27.5 J read, 33.4 J at the input, 25.8 J above idle"],
+    )
+    .await;
+    check(
+        "orin-nano-8g",
+        "25W",
+        expect!["2.88 s, ttft 0.277 s, tpot 20.53 ms; 24.7 J read, 31.2 J at the input, 23.1 J above idle"],
+    )
+    .await;
+    check(
+        "orin-nano-8g",
+        "15W",
+        expect!["4.21 s, ttft 0.397 s, tpot 30.04 ms; 25.5 J read, 35.0 J at the input, 23.6 J above idle"],
+    )
+    .await;
+    check(
+        "orin-nano-8g",
+        "7W",
+        expect!["11.43 s, ttft 1.096 s, tpot 81.34 ms; 25.8 J read, 51.5 J at the input, 21.3 J above idle"],
+    )
+    .await;
+    check(
+        "pi5-8g-hot",
+        "performance",
+        expect![
+            "37.49 s, ttft 10.676 s, tpot 211.10 ms; 354.2 J read, 427.7 J at the input, 311.2 J above idle"
+        ],
+    )
+    .await;
+    check(
+        "pi5-8g",
+        "ondemand",
+        expect![
+            "19.73 s, ttft 7.162 s, tpot 98.93 ms; 186.4 J read, 225.1 J at the input, 170.5 J above idle"
+        ],
+    )
+    .await;
+    check(
+        "pi5-8g",
+        "powersave",
+        expect![
+            "26.32 s, ttft 11.369 s, tpot 117.72 ms; 115.0 J read, 147.2 J at the input, 77.5 J above idle"
+        ],
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
