@@ -12,6 +12,7 @@ mod fetch;
 mod health;
 mod node;
 mod options;
+mod residency;
 mod residents;
 mod session;
 mod state;
