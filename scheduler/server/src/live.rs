@@ -74,7 +74,7 @@ impl Live {
     }
 
     /// Closes the connections whose certificate has run out and was not renewed.
-    pub(crate) fn sweep(&self, now: UnixTime) {
+    pub fn sweep(&self, now: UnixTime) {
         for open in self.lock().open.values().filter(|open| open.expires < now) {
             tracing::info!(member = %open.link.peer().identity, "its certificate ran out; connection cut");
             open.link.close(Close::Expired, "");
