@@ -118,7 +118,7 @@ fn rewrite_signature(certificate: &CertificateDer<'_>) -> CertificateDer<'static
 /// Connects with a certificate; what the scheduler took it for, or what the node learned.
 async fn knock(world: &World, says: Says, denied: Arc<DenyList>) -> Result<Standing, Lost> {
     let verifier = Verifier::new(world.trust.clone(), &[Role::Node], clock(NOW), denied).unwrap();
-    let (endpoint, _) = dunlin_link::listen_for_members(
+    let endpoint = dunlin_link::listen_for_members(
         socket(),
         world.credentials(SCHEDULER),
         verifier,
@@ -158,7 +158,7 @@ async fn a_denied_member_learns_that_it_is_denied() {
     let denied = Arc::new(DenyList::new([credential.leaf.fingerprint]));
     let verifier = Verifier::new(world.trust.clone(), &[Role::Node], clock(NOW), denied).unwrap();
     let key = ResetKey::generate().unwrap();
-    let (endpoint, _) =
+    let endpoint =
         dunlin_link::listen_for_members(socket(), world.credentials(SCHEDULER), verifier, &key).unwrap();
     let credentials =
         dunlin_link::Credentials::new(world.trust.clone(), credential, dunlin_link::Chain::Leaf);
@@ -172,7 +172,7 @@ async fn a_denied_member_learns_that_it_is_denied() {
 async fn dial(node: &World, server: &World, says: Says) -> DialError {
     let verifier = Verifier::new(server.trust.clone(), &[Role::Node], clock(NOW), Arc::default()).unwrap();
     let key = ResetKey::generate().unwrap();
-    let (endpoint, _) =
+    let endpoint =
         dunlin_link::listen_for_members(socket(), server.credentials(says), verifier, &key).unwrap();
     let address = endpoint.local_addr().unwrap();
     let dialer = node.dialer(NODE);
@@ -198,7 +198,7 @@ async fn a_node_talks_to_schedulers_of_its_fleet_alone() {
 #[tokio::test]
 async fn a_board_that_wakes_in_1970_connects_and_learns_the_time() {
     let world = World::new();
-    let (endpoint, _) = world.listen(socket(), &ResetKey::generate().unwrap());
+    let endpoint = world.listen(socket(), &ResetKey::generate().unwrap());
     let board = Arc::new(FlooredClock::new(Arc::new(ManualClock::default()), time(0)));
     let dialer = Dialer::new(ANY.parse().unwrap(), world.credentials(NODE), board.clone()).unwrap();
     let address = endpoint.local_addr().unwrap();
@@ -212,7 +212,7 @@ async fn a_board_that_wakes_in_1970_connects_and_learns_the_time() {
 #[tokio::test]
 async fn a_connection_takes_the_credential_that_is_in_force_when_it_begins() {
     let world = World::new();
-    let (endpoint, _) = world.listen(socket(), &ResetKey::generate().unwrap());
+    let endpoint = world.listen(socket(), &ResetKey::generate().unwrap());
     let credentials = world.credentials(NODE);
     let dialer = Dialer::new(ANY.parse().unwrap(), credentials.clone(), clock(NOW)).unwrap();
     let address = endpoint.local_addr().unwrap();
@@ -265,7 +265,7 @@ async fn a_scheduler_that_was_killed_and_restarted_tells_so_at_the_next_packet()
         move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let connection = runtime.block_on(async {
-                let (endpoint, _) = world.listen(first, &key);
+                let endpoint = world.listen(first, &key);
                 let connection = endpoint.accept().await.unwrap().await.unwrap();
                 accepted.send(()).unwrap();
                 (endpoint, connection)
@@ -281,7 +281,7 @@ async fn a_scheduler_that_was_killed_and_restarted_tells_so_at_the_next_packet()
     kill.send(()).unwrap();
     server.join().unwrap();
 
-    let (_endpoint, _) = world.listen(second, &key);
+    let _endpoint = world.listen(second, &key);
     assert!(matches!(link.closed().await, Lost::Reset));
 }
 

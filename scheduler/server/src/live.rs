@@ -81,12 +81,6 @@ impl Live {
         }
     }
 
-    pub(crate) fn close_all(&self, close: Close) {
-        for open in self.lock().open.values() {
-            open.link.close(close, "");
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Connections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

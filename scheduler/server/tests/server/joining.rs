@@ -168,8 +168,7 @@ async fn a_board_that_wakes_in_1970_joins_and_learns_the_time() {
 async fn deceive(token: &JoinToken, credentials: Credentials) -> (bool, String) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let (endpoint, _) =
-        listen_for_joining(socket, Arc::new(credentials), &ResetKey::generate().unwrap()).unwrap();
+    let endpoint = listen_for_joining(socket, Arc::new(credentials), &ResetKey::generate().unwrap()).unwrap();
     let deceiver = async {
         let Ok(connection) = endpoint.accept().await.unwrap().await else { return false };
         Stranger::new(connection).accept::<JoinRequest, JoinReply>().await.is_ok()
