@@ -143,11 +143,12 @@ impl Lost {
     #[must_use]
     pub fn may_retry(&self) -> bool {
         match self {
-            Self::Denied | Self::Expired | Self::Refused(_) | Self::Untrusted(_) => false,
+            Self::Denied | Self::Expired | Self::Refused(_) => false,
             Self::ByPeer { close, .. } => {
                 !matches!(close, Close::Denied | Close::Forbidden | Close::Replaced | Close::Malformed)
             }
-            Self::Reset | Self::Silent | Self::Here | Self::Failed(_) => true,
+            // Also what cannot be trusted: a scheduler that slept renews its certificate when it wakes.
+            Self::Untrusted(_) | Self::Reset | Self::Silent | Self::Here | Self::Failed(_) => true,
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Connecting to a scheduler as a member.
 
 use std::{
-    io, mem,
-    net::{SocketAddr, UdpSocket},
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use dunlin_protocol::{ALPN, Role};
-use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig};
+use quinn::{ClientConfig, ConnectError, Connection, Endpoint};
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -18,7 +17,6 @@ use crate::{
     endpoint::{EndpointError, client_config, client_tls},
     limits::HANDSHAKE_TIMEOUT,
     peer::{Link, PeerError},
-    runtime::{Fallen, GuardedRuntime},
     verify::Verifier,
 };
 
@@ -31,7 +29,7 @@ pub enum DialError {
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error("{address} cannot be dialled: {source}")]
-    Address { address: SocketAddr, source: quinn::ConnectError },
+    Address { address: SocketAddr, source: ConnectError },
     #[error("{address} does not answer; is a scheduler running there, and does UDP get through?")]
     NoAnswer { address: SocketAddr },
     #[error("no connection with {address}: {source}")]
@@ -44,7 +42,7 @@ pub enum DialError {
 #[derive(Debug)]
 pub struct Dialer {
     local: SocketAddr,
-    endpoint: Mutex<(Endpoint, Fallen)>,
+    endpoint: Mutex<Endpoint>,
     config: ClientConfig,
     clock: Arc<FlooredClock>,
 }
@@ -73,25 +71,26 @@ impl Dialer {
     /// # Errors
     /// [`DialError`].
     pub async fn dial(&self, address: SocketAddr) -> Result<Link, DialError> {
-        let connection = connect(&self.endpoint()?, self.config.clone(), address).await?;
+        let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let connection = match connect(&endpoint, self.config.clone(), address).await {
+            // Its socket has failed.
+            Err(DialError::Address { source: ConnectError::EndpointStopping, .. }) => {
+                connect(&self.reopen()?, self.config.clone(), address).await?
+            }
+            outcome => outcome?,
+        };
         Link::new(connection, self.clock.now()).map_err(|source| DialError::Peer { address, source })
     }
 
-    /// The endpoint, or a new one where it has died of a panic.
-    fn endpoint(&self) -> Result<Endpoint, EndpointError> {
-        let mut current = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.1.has_fallen() {
-            mem::forget(mem::replace(&mut *current, client_endpoint(self.local)?));
-        }
-        Ok(current.0.clone())
+    fn reopen(&self) -> Result<Endpoint, EndpointError> {
+        let endpoint = client_endpoint(self.local)?;
+        *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = endpoint.clone();
+        Ok(endpoint)
     }
 }
 
-pub(crate) fn client_endpoint(local: SocketAddr) -> Result<(Endpoint, Fallen), EndpointError> {
-    let (runtime, fallen) = GuardedRuntime::new();
-    let socket: io::Result<UdpSocket> = UdpSocket::bind(local);
-    let endpoint = Endpoint::new(EndpointConfig::default(), None, socket?, Arc::new(runtime))?;
-    Ok((endpoint, fallen))
+pub(crate) fn client_endpoint(local: SocketAddr) -> Result<Endpoint, EndpointError> {
+    Ok(Endpoint::client(local)?)
 }
 
 pub(crate) async fn connect(

@@ -4,7 +4,7 @@ use std::{io, net::UdpSocket, sync::Arc};
 
 use dunlin_protocol::{ALPN, ALPN_JOIN};
 use quinn::{
-    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use ring::hmac;
@@ -22,7 +22,6 @@ use crate::{
     },
     liveness::PULSE,
     random::{NoRandomness, random},
-    runtime::{Fallen, GuardedRuntime},
     verify::Verifier,
 };
 
@@ -66,7 +65,7 @@ impl std::fmt::Debug for ResetKey {
     }
 }
 
-/// An endpoint that accepts members; it can also tell when it has died of a panic.
+/// An endpoint that accepts members.
 ///
 /// # Errors
 /// [`EndpointError`].
@@ -75,7 +74,7 @@ pub fn listen_for_members(
     credentials: Arc<Credentials>,
     verifier: Verifier,
     key: &ResetKey,
-) -> Result<(Endpoint, Fallen), EndpointError> {
+) -> Result<Endpoint, EndpointError> {
     let tls = server_tls(credentials, Some(Arc::new(verifier)), ALPN)?;
     listen(socket, tls, transport(), key)
 }
@@ -88,7 +87,7 @@ pub fn listen_for_joining(
     socket: UdpSocket,
     credentials: Arc<Credentials>,
     key: &ResetKey,
-) -> Result<(Endpoint, Fallen), EndpointError> {
+) -> Result<Endpoint, EndpointError> {
     let tls = server_tls(credentials, None, ALPN_JOIN)?;
     listen(socket, tls, joining_transport(), key)
 }
@@ -98,16 +97,14 @@ fn listen(
     tls: rustls::ServerConfig,
     transport: TransportConfig,
     key: &ResetKey,
-) -> Result<(Endpoint, Fallen), EndpointError> {
+) -> Result<Endpoint, EndpointError> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config
         .max_incoming(MAX_INCOMING)
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(INCOMING_BYTES_TOTAL)
         .transport_config(Arc::new(transport));
-    let (runtime, fallen) = GuardedRuntime::new();
-    let endpoint = Endpoint::new(key.endpoint_config(), Some(config), socket, Arc::new(runtime))?;
-    Ok((endpoint, fallen))
+    Ok(Endpoint::new(key.endpoint_config(), Some(config), socket, Arc::new(TokioRuntime))?)
 }
 
 /// For connections that begin here.

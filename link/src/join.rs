@@ -103,7 +103,7 @@ pub async fn join(
     let pinned = Arc::new(PinnedVerifier::new(token.ca, clock.clone()));
     let tls = client_tls(None, pinned.clone(), ALPN_JOIN).map_err(EndpointError::from)?;
     let any = SocketAddr::new(if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
-    let (endpoint, _) = client_endpoint(any)?;
+    let endpoint = client_endpoint(any)?;
     let connection = match connect(&endpoint, client_config(tls)?, address).await {
         Ok(connection) => connection,
         Err(error) => return Err(pinned.explain(address, error)),

@@ -21,7 +21,6 @@ mod peer;
 mod random;
 mod reconnect;
 mod renew;
-mod runtime;
 mod stream;
 mod verify;
 
@@ -38,6 +37,5 @@ pub use quinn;
 pub use random::{NoRandomness, random};
 pub use reconnect::{LONGEST, Next, Reconnect, SHORTEST};
 pub use renew::{RenewError, Renewing, renew};
-pub use runtime::Fallen;
 pub use stream::{ReceiveError, Receiver, SendError, Sender};
 pub use verify::{DenyList, Refusal, Trust, Verifier};

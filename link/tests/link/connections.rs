@@ -30,21 +30,19 @@ fn certificates_are_let_in_by_fleet_role_and_time() {
         &world,
         Says { identity: "dunlin://f8/node/pi-1", ..NODE },
         NOW,
-        &expect!["dunlin://f8/node/pi-1 belongs to another fleet; this one is f7"],
+        &expect![[r"dunlin://f8/node/pi-1 belongs to another fleet; this one is f7"]],
     );
     check(
         &world,
         Says { identity: "dunlin://f7/client/ann", ..NODE },
         NOW,
-        &expect!["dunlin://f7/client/ann has no business here; its role is another"],
+        &expect!["dunlin://f7/client/ann may not connect here; only a node may"],
     );
     check(
         &world,
         SCHEDULER,
         NOW,
-        &expect![
-            "the certificate of dunlin://f7/scheduler/one was not issued by this fleet: invalid peer certificate: certificate does not allow extended key usage for client authentication, allows server authentication"
-        ],
+        &expect![[r"dunlin://f7/scheduler/one may not connect here; only a node may"]],
     );
     // Of a board that lay in a drawer.
     check(&world, NODE, NOW + 36 * DAY, &expect!["RenewOnly"]);
@@ -52,9 +50,9 @@ fn certificates_are_let_in_by_fleet_role_and_time() {
         &world,
         NODE,
         NOW + 37 * DAY,
-        &expect![
-            "the certificate of dunlin://f7/node/pi-1 ran out 31 days ago; if clocks are right, join again with a new token"
-        ],
+        &expect![[
+            r"the certificate of dunlin://f7/node/pi-1 ran out 31 days ago; if clocks are right, join again with a new token"
+        ]],
     );
     // At a scheduler that woke in 1970.
     check(&world, NODE, 0, &expect!["Current"]);
@@ -63,9 +61,9 @@ fn certificates_are_let_in_by_fleet_role_and_time() {
         &impostor,
         NODE,
         NOW,
-        &expect![
-            "the certificate of dunlin://f7/node/pi-1 was not issued by this fleet: invalid peer certificate: BadSignature"
-        ],
+        &expect![[
+            r"the certificate of dunlin://f7/node/pi-1 was not issued by this fleet: invalid peer certificate: BadSignature"
+        ]],
     );
 }
 
@@ -79,9 +77,9 @@ fn a_denied_certificate_stays_denied_when_its_signature_is_rewritten() {
     assert_ne!(rewritten, credential.certificate);
     assert!(verifier(Arc::default()).vouch(&rewritten).is_ok());
     let refusal = verifier(denied).vouch(&rewritten).unwrap_err();
-    expect![
-        "dunlin://f7/node/pi-1 was denied by an operator; join again with a new token if that was a mistake"
-    ]
+    expect![[
+        r"dunlin://f7/node/pi-1 was denied by an operator; join again with a new token if that was a mistake"
+    ]]
     .assert_eq(&refusal.to_string());
 }
 
@@ -120,7 +118,7 @@ fn rewrite_signature(certificate: &CertificateDer<'_>) -> CertificateDer<'static
 /// Connects with a certificate; what the scheduler took it for, or what the node learned.
 async fn knock(world: &World, says: Says, denied: Arc<DenyList>) -> Result<Standing, Lost> {
     let verifier = Verifier::new(world.trust.clone(), &[Role::Node], clock(NOW), denied).unwrap();
-    let (endpoint, _) = dunlin_link::listen_for_members(
+    let endpoint = dunlin_link::listen_for_members(
         socket(),
         world.credentials(SCHEDULER),
         verifier,
@@ -148,7 +146,8 @@ async fn each_end_learns_why_it_is_not_let_in() {
     assert!(matches!(lost, Lost::Expired), "{lost:?}");
     let client = Says { identity: "dunlin://f7/client/ann", ..NODE };
     let lost = knock(&world, client, Arc::default()).await.unwrap_err();
-    expect!["the other end is not let in, or does not let in: invalid peer certificate: Other(OtherError(Role { peer: Identity { fleet: FleetId(f7), role: Client, name: NodeId(ann) } }))"].assert_eq(&lost.to_string());
+    expect![[r"the other end does not let this one in: dunlin://f7/client/ann may not connect here; only a node may"]]
+    .assert_eq(&lost.to_string());
     assert!(!lost.may_retry());
 }
 
@@ -159,7 +158,7 @@ async fn a_denied_member_learns_that_it_is_denied() {
     let denied = Arc::new(DenyList::new([credential.leaf.fingerprint]));
     let verifier = Verifier::new(world.trust.clone(), &[Role::Node], clock(NOW), denied).unwrap();
     let key = ResetKey::generate().unwrap();
-    let (endpoint, _) =
+    let endpoint =
         dunlin_link::listen_for_members(socket(), world.credentials(SCHEDULER), verifier, &key).unwrap();
     let credentials =
         dunlin_link::Credentials::new(world.trust.clone(), credential, dunlin_link::Chain::Leaf);
@@ -173,7 +172,7 @@ async fn a_denied_member_learns_that_it_is_denied() {
 async fn dial(node: &World, server: &World, says: Says) -> DialError {
     let verifier = Verifier::new(server.trust.clone(), &[Role::Node], clock(NOW), Arc::default()).unwrap();
     let key = ResetKey::generate().unwrap();
-    let (endpoint, _) =
+    let endpoint =
         dunlin_link::listen_for_members(socket(), server.credentials(says), verifier, &key).unwrap();
     let address = endpoint.local_addr().unwrap();
     let dialer = node.dialer(NODE);
@@ -189,17 +188,17 @@ async fn a_node_talks_to_schedulers_of_its_fleet_alone() {
         DialError::Lost { source: Lost::Untrusted(reason), .. } => reason,
         other => panic!("{other:?}"),
     };
-    expect!["invalid peer certificate: BadSignature"]
-        .assert_eq(&reason(dial(&world, &other, SCHEDULER).await));
-    expect!["invalid peer certificate: certificate does not allow extended key usage for server authentication, allows client authentication"].assert_eq(&reason(dial(&world, &world, NODE).await));
+    expect!["BadSignature"].assert_eq(&reason(dial(&world, &other, SCHEDULER).await));
+    expect![[r"dunlin://f7/node/pi-1 may not connect here; only a scheduler may"]]
+        .assert_eq(&reason(dial(&world, &world, NODE).await));
     let expired = Says { to: NOW - 1, ..SCHEDULER };
-    expect!["invalid peer certificate: certificate expired: verification time 1800000000 (UNIX), but certificate is not valid after 1799999999 (1 seconds ago)"].assert_eq(&reason(dial(&world, &world, expired).await));
+    expect![[r"certificate expired: verification time 1800000000 (UNIX), but certificate is not valid after 1799999999 (1 seconds ago)"]].assert_eq(&reason(dial(&world, &world, expired).await));
 }
 
 #[tokio::test]
 async fn a_board_that_wakes_in_1970_connects_and_learns_the_time() {
     let world = World::new();
-    let (endpoint, _) = world.listen(socket(), &ResetKey::generate().unwrap());
+    let endpoint = world.listen(socket(), &ResetKey::generate().unwrap());
     let board = Arc::new(FlooredClock::new(Arc::new(ManualClock::default()), time(0)));
     let dialer = Dialer::new(ANY.parse().unwrap(), world.credentials(NODE), board.clone()).unwrap();
     let address = endpoint.local_addr().unwrap();
@@ -213,7 +212,7 @@ async fn a_board_that_wakes_in_1970_connects_and_learns_the_time() {
 #[tokio::test]
 async fn a_connection_takes_the_credential_that_is_in_force_when_it_begins() {
     let world = World::new();
-    let (endpoint, _) = world.listen(socket(), &ResetKey::generate().unwrap());
+    let endpoint = world.listen(socket(), &ResetKey::generate().unwrap());
     let credentials = world.credentials(NODE);
     let dialer = Dialer::new(ANY.parse().unwrap(), credentials.clone(), clock(NOW)).unwrap();
     let address = endpoint.local_addr().unwrap();
@@ -266,7 +265,7 @@ async fn a_scheduler_that_was_killed_and_restarted_tells_so_at_the_next_packet()
         move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let connection = runtime.block_on(async {
-                let (endpoint, _) = world.listen(first, &key);
+                let endpoint = world.listen(first, &key);
                 let connection = endpoint.accept().await.unwrap().await.unwrap();
                 accepted.send(()).unwrap();
                 (endpoint, connection)
@@ -282,7 +281,7 @@ async fn a_scheduler_that_was_killed_and_restarted_tells_so_at_the_next_packet()
     kill.send(()).unwrap();
     server.join().unwrap();
 
-    let (_endpoint, _) = world.listen(second, &key);
+    let _endpoint = world.listen(second, &key);
     assert!(matches!(link.closed().await, Lost::Reset));
 }
 
@@ -291,7 +290,7 @@ async fn a_close_says_why() {
     let pair = World::new().pair().await;
     pair.scheduler.close(Close::Replaced, "pi-1 has restarted");
     let lost = pair.node.closed().await;
-    expect!["the other end closed the connection: a newer connection of the same member took over (pi-1 has restarted)"].assert_eq(&lost.to_string());
+    expect![[r"the other end closed the connection: a newer connection of the same member took over (pi-1 has restarted)"]].assert_eq(&lost.to_string());
     assert!(matches!(pair.scheduler.closed().await, Lost::Here));
 }
 
@@ -301,8 +300,8 @@ fn a_node_speaks_for_itself_alone() {
     let pair = runtime.block_on(async { World::new().pair().await });
     let peer = pair.scheduler.peer();
     assert!(peer.speaks_for(&"pi-1".parse().unwrap()).is_ok());
-    expect!["dunlin://f7/node/pi-1 may not speak for pi-2; it may speak for itself alone"]
+    expect![[r"dunlin://f7/node/pi-1 may not speak for pi-2; it may speak for itself alone"]]
         .assert_eq(&peer.speaks_for(&"pi-2".parse().unwrap()).unwrap_err().to_string());
-    expect!["dunlin://f7/scheduler/one may not speak for pi-1; it may speak for itself alone"]
+    expect![[r"dunlin://f7/scheduler/one may not speak for pi-1; it may speak for itself alone"]]
         .assert_eq(&pair.node.peer().speaks_for(&"pi-1".parse().unwrap()).unwrap_err().to_string());
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use dunlin_link::{
-    Chain, Credential, Credentials, Dialer, Fallen, Link, NewKey, ResetKey, Trust, Verifier,
+    Chain, Credential, Credentials, Dialer, Link, NewKey, ResetKey, Trust, Verifier,
     clock::{FlooredClock, ManualClock, UnixTime},
     listen_for_members, quinn,
 };
@@ -77,7 +77,7 @@ impl World {
         Arc::new(Credentials::new(self.trust.clone(), self.credential(says), Chain::WithAuthority))
     }
 
-    pub(crate) fn listen(&self, socket: UdpSocket, key: &ResetKey) -> (quinn::Endpoint, Fallen) {
+    pub(crate) fn listen(&self, socket: UdpSocket, key: &ResetKey) -> quinn::Endpoint {
         let verifier = Verifier::new(self.trust.clone(), &[Role::Node], clock(NOW), Arc::default()).unwrap();
         listen_for_members(socket, self.credentials(SCHEDULER), verifier, key).unwrap()
     }
@@ -88,7 +88,7 @@ impl World {
 
     /// A connection: the node's end and the scheduler's.
     pub(crate) async fn pair(&self) -> Pair {
-        let (endpoint, _) = self.listen(socket(), &ResetKey::generate().unwrap());
+        let endpoint = self.listen(socket(), &ResetKey::generate().unwrap());
         self.connect(endpoint).await
     }
 

@@ -195,7 +195,7 @@ impl Authority {
                 tracing::warn!(token = %request.token, %refusal, "a join was refused");
                 Failure::from(refusal)
             })?;
-        self.cut(redeemed.replaced);
+        self.cut(&redeemed.replaced);
         tracing::info!(member = %redeemed.identity, build = request.build, "joined");
         Ok(self.issued(redeemed.identity.name, redeemed.certificate))
     }
@@ -231,14 +231,14 @@ impl Authority {
     /// [`CatalogError::Missing`]: there is no such member.
     pub async fn deny(&self, role: Role, name: NodeId) -> Result<(), CatalogError> {
         let fingerprints = self.catalog.deny(role, name, self.clock.now()).await?;
-        self.cut(fingerprints);
+        self.cut(&fingerprints);
         Ok(())
     }
 
     /// First the list, then the connections: one that slips in between finds itself on the list.
-    fn cut(&self, fingerprints: Vec<Fingerprint>) {
+    fn cut(&self, fingerprints: &[Fingerprint]) {
         self.denied.deny(fingerprints.iter().copied());
-        self.live.cut(&fingerprints, Close::Denied);
+        self.live.cut(fingerprints, Close::Denied);
     }
 
     fn issued(&self, name: NodeId, certificate: NewCertificate) -> Issued {

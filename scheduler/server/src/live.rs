@@ -74,16 +74,10 @@ impl Live {
     }
 
     /// Closes the connections whose certificate has run out and was not renewed.
-    pub(crate) fn sweep(&self, now: UnixTime) {
+    pub fn sweep(&self, now: UnixTime) {
         for open in self.lock().open.values().filter(|open| open.expires < now) {
             tracing::info!(member = %open.link.peer().identity, "its certificate ran out; connection cut");
             open.link.close(Close::Expired, "");
-        }
-    }
-
-    pub(crate) fn close_all(&self, close: Close) {
-        for open in self.lock().open.values() {
-            open.link.close(close, "");
         }
     }
 

@@ -70,7 +70,7 @@ impl Catalog {
                     })
                 })
                 .optional()?;
-            found.ok_or_else(|| CatalogError::missing("pipeline", name))
+            found.ok_or_else(|| CatalogError::missing("pipeline", &name))
         })
         .await
     }
@@ -103,7 +103,7 @@ impl Catalog {
     pub async fn untag(&self, name: String) -> Result<Vec<ComponentDigest>, CatalogError> {
         self.write(move |transaction| {
             if transaction.execute("DELETE FROM tags WHERE name = ?1", [&name])? == 0 {
-                return Err(CatalogError::missing("pipeline", name));
+                return Err(CatalogError::missing("pipeline", &name));
             }
             transaction
                 .prepare(

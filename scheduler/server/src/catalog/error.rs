@@ -60,6 +60,7 @@ impl CatalogError {
     }
 
     pub(super) fn missing(kind: &'static str, name: impl ToString) -> Self {
+    pub(super) fn missing(kind: &'static str, name: &impl ToString) -> Self {
         Self::Missing { kind, name: name.to_string() }
     }
 }

@@ -35,7 +35,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn fleet(&self) -> Result<Option<FleetRecord>, CatalogError> {
-        self.write(|transaction| read(transaction)).await
+        self.write(read).await
     }
 
     /// Keeps a new fleet, or gives the one that there is.
@@ -72,7 +72,7 @@ impl Catalog {
                 .query_row("UPDATE fleet SET epoch = epoch + 1 RETURNING epoch", [], |row| row.get(0))
                 .optional()?
                 .map(|epoch: i64| Epoch(epoch.cast_unsigned()))
-                .ok_or_else(|| CatalogError::missing("fleet", "yet"))
+                .ok_or_else(|| CatalogError::missing("fleet", &"yet"))
         })
         .await
     }

@@ -102,7 +102,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), CatalogE
         .map_err(|error| CatalogError::of_file(path, error))?;
     match verdict.as_str() {
         "ok" => Ok(()),
-        _ => Err(CatalogError::Damaged { path: path.to_owned(), reason: verdict }),
+        _ => Err(CatalogError::Damaged { path: path.to_owned(), reason: verdict.replace("\n", " ") }),
     }
 }
 

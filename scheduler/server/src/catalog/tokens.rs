@@ -179,7 +179,7 @@ impl Catalog {
     pub async fn remove_token(&self, id: TokenId) -> Result<(), CatalogError> {
         self.write(move |transaction| {
             match transaction.execute("DELETE FROM tokens WHERE id = ?1", [id.0.cast_signed()])? {
-                0 => Err(CatalogError::missing("token", id)),
+                0 => Err(CatalogError::missing("token", &id)),
                 _ => Ok(()),
             }
         })

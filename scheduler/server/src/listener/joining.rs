@@ -3,7 +3,7 @@
 use std::{net::UdpSocket, sync::Arc};
 
 use dunlin_link::{
-    Close, Credentials, EndpointError, Fallen, ReceiveError, Stranger,
+    Close, Credentials, EndpointError, ReceiveError, Stranger,
     limits::HANDSHAKE_TIMEOUT,
     listen_for_joining,
     quinn::{Connection, Endpoint},
@@ -26,7 +26,7 @@ impl Behind for Porch {
     const GATE: GateLimits = GateLimits { per_second: 10, waiting: 32 };
     const MAX_CONNECTIONS: usize = 64;
 
-    fn open(&self, socket: UdpSocket) -> Result<(Endpoint, Fallen), EndpointError> {
+    fn open(&self, socket: UdpSocket) -> Result<Endpoint, EndpointError> {
         listen_for_joining(socket, self.credentials.clone(), self.authority.reset_key())
     }
 

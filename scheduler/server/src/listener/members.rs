@@ -3,7 +3,7 @@
 use std::{net::UdpSocket, sync::Arc};
 
 use dunlin_link::{
-    Close, Credentials, EndpointError, Fallen, Link, ReceiveError,
+    Close, Credentials, EndpointError, Link, ReceiveError,
     certificate::Standing,
     limits::HANDSHAKE_TIMEOUT,
     listen_for_members,
@@ -28,13 +28,9 @@ impl<S: Serve> Behind for Hall<S> {
     const GATE: GateLimits = GateLimits { per_second: 50, waiting: 128 };
     const MAX_CONNECTIONS: usize = 4_096;
 
-    fn open(&self, socket: UdpSocket) -> Result<(Endpoint, Fallen), EndpointError> {
+    fn open(&self, socket: UdpSocket) -> Result<Endpoint, EndpointError> {
         let verifier = verifier(&self.authority)?;
         listen_for_members(socket, self.credentials.clone(), verifier, self.authority.reset_key())
-    }
-
-    fn fallen(&self) {
-        self.authority.live().close_all(Close::Leaving);
     }
 
     async fn receive(self: Arc<Self>, connection: Connection) {
