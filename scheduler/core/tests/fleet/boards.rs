@@ -20,9 +20,12 @@ pub(crate) struct Board {
     pub(crate) watts: f64,
 }
 
-pub(crate) const SLOW: Board = Board { class: "slow", mode: "ondemand", read_ms: 10.0, token_ms: 90.0, watts: 4.0 };
-pub(crate) const FAST: Board = Board { class: "fast", mode: "max", read_ms: 1.0, token_ms: 20.0, watts: 16.0 };
-pub(crate) const FAST_SAVING: Board = Board { class: "fast", mode: "25W", read_ms: 1.2, token_ms: 23.0, watts: 9.0 };
+pub(crate) const SLOW: Board =
+    Board { class: "slow", mode: "ondemand", read_ms: 10.0, token_ms: 90.0, watts: 4.0 };
+pub(crate) const FAST: Board =
+    Board { class: "fast", mode: "max", read_ms: 1.0, token_ms: 20.0, watts: 16.0 };
+pub(crate) const FAST_SAVING: Board =
+    Board { class: "fast", mode: "25W", read_ms: 1.2, token_ms: 23.0, watts: 9.0 };
 
 pub(crate) const CONTEXT: u32 = 4096;
 
