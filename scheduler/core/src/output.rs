@@ -30,7 +30,9 @@ pub enum Output {
         skip: u64,
         length: u64,
     },
-    /// The invocation is over. Exactly one for each that was submitted.
+    /// An invocation of this id is under way already: this submission is forgotten, that one goes on.
+    Duplicate(InvocationId),
+    /// The invocation is over. Exactly one for each that was submitted, duplicates aside.
     Ended {
         invocation: InvocationId,
         outcome: Outcome,
@@ -112,8 +114,6 @@ pub struct Refusal {
 pub enum Refused {
     #[error("no model has the alias {0:?}: `dunlin models` lists them")]
     UnknownModel(Arc<str>),
-    #[error("an invocation of this id is there already")]
-    Duplicate,
     #[error("{0} requests wait already, which is the limit")]
     QueueFull(usize),
     #[error("{0} requests of this tenant wait already, which is the limit")]

@@ -100,6 +100,10 @@ impl Engine {
         matches!(self.residency, Residency::Resident { .. })
     }
 
+    pub(crate) const fn is_evictable(&self) -> bool {
+        self.is_resident() && self.is_idle() && !self.pinned
+    }
+
     pub(crate) fn is_absent(&self) -> bool {
         self.residency == Residency::Absent
     }

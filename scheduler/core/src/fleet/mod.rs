@@ -107,7 +107,7 @@ impl Fleet {
         let mut node = self.nodes.remove(slot.0 as usize);
         self.by_id.remove(&node.id);
         self.groups.remove(&mut node);
-        for engine in &mut node.engines {
+        for engine in node.engines_mut() {
             let model = engine.model;
             engine.take_prefixes().into_iter().for_each(|hash| self.prefixes.drop(model, hash, slot));
         }
@@ -128,11 +128,12 @@ impl Fleet {
             }
             seen.push(index);
         }
-        for engine in node.engines.iter_mut().filter(|engine| !seen.contains(&engine.model)) {
+        for engine in node.engines_mut().iter_mut().filter(|engine| !seen.contains(&engine.model)) {
             self.prefixes.replace(slot, Some(engine), &[]);
         }
         node.drop_unseen(&seen, now);
-        let ordered: u64 = node.engines.iter().filter_map(|engine| engine.load).map(|load| load.bytes).sum();
+        let ordered: u64 =
+            node.engines().iter().filter_map(|engine| engine.load).map(|load| load.bytes).sum();
         node.free_bytes = report.free_bytes.saturating_sub(ordered);
         self.file(slot);
     }

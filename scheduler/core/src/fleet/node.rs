@@ -22,6 +22,18 @@ pub enum Standing {
     Draining,
 }
 
+/// Of all engines of a node, for the same reason.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    in_flight: u32,
+    /// Engines that run something.
+    active: u32,
+    /// Some stream has a target.
+    guarded: bool,
+    evictable_bytes: u64,
+    tokens_left: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
@@ -41,8 +53,11 @@ pub(crate) struct Node {
     pub(crate) battery: Option<Battery>,
     /// As reported, less what has been ordered since.
     pub(crate) free_bytes: u64,
-    /// In the order of their index; those that the node has, and those that were ordered there.
-    pub(crate) engines: Vec<Engine>,
+    /// In the order of their models; those that the node has, and those that were ordered there.
+    engines: Vec<Engine>,
+    /// Their models once more, side by side: placements look here at many nodes, and cache misses are what takes time.
+    models: Vec<ModelIndex>,
+    sums: Sums,
     /// The groups that it is in, and where: see [`crate::placement::Groups`].
     pub(crate) memberships: Vec<(ModelIndex, GroupId)>,
     pub(crate) rank: u64,
@@ -74,6 +89,8 @@ impl Node {
             battery: inventory.report.battery,
             free_bytes: 0,
             engines: Vec::new(),
+            models: Vec::new(),
+            sums: Sums::default(),
             memberships: Vec::new(),
             rank: 0,
             slowness: 128,
@@ -85,16 +102,44 @@ impl Node {
         self.connected && self.standing == Standing::Ready
     }
 
+    pub(crate) fn engines(&self) -> &[Engine] {
+        &self.engines
+    }
+
+    pub(crate) fn engines_mut(&mut self) -> &mut [Engine] {
+        &mut self.engines
+    }
+
     pub(crate) fn engine(&self, model: ModelIndex) -> Option<&Engine> {
-        self.engines.binary_search_by_key(&model, |engine| engine.model).ok().map(|at| &self.engines[at])
+        self.models.binary_search(&model).ok().map(|at| &self.engines[at])
     }
 
     pub(crate) fn engine_mut(&mut self, model: ModelIndex) -> Option<&mut Engine> {
-        self.engines.binary_search_by_key(&model, |engine| engine.model).ok().map(|at| &mut self.engines[at])
+        self.models.binary_search(&model).ok().map(|at| &mut self.engines[at])
     }
 
-    pub(crate) fn in_flight(&self) -> usize {
-        self.engines.iter().map(|engine| engine.streams.len()).sum()
+    /// After anything that [`Sums`] are of has changed.
+    pub(crate) fn recount(&mut self) {
+        let mut sums = Sums::default();
+        for engine in &self.engines {
+            sums.in_flight += engine.streams.len() as u32;
+            sums.active += u32::from(!engine.is_idle());
+            sums.guarded |= engine.streams.iter().any(Stream::has_target);
+            sums.tokens_left += engine.streams.iter().map(Stream::tokens_left).sum::<u64>();
+            if engine.is_evictable() {
+                sums.evictable_bytes += engine.bytes;
+            }
+        }
+        self.sums = sums;
+    }
+
+    pub(crate) const fn in_flight(&self) -> usize {
+        self.sums.in_flight as usize
+    }
+
+    /// Whether it runs something that has a target.
+    pub(crate) const fn is_guarded(&self) -> bool {
+        self.sums.guarded
     }
 
     pub(crate) fn attempts(&self) -> impl Iterator<Item = AttemptId> {
@@ -103,15 +148,13 @@ impl Node {
 
     /// Other models that work beside this one.
     pub(crate) fn neighbours(&self, model: ModelIndex) -> u32 {
-        self.engines.iter().filter(|engine| engine.model != model && !engine.is_idle()).count() as u32
+        let itself = self.engine(model).is_some_and(|engine| !engine.is_idle());
+        self.sums.active.saturating_sub(u32::from(itself))
     }
 
-    /// What would be free if everything went that can go.
-    pub(crate) fn reachable_bytes(&self, besides: ModelIndex) -> u64 {
-        let evictable = |engine: &&Engine| {
-            engine.model != besides && engine.is_resident() && engine.is_idle() && !engine.pinned
-        };
-        self.free_bytes + self.engines.iter().filter(evictable).map(|engine| engine.bytes).sum::<u64>()
+    /// What would be free for a model that is not resident if everything went that can go.
+    pub(crate) const fn reachable_bytes(&self) -> u64 {
+        self.free_bytes + self.sums.evictable_bytes
     }
 
     pub(crate) fn passes(&self, filter: &NodeFilter) -> bool {
@@ -141,8 +184,7 @@ impl Node {
 
     /// How much its streams still have to do, from 0 (nothing) in steps of about 40 %.
     pub(crate) fn busyness(&self) -> u8 {
-        let tokens: u64 =
-            self.engines.iter().flat_map(|engine| &engine.streams).map(Stream::tokens_left).sum();
+        let tokens = self.sums.tokens_left;
         if tokens == 0 { 0 } else { (2.0 * (tokens as f32).log2()) as u8 + 1 }
     }
 
@@ -166,8 +208,9 @@ impl Node {
     }
 
     pub(crate) fn engine_or_new(&mut self, model: ModelIndex) -> &mut Engine {
-        let at = self.engines.binary_search_by_key(&model, |engine| engine.model).unwrap_or_else(|at| {
+        let at = self.models.binary_search(&model).unwrap_or_else(|at| {
             self.engines.insert(at, Engine::new(model, Residency::Absent));
+            self.models.insert(at, model);
             at
         });
         &mut self.engines[at]
@@ -198,6 +241,7 @@ impl Node {
             (engine.residency, engine.load) = (Residency::Absent, None);
             !engine.is_idle() || engine.load_again.is_some()
         });
+        self.models = self.engines.iter().map(|engine| engine.model).collect();
     }
 
     /// Models that may be tried again now; tells when there are more.

@@ -39,7 +39,7 @@ pub struct ModelView {
 
 impl Fleet {
     pub(crate) fn view(&self, node: &Node, now: Time) -> NodeView {
-        let models = node.engines.iter().map(|engine| ModelView {
+        let models = node.engines().iter().map(|engine| ModelView {
             model: self.catalog.digest(engine.model),
             residency: engine.residency.clone(),
             bytes: engine.bytes,

@@ -99,6 +99,7 @@ impl Groups {
 
     /// Puts a node where it belongs now, for every model, and nowhere if it takes no work.
     pub(crate) fn file(&mut self, slot: Slot, node: &mut Node, catalog: &Catalog, rows: &Rows) {
+        node.recount();
         let rank = rank(slot, node);
         let wanted = if node.takes_work() { self.wanted(node, catalog, rows) } else { Vec::new() };
         if wanted == node.memberships {
@@ -115,6 +116,7 @@ impl Groups {
 
     /// After the work on a node has changed.
     pub(crate) fn rerank(&mut self, slot: Slot, node: &mut Node) {
+        node.recount();
         let rank = rank(slot, node);
         if rank == node.rank {
             return;

@@ -14,8 +14,8 @@ use crate::{
     fleet::{Engine, Fleet, Node, Residency, Slot},
 };
 
-/// Nodes of one group that are looked at.
-pub const LOOKS: usize = 2;
+/// Nodes of one group that are looked at, if those before are full or do not fit; besides those that hold a prefix.
+pub const LOOKS: usize = 3;
 
 /// A model that a node lacks is taken to arrive at this rate: a third of what gigabit Ethernet carries.
 const FETCH_BYTES_PER_SEC: f64 = 40e6;
@@ -108,22 +108,20 @@ impl Survey {
     ) {
         let mut looks = 0;
         for (visited, slot) in group.members().enumerate() {
-            let holds = self.holders.iter().any(|(holder, _)| *holder == slot);
-            if looks >= LOOKS && !holds {
-                if self.holders.is_empty() {
-                    self.counts[Verdict::Alike as usize] += (group.len() - visited) as u32;
-                    return;
-                }
+            if looks >= LOOKS && self.holders.is_empty() {
+                self.counts[Verdict::Alike as usize] += (group.len() - visited) as u32;
+                return;
+            }
+            if looks >= LOOKS && !self.holders.iter().any(|(holder, _)| *holder == slot) {
                 self.counts[Verdict::Alike as usize] += 1;
                 continue;
             }
             let site = Site::of(fleet, question, slot, model);
             match site.refuses(question) {
                 Some(verdict) => self.counts[verdict as usize] += 1,
-                None => {
-                    looks += 1;
-                    self.assess_site(fleet, question, guards, variant, group, &site);
-                }
+                // Those behind one that is free and fits are as free, or less, and no quicker.
+                None if self.assess_site(fleet, question, guards, variant, group, &site) => looks = LOOKS,
+                None => looks += 1,
             }
         }
     }
@@ -137,6 +135,7 @@ impl Survey {
         }
     }
 
+    /// Tells whether one of its operating points fits, and is free.
     fn assess_site(
         &mut self,
         fleet: &Fleet,
@@ -145,7 +144,8 @@ impl Survey {
         variant: &Variant,
         group: &Group,
         site: &Site<'_>,
-    ) {
+    ) -> bool {
+        let mut enters = false;
         site.co_tenants(fleet, question.now, &mut self.co_tenants);
         let work = question.work(Question::cached(&self.holders, site.slot));
         for &index in site.points(&group.rows) {
@@ -164,8 +164,10 @@ impl Survey {
             let worth_waiting =
                 assessment.verdict.is_crowded() && idle_would_fit(row, &grounds, guards, site);
             let place = site.place(index, variant, &work, guards.allow(quality), &assessment);
+            enters |= place.open && place.verdict == Verdict::Fits;
             self.places.push(Spot { worth_waiting, ..place });
         }
+        enters
     }
 }
 
@@ -214,7 +216,7 @@ impl<'a> Site<'a> {
     }
 
     fn has_memory(&self, row: &Row) -> bool {
-        self.is_loaded() || bytes_to_load(row) <= self.node.reachable_bytes(self.model)
+        self.is_loaded() || bytes_to_load(row) <= self.node.reachable_bytes()
     }
 
     /// And the seconds until there is a slot.
@@ -252,7 +254,7 @@ impl<'a> Site<'a> {
     /// Seconds until one of the streams there ends, and those who wait for it already have had theirs.
     fn next_slot(&self, row: &Row, calibration: &Calibration, running: Running) -> f64 {
         let of_engine = self.engine.map_or(&[][..], |engine| &engine.streams);
-        let streams = self.node.engines.iter().flat_map(|engine| &engine.streams);
+        let streams = self.node.engines().iter().flat_map(|engine| &engine.streams);
         let full = self.in_flight >= self.node.slots as usize;
         let left = if full {
             streams.map(|stream| stream.tokens_left()).min()
@@ -268,8 +270,11 @@ impl<'a> Site<'a> {
     /// Those with targets that the request would slow down: in the engine, and beside it if it would wake one more.
     fn co_tenants(&self, fleet: &Fleet, now: Time, co_tenants: &mut Vec<CoTenant>) {
         co_tenants.clear();
+        if !self.node.is_guarded() {
+            return;
+        }
         let wakes = self.engine.is_none_or(Engine::is_idle);
-        for engine in &self.node.engines {
+        for engine in self.node.engines() {
             if engine.model == self.model || wakes {
                 self.of_engine(fleet, engine, now, co_tenants);
             }

@@ -95,8 +95,9 @@ impl Scheduler {
 
     /// Something happened at `now`. Time that runs backwards stands still.
     pub fn handle(&mut self, now: Time, input: Input) {
-        self.now = self.now.max(now);
-        self.forgive_absence();
+        let before = self.now;
+        self.now = before.max(now);
+        self.forgive_absence(before);
         match input {
             Input::Submit(request) => self.submit(*request),
             Input::Cancel(invocation) => self.cancel(invocation),
@@ -152,14 +153,13 @@ impl Scheduler {
         }
     }
 
-    /// If nobody called when it was time, the whole scheduler was away, and what nodes said meanwhile is still unread:
-    /// its own absence is not held against them.
-    fn forgive_absence(&mut self) {
-        let Some(due) = self.timers.next() else { return };
-        let absence = self.now - due;
-        if absence <= LATE {
+    /// If nobody called when it was time, the whole scheduler was away, at most since the last call. What nodes said
+    /// meanwhile is still unread: its own absence is not held against them.
+    fn forgive_absence(&mut self, before: Time) {
+        if self.timers.next().is_none_or(|due| self.now - due <= LATE) {
             return;
         }
+        let absence = self.now - before;
         tracing::debug!(?absence, "the scheduler was away");
         self.fleet.nodes_mut().for_each(|node| node.lease.extend(absence, self.now));
         for invocation in self.invocations.values_mut() {

@@ -27,6 +27,9 @@ const GENERATED_PER_READ: u64 = 8;
 
 impl Scheduler {
     pub(super) fn submit(&mut self, request: Request) {
+        if self.invocations.contains_key(&request.id) {
+            return self.outputs.push_back(Output::Duplicate(request.id));
+        }
         if let Err(refusal) = self.admit(&request) {
             return self.refuse(request.id, refusal);
         }
@@ -41,9 +44,6 @@ impl Scheduler {
     fn admit(&self, request: &Request) -> Result<(), Refusal> {
         let never = |reason| Refusal { reason, retry_after: None };
         let later = |reason| Refusal { reason, retry_after: Some(self.retry_after()) };
-        if self.invocations.contains_key(&request.id) {
-            return Err(never(Refused::Duplicate));
-        }
         if self.fleet.catalog.alias(&request.model).is_none() {
             return Err(never(Refused::UnknownModel(request.model.clone())));
         }

@@ -172,33 +172,36 @@ fn tried_so_often_and_no_more() {
 
 #[test]
 fn a_request_that_kills_engines_is_found_out_and_its_neighbours_are_not_blamed() {
-    let mut script = two_nodes();
     let killer = |id| dunlin_scheduler_core::Request { fingerprint: Fingerprint(66), ..request(id, "one") };
+    let mut script = one_node();
     script.submit(killer(1)).submit(request(2, "one")).check(&expect![[r#"
         place 1/0 on 1 from 0: model 1 in max with 4 threads
         place 2/0 on 1 from 0: model 1 in max with 4 threads
     "#]]);
-    let first = script.last_node();
-    script.failed(first, 1, 0, Failure::EngineDied).failed(first, 2, 0, Failure::EngineDied);
-    script.pass_alive(ms(200)).check(&expect![[r#"
-        place 2/1 on 2 from 0: model 1 in ondemand with 4 threads
-    "#]]);
-    let mut script = one_node();
-    script.submit(killer(1)).submit(request(2, "one")).forget();
+    // Both are suspects: from here on each runs alone, and nothing beside it.
     script.failed(1, 1, 0, Failure::EngineDied).failed(1, 2, 0, Failure::EngineDied).pass_alive(ms(200));
-    script.check(&expect![[r#"
+    script.submit(request(3, "one")).check(&expect![[r#"
         place 2/1 on 1 from 0: model 1 in max with 4 threads
-    "#]]);
-    script.failed(1, 1, 1, Failure::EngineDied).pass_alive(ms(200)).check(&expect![[r#"
-        cancel 1/1 on 1
     "#]]);
     script.progress(1, 2, 1, 0, 8).ended(1, 2, 1, 8).check(&expect![[r#"
         deliver 2 at 0: 8, skipping 0
         end 2: done
         place 1/1 on 1 from 0: model 1 in max with 4 threads
     "#]]);
-    script.failed(1, 1, 2, Failure::EngineDied).submit(killer(3)).check(&expect![[r#"
-        cancel 1/2 on 1
+    script.failed(1, 1, 1, Failure::EngineDied).pass_alive(ms(300)).check(&expect![[r#"
+        place 3/0 on 1 from 0: model 1 in max with 4 threads
+    "#]]);
+    script.progress(1, 3, 0, 0, 8).ended(1, 3, 0, 8).check(&expect![[r#"
+        deliver 3 at 0: 8, skipping 0
+        end 3: done
+        place 1/2 on 1 from 0: model 1 in max with 4 threads
+    "#]]);
+    script.failed(1, 1, 2, Failure::EngineDied).submit(killer(4)).check(&expect![[r#"
+        end 1: failed, an engine died under each of its last attempts: the request is not tried again for ten minutes
+        end 4: refused, engines died under this request: it is in quarantine; retry after 600 s
+    "#]]);
+    script.sleep(limits::SENTENCE).submit(killer(5)).check(&expect![[r#"
+        place 5/0 on 1 from 0: model 1 in max with 4 threads
     "#]]);
 }
 
@@ -207,9 +210,9 @@ fn refusals_say_why_and_when_to_come_back() {
     let mut script = Script::new();
     script.submit(request(1, "three")).submit(request(1, "one")).submit(request(1, "one")).check(&expect![[
         r#"
-            end 1: refused, no model has the alias "three": `dunlin models` lists them
-            end 1: refused, an invocation of this id is there already
-        "#
+        end 1: refused, no model has the alias "three": `dunlin models` lists them
+        duplicate 1
+    "#
     ]]);
     (0..limits::MAX_QUEUED_PER_TENANT as u128).for_each(|id| {
         script.submit(request(10 + id, "one"));

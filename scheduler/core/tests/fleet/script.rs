@@ -18,7 +18,6 @@ pub(crate) struct Script {
     now: Time,
     trace: String,
     pub(crate) decisions: Vec<Decision>,
-    pub(crate) placed: Vec<dunlin_scheduler_core::Place>,
 }
 
 /// A request of 100 tokens in and 32 out, on terms that anything keeps.
@@ -53,7 +52,6 @@ impl Script {
             now: Time::since_epoch(Duration::from_secs(1000)),
             trace: String::new(),
             decisions: Vec::new(),
-            placed: Vec::new(),
         };
         let aliases =
             vec![boards::alias("one", &[1]), boards::alias("two", &[2]), boards::alias("any", &[2, 1])];
@@ -162,11 +160,6 @@ impl Script {
         self.say(node, NodeEvent::AttemptEnded { attempt: attempt(id, number), epoch: EPOCH, ended })
     }
 
-    /// Where the last attempt went.
-    pub(crate) fn last_node(&self) -> u64 {
-        self.placed.last().expect("something was placed").node.0
-    }
-
     /// What came out since the last time.
     pub(crate) fn check(&mut self, expected: &Expect) -> &mut Self {
         expected.assert_eq(&std::mem::take(&mut self.trace));
@@ -183,12 +176,10 @@ impl Script {
             Output::Place(place) => {
                 let model = place.model.as_bytes()[0];
                 let point = &place.point;
-                let line = format!(
+                format!(
                     "place {} on {} from {}: model {model} in {} with {} threads",
                     place.attempt, place.node, place.resume_at, point.mode, point.decode_threads
-                );
-                self.placed.push(place);
-                line
+                )
             }
             Output::CancelAttempt { node, attempt } => format!("cancel {attempt} on {node}"),
             Output::Resend { node, attempt, from } => format!("resend {attempt} on {node} from {from}"),
@@ -200,6 +191,7 @@ impl Script {
                 format!("end {invocation}: {}", outcome_line(&outcome))
             }
             Output::Fence { node, incarnation, reason } => format!("fence {node}.{incarnation}: {reason:?}"),
+            Output::Duplicate(invocation) => format!("duplicate {invocation}"),
             Output::Drained(node) => format!("drained {node}"),
             Output::Record(decision) => {
                 self.decisions.push(*decision);
