@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use dunlin_protocol::BlobDigest;
+use dunlin_protocol::{BlobDigest, FailureCode};
 use thiserror::Error;
 
 /// Why a blob is not here, or cannot come.
@@ -44,6 +44,19 @@ impl StoreError {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         |source| Self::Io { path, source }
+    }
+
+    /// As it travels.
+    pub fn code(&self) -> FailureCode {
+        match self {
+            Self::Missing { .. } => FailureCode::NotFound,
+            Self::Busy { .. } | Self::Broken { .. } => FailureCode::Unavailable,
+            Self::TooLarge { .. } => FailureCode::Invalid,
+            Self::OverQuota { .. } | Self::DiskFull { .. } => FailureCode::DiskFull,
+            Self::Offset { .. } | Self::TooLong { .. } | Self::Short { .. } => FailureCode::Malformed,
+            Self::Mismatch { .. } | Self::Torn { .. } => FailureCode::DigestMismatch,
+            Self::Io { .. } => FailureCode::Internal,
+        }
     }
 
     /// Whether the same transfer may succeed later.

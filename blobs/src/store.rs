@@ -105,6 +105,27 @@ impl Store {
         Some(self.place(blob)).filter(|path| path.is_file())
     }
 
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Takes a blob that is in memory.
+    ///
+    /// # Errors
+    /// As [`Self::begin`] and [`Transfer::finish`].
+    pub fn put(&self, blob: BlobDigest, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+        match self.begin(blob, bytes.len() as u64)? {
+            Begun::Present(path) => Ok(path),
+            Begun::Transfer(mut transfer) => {
+                let from = usize::try_from(transfer.offset()).unwrap_or(usize::MAX);
+                let rest = bytes.get(from..).unwrap_or_default();
+                transfer.write(transfer.offset(), rest)?;
+                transfer.finish()
+            }
+        }
+    }
+
     /// Opens a blob at an offset. Gives its length, too.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use dunlin_blobs::{BlobError, Blobs};
+use dunlin_blobs::{Limits, Store, StoreError};
 use dunlin_engine_handle::Program;
 use dunlin_link::{
     Chain, Credentials, Dialer, EndpointError, Folder, FolderError, GreetError, Link, Next, Reconnect,
@@ -39,7 +39,7 @@ pub enum AgentError {
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error(transparent)]
-    Blobs(#[from] BlobError),
+    Store(#[from] StoreError),
     #[error("{} cannot be written: {error}", path.display())]
     State { path: PathBuf, error: io::Error },
 }
@@ -82,7 +82,7 @@ impl Agent {
         let dialer = Arc::new(Dialer::new(local, credentials.clone(), clock.clone())?);
         let state = |error| AgentError::State { path: options.folder.clone(), error };
         let memory = Memory::open(&options.folder).map_err(state)?;
-        let blobs = Blobs::open(options.folder.join("blobs"))?;
+        let blobs = Store::open(options.folder.join("blobs"), Limits::default())?;
         for builtin in &options.builtins {
             blobs.put(BlobDigest::from(builtin.digest), builtin.bytes)?;
         }
@@ -220,11 +220,11 @@ fn seed(name: &str) -> u64 {
     })
 }
 
-fn worker_program(options: &AgentOptions, blobs: &Blobs) -> Program {
+fn worker_program(options: &AgentOptions, blobs: &Store) -> Program {
     let folder = |path: &std::path::Path| path.parent().map(std::path::Path::to_owned);
     let mut readable: Vec<PathBuf> = options.models.iter().filter_map(|model| folder(&model.path)).collect();
     readable.extend(folder(&options.engine));
-    readable.push(blobs.folder().to_owned());
+    readable.push(blobs.root().to_owned());
     readable.retain(|folder| !folder.as_os_str().is_empty());
     readable.sort();
     readable.dedup();

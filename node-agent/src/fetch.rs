@@ -7,14 +7,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use dunlin_blobs::{BlobError, Partial};
+use dunlin_blobs::{Begun, StoreError, Transfer};
 use dunlin_engine_handle::{DEFAULT_CONTEXT, Load};
 use dunlin_gguf::{Estimate, Gguf, LoadPoint};
-use dunlin_link::{Close, greet};
+use dunlin_link::{Close, Link, Receiver, greet};
 use dunlin_protocol::{
     BlobDigest, Failure, FailureCode, FromStore, ModelDigest, Opening, ToStore, limits::MAX_NAME,
 };
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::{sync::Mutex as AsyncMutex, task::spawn_blocking};
 
 use crate::{LocalModel, node::Node, session::hello};
 
@@ -40,7 +40,7 @@ impl Node {
     pub(crate) async fn fetch(&self, blob: BlobDigest) -> Result<PathBuf, Failure> {
         let turn = self.fetching.turn(blob);
         let _turn = turn.lock().await;
-        if let Some(path) = self.blobs.path(&blob) {
+        if let Some(path) = self.blobs.path(blob) {
             return Ok(path);
         }
         let fetched = self.transfer(blob).await;
@@ -56,30 +56,28 @@ impl Node {
             Failure::new(FailureCode::Unavailable, format!("{blob} cannot be fetched: {reason}"))
         };
         let link = self.dialer.dial(self.options.scheduler).await.map_err(|e| unreachable(e.to_string()))?;
-        greet(&link, &hello(self)).await.map_err(|e| unreachable(e.to_string()))?;
-        let (mut to, mut from) =
-            link.open::<Opening, FromStore>().await.map_err(|e| unreachable(e.to_string()))?;
-        let mut partial = self.blobs.begin(blob).map_err(|error| not_stored(&error))?;
-        let want = ToStore::Want { blob, offset: partial.len() };
-        to.send(&Opening::Store(want)).await.map_err(|e| unreachable(e.to_string()))?;
-        let stored = loop {
-            match from.receive().await.map_err(|e| unreachable(e.to_string()))? {
-                Some(FromStore::Have { bytes }) => {
-                    partial.expect(bytes).map_err(|error| not_stored(&error))?
-                }
-                Some(FromStore::Chunk(chunk)) => {
-                    partial = write(partial, chunk.offset, chunk.bytes.into_vec()).await?;
-                }
-                Some(FromStore::Complete) => break finish(partial).await?,
-                Some(FromStore::Missing) => {
-                    return Err(Failure::new(FailureCode::NotFound, format!("the scheduler has no {blob}")));
-                }
-                Some(FromStore::Failed(failure)) => return Err(failure),
-                Some(FromStore::Continue { .. } | FromStore::Stored) | None => {
-                    return Err(unreachable("the scheduler broke off".to_owned()));
-                }
-            }
+        let _hello = greet(&link, &hello(self)).await.map_err(|e| unreachable(e.to_string()))?;
+        let (mut from, bytes) = want(&link, blob, 0).await?;
+        let mut transfer = match self.blobs.begin(blob, bytes).map_err(|error| not_stored(&error))? {
+            Begun::Present(path) => return Ok(path),
+            Begun::Transfer(transfer) => transfer,
         };
+        if transfer.offset() > 0 {
+            // A part came before.
+            from.stop(Close::Done);
+            (from, _) = want(&link, blob, transfer.offset()).await?;
+        }
+        loop {
+            match from.receive().await.map_err(|e| unreachable(e.to_string()))? {
+                Some(FromStore::Chunk(chunk)) => {
+                    transfer = write(transfer, chunk.offset, chunk.bytes.into_vec()).await?;
+                }
+                Some(FromStore::Complete) => break,
+                Some(FromStore::Failed(failure)) => return Err(failure),
+                _ => return Err(unreachable("the scheduler broke off".to_owned())),
+            }
+        }
+        let stored = finish(transfer).await?;
         link.close(Close::Done, "");
         tracing::info!(%blob, "fetched");
         Ok(stored)
@@ -91,28 +89,47 @@ impl Node {
     /// As [`Self::fetch`]; or it is no model that could be loaded.
     pub(crate) async fn fetch_model(&self, digest: ModelDigest) -> Result<LocalModel, Failure> {
         let path = self.fetch(BlobDigest::from(digest)).await?;
-        let described = tokio::task::spawn_blocking(move || describe(digest, path)).await;
+        let described = spawn_blocking(move || describe(digest, path)).await;
         let model = described.map_err(|lost| Failure::new(FailureCode::Internal, lost.to_string()))??;
         self.add_model(model.clone());
         Ok(model)
     }
 }
 
-async fn write(mut partial: Partial, offset: u64, bytes: Vec<u8>) -> Result<Partial, Failure> {
-    let written = tokio::task::spawn_blocking(move || partial.write(offset, &bytes).map(|()| partial)).await;
+/// Asks for a file from some byte on; says how long it is.
+async fn want(link: &Link, blob: BlobDigest, offset: u64) -> Result<(Receiver<FromStore>, u64), Failure> {
+    let unreachable = |reason: String| {
+        Failure::new(FailureCode::Unavailable, format!("{blob} cannot be fetched: {reason}"))
+    };
+    let (mut to, mut from) =
+        link.open::<Opening, FromStore>().await.map_err(|e| unreachable(e.to_string()))?;
+    let want = Opening::Store(ToStore::Want { blob, offset });
+    to.send(&want).await.map_err(|e| unreachable(e.to_string()))?;
+    match from.receive().await.map_err(|e| unreachable(e.to_string()))? {
+        Some(FromStore::Have { bytes }) => Ok((from, bytes)),
+        Some(FromStore::Missing) => {
+            Err(Failure::new(FailureCode::NotFound, format!("the scheduler has no {blob}")))
+        }
+        Some(FromStore::Failed(failure)) => Err(failure),
+        _ => Err(unreachable("the scheduler broke off".to_owned())),
+    }
+}
+
+async fn write(mut transfer: Box<Transfer>, offset: u64, bytes: Vec<u8>) -> Result<Box<Transfer>, Failure> {
+    let written = spawn_blocking(move || transfer.write(offset, &bytes).map(|()| transfer)).await;
     written
         .map_err(|lost| Failure::new(FailureCode::Internal, lost.to_string()))?
         .map_err(|error| not_stored(&error))
 }
 
-async fn finish(partial: Partial) -> Result<PathBuf, Failure> {
-    let finished = tokio::task::spawn_blocking(move || partial.finish()).await;
+async fn finish(transfer: Box<Transfer>) -> Result<PathBuf, Failure> {
+    let finished = spawn_blocking(move || transfer.finish()).await;
     finished
         .map_err(|lost| Failure::new(FailureCode::Internal, lost.to_string()))?
         .map_err(|error| not_stored(&error))
 }
 
-fn not_stored(error: &BlobError) -> Failure {
+fn not_stored(error: &StoreError) -> Failure {
     Failure::new(error.code(), error.to_string())
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use dunlin_blobs::Blobs;
+use dunlin_blobs::Store;
 use dunlin_engine_handle::Threads;
 use dunlin_link::Dialer;
 use dunlin_protocol::{
@@ -18,7 +18,7 @@ use dunlin_protocol::{
     NodeId, OperatingPoint, Parameter, Permissions, Progress, Report, StoredModel,
     limits::{MAX_ATTEMPTS, MAX_COMPONENTS, MAX_MODELS},
 };
-use dunlin_worker_handle::{EngineKind, Worker};
+use dunlin_worker_handle::{Emulated, EngineKind, Worker};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -40,7 +40,7 @@ pub(crate) struct Node {
     pub(crate) memory: Memory,
     pub(crate) worker: Worker,
     pub(crate) residents: Arc<Residents>,
-    pub(crate) blobs: Blobs,
+    pub(crate) blobs: Store,
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) fetching: Fetching,
     models: Mutex<BTreeMap<ModelDigest, LocalModel>>,
@@ -67,7 +67,7 @@ impl Node {
         name: NodeId,
         memory: Memory,
         worker: Worker,
-        blobs: Blobs,
+        blobs: Store,
         dialer: Arc<Dialer>,
     ) -> Self {
         let memory_bytes = options.memory_bytes.unwrap_or_else(|| {
@@ -109,7 +109,7 @@ impl Node {
     }
 
     pub(crate) fn component(&self, digest: &ComponentDigest) -> Option<PathBuf> {
-        self.blobs.path(&BlobDigest::from(*digest))
+        self.blobs.path(BlobDigest::from(*digest))
     }
 
     pub(crate) fn builtin(&self, name: &str) -> Option<ComponentDigest> {
@@ -119,12 +119,15 @@ impl Node {
     /// What computes for a model here.
     pub(crate) fn engine(&self, model: &LocalModel) -> EngineKind {
         match &self.options.emulation {
-            Some(emulation) => EngineKind::Emulated {
+            Some(emulation) => EngineKind::Emulated(Box::new(Emulated {
                 class: emulation.class.clone(),
                 mode: self.options.mode.clone(),
-                model: model.name.clone(),
                 seed: emulation.seed,
-            },
+                model: model.name.clone(),
+                quantization: model.quantization.clone(),
+                file_bytes: model.bytes,
+                kv_bytes_per_token: model.kv_bytes_per_token,
+            })),
             None => EngineKind::Program(self.options.engine.clone()),
         }
     }
@@ -267,15 +270,24 @@ impl Node {
                 .map(|(name, value)| Parameter { name: name.clone(), value: value.clone() })
                 .collect(),
             memory_bytes: self.residents.memory_bytes(),
-            disk_free_bytes: 0,
+            disk_free_bytes: self.blobs.free_bytes().unwrap_or(0),
             models: lock(&self.models).values().take(MAX_MODELS).map(stored).collect(),
-            components: self.blobs.components().into_iter().take(MAX_COMPONENTS).collect(),
+            components: self.components(),
             points: vec![self.point()],
             attempts,
             slots: SLOTS,
             allows: Permissions { http: false, environment: true, components: true },
             state: self.report(0),
         }
+    }
+
+    fn components(&self) -> Vec<ComponentDigest> {
+        let blobs = self.blobs.list().unwrap_or_default().into_iter();
+        let component = |(blob, _)| match blob {
+            BlobDigest::Blake3(component) => Some(component),
+            BlobDigest::Sha256(_) => None,
+        };
+        blobs.filter_map(component).take(MAX_COMPONENTS).collect()
     }
 
     /// How it runs models unless it is told otherwise.

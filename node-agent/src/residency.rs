@@ -16,20 +16,20 @@ const MAX_SEARCHED: usize = 16;
 
 /// How often a model was asked for of late. Times are since any fixed moment.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Demand {
+pub(crate) struct Demand {
     /// Uses, each halved for every [`HALF_LIFE`] since.
     weight: f64,
     at: Duration,
 }
 
 impl Demand {
-    pub fn note_use(&mut self, now: Duration) {
+    pub(crate) fn note_use(&mut self, now: Duration) {
         self.weight = self.faded(now) + 1.0;
         self.at = self.at.max(now);
     }
 
     /// That it is used within [`HORIZON`], 0 to 1: as if uses came independently of each other at their recent rate.
-    pub fn likelihood(&self, now: Duration) -> f64 {
+    pub(crate) fn likelihood(&self, now: Duration) -> f64 {
         // A steady rate has this weight in the long run: rate x half-life / ln 2.
         let rate = self.faded(now) * std::f64::consts::LN_2 / HALF_LIFE.as_secs_f64();
         1.0 - (-rate * HORIZON.as_secs_f64()).exp()
@@ -42,20 +42,20 @@ impl Demand {
 
 /// A model in memory.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ResidentModel {
-    pub model: ModelDigest,
+pub(crate) struct ResidentModel {
+    pub(crate) model: ModelDigest,
     /// What its eviction gives back.
-    pub bytes: u64,
-    pub hold: Hold,
+    pub(crate) bytes: u64,
+    pub(crate) hold: Hold,
     /// What loading it again would take.
-    pub reload: Duration,
+    pub(crate) reload: Duration,
     /// See [`Demand::likelihood`].
-    pub likelihood: f64,
+    pub(crate) likelihood: f64,
 }
 
 /// What keeps a model in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
+pub(crate) enum Hold {
     /// By the operator.
     Pinned,
     /// Something runs on it, or it is loading.
@@ -65,7 +65,7 @@ pub enum Hold {
 
 /// Why there is no room for a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum NoRoom {
+pub(crate) enum NoRoom {
     #[error(
         "the model needs {} MB; {} MB are free and {} MB are held by pinned models: unpin one, or take a smaller model",
         megabytes(*needed), megabytes(*free), megabytes(*pinned)
@@ -85,7 +85,11 @@ fn megabytes(bytes: u64) -> u64 {
 ///
 /// # Errors
 /// [`NoRoom`]; then nothing is to be evicted.
-pub fn evictions(needed: u64, free: u64, residents: &[ResidentModel]) -> Result<Vec<ModelDigest>, NoRoom> {
+pub(crate) fn evictions(
+    needed: u64,
+    free: u64,
+    residents: &[ResidentModel],
+) -> Result<Vec<ModelDigest>, NoRoom> {
     let held =
         |hold: Hold| residents.iter().filter(|model| model.hold == hold).map(|model| model.bytes).sum();
     let (idle, busy, pinned): (u64, u64, u64) = (held(Hold::Idle), held(Hold::Busy), held(Hold::Pinned));

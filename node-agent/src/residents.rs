@@ -11,19 +11,20 @@ use dunlin_protocol::{Failure, FailureCode, ModelDigest, OperatingPoint, Residen
 use dunlin_worker_handle::{EngineKind, ModelId, ModelState, Open, Worker};
 use tokio::time::Instant;
 
-use crate::LocalModel;
+use crate::{
+    LocalModel,
+    residency::{Demand, Hold, NoRoom, ResidentModel, evictions},
+};
 
 /// How long a model may take to load before those who wait for it are told to go elsewhere.
 const LOAD_PATIENCE: Duration = Duration::from_mins(5);
-
-/// After so long without use, what was used counts half.
-const HALF_LIFE: Duration = Duration::from_mins(10);
 
 /// What is loaded, and who uses it.
 #[derive(Debug)]
 pub(crate) struct Residents {
     worker: Worker,
     memory_bytes: u64,
+    began: Instant,
     inner: Mutex<BTreeMap<ModelDigest, Entry>>,
 }
 
@@ -33,9 +34,7 @@ struct Entry {
     point: OperatingPoint,
     running: u32,
     pinned: bool,
-    /// Uses, with [`HALF_LIFE`], as of `used`.
-    uses: f64,
-    used: Instant,
+    demand: Demand,
     opened: Instant,
     /// What the last load took; an estimate before.
     reload: Duration,
@@ -59,7 +58,7 @@ impl Drop for InUse {
 
 impl Residents {
     pub(crate) fn new(worker: Worker, memory_bytes: u64) -> Arc<Self> {
-        Arc::new(Self { worker, memory_bytes, inner: Mutex::default() })
+        Arc::new(Self { worker, memory_bytes, began: Instant::now(), inner: Mutex::default() })
     }
 
     pub(crate) fn is_loaded(&self, model: &ModelDigest) -> bool {
@@ -98,8 +97,7 @@ impl Residents {
                 point: point.clone(),
                 running: 0,
                 pinned: false,
-                uses: 0.0,
-                used: now,
+                demand: Demand::default(),
                 opened: now,
                 reload: Duration::from_millis(model.bytes / (200 << 10)),
                 told: false,
@@ -110,29 +108,28 @@ impl Residents {
         }
         if let Some(entry) = inner.get_mut(&model.digest) {
             entry.running += 1;
-            entry.uses = entry.uses_now() + 1.0;
-            entry.used = Instant::now();
+            entry.demand.note_use(self.began.elapsed());
         }
         Ok(InUse { residents: self.clone(), model: model.digest })
     }
 
-    /// Evicts what is idle, the cheapest to miss first: what it takes to load it again by how often it is used.
+    /// Evicts what is missed least.
     fn make_room(&self, inner: &mut BTreeMap<ModelDigest, Entry>, model: &LocalModel) -> Result<(), Failure> {
-        let mut taken: u64 = inner.values().map(|entry| entry.memory_bytes).sum();
-        let needed = model.memory_bytes;
-        while taken + needed > self.memory_bytes {
-            let idle = inner.iter().filter(|(_, entry)| entry.running == 0 && !entry.pinned);
-            let cheapest = idle.min_by(|(_, a), (_, b)| a.worth().total_cmp(&b.worth()));
-            let Some((&evicted, entry)) = cheapest else {
-                let text = format!(
-                    "{} needs {needed} bytes of memory; {taken} of the {} that models may take are in use",
-                    model.name, self.memory_bytes
-                );
-                return Err(Failure::new(FailureCode::Memory, text));
-            };
-            taken -= entry.memory_bytes;
-            inner.remove(&evicted);
-            self.worker.close(id(&evicted));
+        let now = self.began.elapsed();
+        let residents: Vec<ResidentModel> =
+            inner.iter().map(|(model, entry)| entry.describe(*model, now)).collect();
+        let taken: u64 = inner.values().map(|entry| entry.memory_bytes).sum();
+        let free = self.memory_bytes.saturating_sub(taken);
+        let evicted = evictions(model.memory_bytes, free, &residents).map_err(|error| {
+            let failure = Failure::new(FailureCode::Memory, format!("{}: {error}", model.name));
+            match error {
+                NoRoom::Never { .. } => failure,
+                NoRoom::Busy { .. } => failure.retry_after_ms(1000),
+            }
+        })?;
+        for model in evicted {
+            inner.remove(&model);
+            self.worker.close(id(&model));
         }
         Ok(())
     }
@@ -238,13 +235,14 @@ impl Residents {
 }
 
 impl Entry {
-    fn uses_now(&self) -> f64 {
-        self.uses * 0.5_f64.powf(self.used.elapsed().as_secs_f64() / HALF_LIFE.as_secs_f64())
-    }
-
-    /// Seconds of loading that keeping it is expected to save.
-    fn worth(&self) -> f64 {
-        self.reload.as_secs_f64() * self.uses_now()
+    fn describe(&self, model: ModelDigest, now: Duration) -> ResidentModel {
+        let hold = match (self.pinned, self.running) {
+            (true, _) => Hold::Pinned,
+            (false, 0) => Hold::Idle,
+            (false, _) => Hold::Busy,
+        };
+        let likelihood = self.demand.likelihood(now);
+        ResidentModel { model, bytes: self.memory_bytes, hold, reload: self.reload, likelihood }
     }
 }
 

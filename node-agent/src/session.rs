@@ -145,7 +145,7 @@ async fn follow(node: &Arc<Node>, order: Order) -> Result<(), Failure> {
                 node.residents.evict(model);
                 node.forget_model(model);
             }
-            node.blobs.remove(&blob).map_err(|error| Failure::new(error.code(), error.to_string()))
+            node.blobs.remove(blob).map_err(|error| Failure::new(error.code(), error.to_string()))
         }
         Order::Pin { model, pinned } => {
             node.residents.pin(&model, pinned);

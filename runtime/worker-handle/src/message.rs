@@ -59,9 +59,23 @@ pub struct Open {
 pub enum EngineKind {
     /// The engine executable.
     Program(PathBuf),
-    /// A model of a board, which answers at its pace and computes nothing: `class` and `mode` name it, `seed` chooses
-    /// the individual.
-    Emulated { class: String, mode: String, model: String, seed: u64 },
+    /// A model of a board, which answers at its pace and computes nothing.
+    Emulated(Box<Emulated>),
+}
+
+/// A model on a board that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emulated {
+    pub class: String,
+    /// The power state that the board is in.
+    pub mode: String,
+    /// Chooses the individual.
+    pub seed: u64,
+    /// What the model is called, and what a file of it would tell.
+    pub model: String,
+    pub quantization: String,
+    pub file_bytes: u64,
+    pub kv_bytes_per_token: u64,
 }
 
 /// Where a model is in its life.

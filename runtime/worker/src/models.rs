@@ -2,13 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use dunlin_costs::{ModelFacts, Quantisation};
+use dunlin_emulation::{Board, EmulatedModel, Individual};
 use dunlin_engine_handle::{Engine, EngineError, Patience, Program, State, Status, Threads};
-use dunlin_worker_handle::{EngineKind, FromWorker, ModelId, ModelState, Open};
+use dunlin_worker_handle::{Emulated, EngineKind, FromWorker, ModelId, ModelState, Open};
 use tokio::{sync::mpsc, task::AbortHandle};
 
 #[derive(Debug)]
 pub(crate) struct Models {
     open: BTreeMap<ModelId, Model>,
+    /// Where the engines are emulated.
+    board: Option<Board>,
     out: mpsc::UnboundedSender<FromWorker>,
 }
 
@@ -26,7 +30,7 @@ impl Drop for Model {
 
 impl Models {
     pub(crate) fn new(out: mpsc::UnboundedSender<FromWorker>) -> Self {
-        Self { open: BTreeMap::new(), out }
+        Self { open: BTreeMap::new(), board: None, out }
     }
 
     /// One that is open already is loaded anew.
@@ -37,11 +41,10 @@ impl Models {
             EngineKind::Program(program) => {
                 Engine::start(Program::new(program), open.load, Patience::default())
             }
-            EngineKind::Emulated { class, .. } => {
-                let reason = format!("this build emulates no {class}");
-                self.tell(&id, ModelState::Failed { reason, memory: false });
-                return;
-            }
+            EngineKind::Emulated(emulated) => match self.emulated(&id, &emulated) {
+                Ok(model) => Engine::start(model, open.load, Patience::default()),
+                Err(reason) => return self.tell(&id, ModelState::Failed { reason, memory: false }),
+            },
         };
         let reporting = tokio::spawn(report(id.clone(), engine.clone(), self.out.clone()));
         self.open.insert(id, Model { engine, reporting: reporting.abort_handle() });
@@ -63,6 +66,27 @@ impl Models {
 
     pub(crate) fn engine(&self, id: &ModelId) -> Option<Engine> {
         self.open.get(id).map(|model| model.engine.clone())
+    }
+
+    /// All of its models share one board.
+    fn emulated(&mut self, id: &ModelId, emulated: &Emulated) -> Result<EmulatedModel, String> {
+        let board = match &self.board {
+            Some(board) => board.clone(),
+            None => Board::new(&emulated.class, Individual::Seed(emulated.seed))
+                .map_err(|error| error.to_string())?,
+        };
+        board.set_mode(&emulated.mode).map_err(|error| error.to_string())?;
+        let facts = ModelFacts {
+            name: emulated.model.clone(),
+            digest: id.0.parse().map_err(|error| format!("{error}"))?,
+            quantisation: Quantisation::new(&emulated.quantization),
+            file_bytes: emulated.file_bytes,
+            kv_bytes_per_token: emulated.kv_bytes_per_token,
+        };
+        let unknown = || format!("a {} is not known to run {}", emulated.class, emulated.model);
+        let model = EmulatedModel::new(&board, &facts).ok_or_else(unknown);
+        self.board = Some(board);
+        model
     }
 
     fn tell(&self, id: &ModelId, state: ModelState) {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use dunlin_blobs::Blobs;
+use dunlin_blobs::Store;
 use dunlin_protocol::{
     Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, Name, NewToken, Page, PipelineSummary,
     PolicyFault, limits::MAX_PAGE,
@@ -33,7 +33,7 @@ pub struct BuiltinPipeline {
 #[derive(Debug)]
 pub(crate) struct Questions {
     pub(crate) authority: Arc<Authority>,
-    pub(crate) blobs: Blobs,
+    pub(crate) blobs: Store,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) builtins: Vec<BuiltinPipeline>,
     pub(crate) policies: Mutex<Policies>,
@@ -113,10 +113,11 @@ impl Questions {
 
     async fn deploy(&self, name: String, component: ComponentDigest) -> Answered {
         let blob = BlobDigest::from(component);
-        let Some(bytes) = self.blobs.size(&blob) else {
+        let not_sent = || {
             let text = format!("the bytes of {blob} were not sent: send them first");
-            return Err(Failure::new(FailureCode::NotFound, text));
+            Failure::new(FailureCode::NotFound, text)
         };
+        let (_, bytes) = self.blobs.read(blob, 0).map_err(|_| not_sent())?;
         let added = self.authority.clock().now();
         let component = Component { digest: component, bytes, added };
         self.authority.catalog().deploy(name, component).await.map_err(|error| failed(&error))?;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use dunlin_blobs::{BlobError, Blobs};
+use dunlin_blobs::{Limits, Store, StoreError};
 use dunlin_link::clock::Clock;
 use dunlin_protocol::{FleetId, JoinToken, NodeId, Role};
 use thiserror::Error;
@@ -53,7 +53,7 @@ pub enum ServerError {
     #[error(transparent)]
     Authority(#[from] AuthorityError),
     #[error(transparent)]
-    Blobs(#[from] BlobError),
+    Store(#[from] StoreError),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
@@ -77,7 +77,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`]: what cannot be opened, and why.
     pub async fn start(options: ServerOptions, clock: Arc<dyn Clock>) -> Result<Self, ServerError> {
-        let blobs = Blobs::open(options.folder.join("blobs"))?;
+        let blobs = Store::open(options.folder.join("blobs"), Limits::default())?;
         let catalog = Catalog::open(&options.folder.join("catalog.sqlite"))?;
         let authority = Arc::new(Authority::open(catalog, options.fleet, clock).await?);
         let epoch = authority.catalog().next_epoch().await?;

@@ -1,11 +1,8 @@
 //! Files to and from the scheduler's store, in pieces, from wherever the other end is.
 
-use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
-};
+use std::io::Read;
 
-use dunlin_blobs::{BlobError, Blobs};
+use dunlin_blobs::{Begun, Store, StoreError, Transfer};
 use dunlin_link::{Receiver, Sender};
 use dunlin_protocol::{
     BlobChunk, BlobDigest, Failure, FailureCode, FromStore, ToStore, limits::MAX_BLOB_CHUNK,
@@ -23,7 +20,7 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 pub(crate) async fn serve(
-    blobs: &Blobs,
+    blobs: &Store,
     may_put: bool,
     first: ToStore,
     mut to: Sender<FromStore>,
@@ -46,21 +43,21 @@ pub(crate) async fn serve(
 }
 
 async fn send(
-    blobs: &Blobs,
+    blobs: &Store,
     blob: BlobDigest,
     mut offset: u64,
     to: &mut Sender<FromStore>,
 ) -> Result<Result<(), Failure>, String> {
-    let Some(path) = blobs.path(&blob) else {
-        to.send(&FromStore::Missing).await.map_err(text)?;
-        return Ok(Ok(()));
+    let (mut file, bytes) = match blobs.read(blob, offset) {
+        Ok(read) => read,
+        Err(StoreError::Missing { .. }) => {
+            to.send(&FromStore::Missing).await.map_err(text)?;
+            return Ok(Ok(()));
+        }
+        Err(error) => return Ok(Err(not_stored(&error))),
     };
-    let mut file = File::open(&path).map_err(text)?;
-    let bytes = file.metadata().map_err(text)?.len();
-    // A part that is longer than the whole is none of it.
-    offset = if offset > bytes { 0 } else { offset };
+    offset = offset.min(bytes);
     to.send(&FromStore::Have { bytes }).await.map_err(text)?;
-    file.seek(SeekFrom::Start(offset)).map_err(text)?;
     loop {
         let read = spawn_blocking(move || {
             let mut piece = Vec::with_capacity(PIECE);
@@ -81,36 +78,35 @@ async fn send(
 }
 
 async fn receive(
-    blobs: &Blobs,
+    blobs: &Store,
     blob: BlobDigest,
     bytes: u64,
     to: &mut Sender<FromStore>,
     mut from: Receiver<ToStore>,
 ) -> Result<Result<(), Failure>, String> {
-    if blobs.path(&blob).is_some() {
-        to.send(&FromStore::Stored).await.map_err(text)?;
-        return Ok(Ok(()));
-    }
-    let begun = blobs.begin(blob).and_then(|mut partial| partial.expect(bytes).map(|()| partial));
-    let mut partial = match begun {
-        Ok(partial) => partial,
+    let mut transfer: Box<Transfer> = match blobs.begin(blob, bytes) {
+        Ok(Begun::Transfer(transfer)) => transfer,
+        Ok(Begun::Present(_)) => {
+            to.send(&FromStore::Stored).await.map_err(text)?;
+            return Ok(Ok(()));
+        }
         Err(error) => return Ok(Err(not_stored(&error))),
     };
-    to.send(&FromStore::Continue { offset: partial.len() }).await.map_err(text)?;
+    to.send(&FromStore::Continue { offset: transfer.offset() }).await.map_err(text)?;
     loop {
         let kept = match from.receive().await.map_err(text)? {
             Some(ToStore::Chunk(chunk)) => {
-                spawn_blocking(move || partial.write(chunk.offset, &chunk.bytes).map(|()| Some(partial)))
+                spawn_blocking(move || transfer.write(chunk.offset, &chunk.bytes).map(|()| Some(transfer)))
                     .await
             }
-            Some(ToStore::Complete) => spawn_blocking(move || partial.finish().map(|_| None)).await,
+            Some(ToStore::Complete) => spawn_blocking(move || transfer.finish().map(|_| None)).await,
             Some(_) => {
                 return Ok(Err(Failure::new(FailureCode::Malformed, "another file before this one ended")));
             }
             None => return Err("it broke off".to_owned()),
         };
         match kept.map_err(text)? {
-            Ok(Some(more)) => partial = more,
+            Ok(Some(more)) => transfer = more,
             Ok(None) => {
                 to.send(&FromStore::Stored).await.map_err(text)?;
                 return Ok(Ok(()));
@@ -120,6 +116,6 @@ async fn receive(
     }
 }
 
-fn not_stored(error: &BlobError) -> Failure {
+fn not_stored(error: &StoreError) -> Failure {
     Failure::new(error.code(), error.to_string())
 }

@@ -59,7 +59,6 @@ impl CatalogError {
         matches!(self, Self::Missing { .. })
     }
 
-    pub(super) fn missing(kind: &'static str, name: impl ToString) -> Self {
     pub(super) fn missing(kind: &'static str, name: &impl ToString) -> Self {
         Self::Missing { kind, name: name.to_string() }
     }

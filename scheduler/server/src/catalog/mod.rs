@@ -155,7 +155,10 @@ mod tests {
             let mode = file.metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{:?}", file.file_name());
         }
-        check(&path, &expect!["the catalog CATALOG is held by another process; is a scheduler running on it?"]);
+        check(
+            &path,
+            &expect!["the catalog CATALOG is held by another process; is a scheduler running on it?"],
+        );
     }
 
     #[tokio::test]
@@ -197,7 +200,12 @@ mod tests {
         // The first page has the header and the schema; what follows are tables.
         bytes[4_096..8_192].fill(0x5a);
         fs::write(&path, bytes).unwrap();
-        check(&path, &expect!["the catalog CATALOG is damaged (*** in database main *** Tree 2 page 2: btreeInitPage() returns error code 11); restore a copy, or move it away and let all members join again"]);
+        check(
+            &path,
+            &expect![
+                "the catalog CATALOG is damaged (*** in database main *** Tree 2 page 2: btreeInitPage() returns error code 11); restore a copy, or move it away and let all members join again"
+            ],
+        );
     }
 
     #[tokio::test]

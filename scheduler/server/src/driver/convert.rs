@@ -240,7 +240,6 @@ pub(crate) fn refusal(refusal: &core::Refusal) -> Failure {
     use core::Refused;
     let code = match refusal.reason {
         Refused::UnknownModel(_) => FailureCode::NotFound,
-        Refused::Duplicate => FailureCode::Conflict,
         Refused::QueueFull(_) | Refused::TenantQueueFull(_) | Refused::TooMany(_) => FailureCode::Overloaded,
         Refused::NothingFits => FailureCode::NoFit,
         Refused::Quarantined => FailureCode::Quarantined,

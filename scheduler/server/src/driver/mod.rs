@@ -285,6 +285,8 @@ impl Driver {
                 self.on_ended(convert::invocation_of(invocation), outcome, &usage);
             }
             Output::Fence { node, reason, .. } => self.fence(node, reason),
+            // Ids are drawn at random from a large range.
+            Output::Duplicate(invocation) => tracing::error!(%invocation, "the same id twice"),
             Output::Drained(node) => {
                 if let Some(name) = self.names.name(node) {
                     tracing::info!(node = %name, "drained");
