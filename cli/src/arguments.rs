@@ -4,7 +4,11 @@ use clap::{ArgAction, Parser, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 
 use crate::{
-    command::{build, chat, check, completions, doctor, eval, model, new, pipelines, run},
+    command::{
+        build, chat, check, completions, doctor, eval,
+        fleet::{agent, deploy, explain, invoke, login, models, nodes, policy, scheduler, stand, token, up},
+        model, new, pipelines, run,
+    },
     completion,
     failure::Exit,
     terminal::style,
@@ -16,6 +20,8 @@ Examples:
   dunlin run extract --param schema=@schema.json --input line.txt | jq .
   dunlin run ./mine.wasm --model ./qwen2.5-0.5b-q4_k_m.gguf < question.txt
   dunlin chat
+  dunlin up                                     a fleet of one, to try
+  dunlin invoke classify --text "disk nearly full" --param choices=ok,warning --explain
   dunlin doctor";
 
 const ENVIRONMENT: &str = "\
@@ -30,7 +36,7 @@ Environment:
   XDG_CACHE_HOME         where compiled pipelines and compilers are
   XDG_STATE_HOME         where the chat's history is";
 
-/// Runs prompt pipelines on models, on this machine.
+/// Runs prompt pipelines on models, on this machine or on a fleet of boards.
 ///
 /// A pipeline is a WebAssembly component that uses a model through the interface `dunlin:llm`; a model is a GGUF file, which
 /// runs in a process of its own. Some pipelines are part of this command: `dunlin pipelines` lists them.
@@ -84,6 +90,22 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Model(model::Command),
     Eval(eval::Eval),
+    Up(up::Up),
+    Scheduler(scheduler::Scheduler),
+    Agent(Box<agent::Agent>),
+    #[command(subcommand)]
+    Token(token::Command),
+    Login(login::Login),
+    Nodes(nodes::Nodes),
+    #[command(subcommand)]
+    Models(models::Command),
+    Deploy(deploy::Deploy),
+    Invoke(Box<invoke::Invoke>),
+    Explain(explain::Explain),
+    #[command(subcommand)]
+    Policy(policy::Command),
+    Drain(stand::Drain),
+    Cordon(stand::Cordon),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }

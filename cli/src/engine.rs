@@ -30,7 +30,8 @@ pub(crate) struct EngineOptions {
     pub(crate) context: Option<u32>,
 }
 
-fn threads(text: &str) -> Result<Threads, String> {
+/// `N`, or `PREFILL,DECODE`.
+pub(crate) fn threads(text: &str) -> Result<Threads, String> {
     let count = |text: &str| match text.trim().parse::<u32>() {
         Ok(count) if (1..=512).contains(&count) => Ok(count),
         _ => Err("a number of threads is 1 to 512; two are separated by a comma".to_owned()),

@@ -1,4 +1,5 @@
-//! The command `dunlin`: runs prompt pipelines, chats, keeps models, measures them, says what this machine has.
+//! The command `dunlin`: runs prompt pipelines, chats, keeps models, measures them, says what this machine has; and is every
+//! part of a fleet: scheduler, agent, and what people ask of them.
 //!
 //! Each subcommand is a file of `command`; what they share is beside it by noun: engines, the host, pipelines and models by
 //! name, failures with their exit codes. Read `command::run` first: it is the way of one request.
@@ -12,6 +13,7 @@ mod duration;
 mod engine;
 mod explain;
 mod failure;
+mod fleet;
 mod folders;
 mod host;
 mod interrupt;
@@ -32,6 +34,7 @@ use clap_complete::CompleteEnv;
 
 use self::{
     arguments::{Arguments, Color, Command},
+    command::fleet::agent::WORKER,
     failure::Failure,
 };
 
@@ -39,6 +42,10 @@ use self::{
 pub fn main() -> ExitCode {
     if env::args_os().nth(1).is_some_and(|first| first == host::COMPILE_CHILD) {
         return dunlin_host::compile_child_main();
+    }
+    if let (Some(WORKER), Some(options)) =
+        (env::args().nth(1).as_deref(), env::args().nth(2)) {
+        return dunlin_worker::worker_main(&options);
     }
     CompleteEnv::with_factory(Arguments::command).complete();
     match execute(&Arguments::parse()) {
@@ -68,6 +75,19 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Check(check) => check.execute(),
         Command::Model(model) => model.execute(global),
         Command::Eval(eval) => eval.execute(global),
+        Command::Up(up) => up.execute(global),
+        Command::Scheduler(scheduler) => scheduler.execute(global),
+        Command::Agent(agent) => agent.execute(global),
+        Command::Token(token) => token.execute(),
+        Command::Login(login) => login.execute(),
+        Command::Nodes(nodes) => nodes.execute(),
+        Command::Models(models) => models.execute(global),
+        Command::Deploy(deploy) => deploy.execute(global),
+        Command::Invoke(invoke) => invoke.execute(global),
+        Command::Explain(explain) => explain.execute(),
+        Command::Policy(policy) => policy.execute(),
+        Command::Drain(drain) => drain.execute(),
+        Command::Cordon(cordon) => cordon.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(),
     }

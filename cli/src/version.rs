@@ -1,5 +1,8 @@
 //! What this was built of.
 
+/// For other members of a fleet.
+pub(crate) const SHORT: &str = env!("CARGO_PKG_VERSION");
+
 /// For `dunlin --version`; the versions are those of the lock file.
 pub(crate) const LONG: &str = concat!(
     env!("CARGO_PKG_VERSION"),

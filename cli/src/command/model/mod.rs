@@ -3,7 +3,7 @@
 mod add;
 mod check;
 mod list;
-mod memory;
+pub(crate) mod memory;
 mod remove;
 mod show;
 mod synth;

@@ -2,8 +2,8 @@
 
 mod foreign;
 mod limits;
-mod report;
-mod request;
+pub(crate) mod report;
+pub(crate) mod request;
 
 use std::{
     fs,

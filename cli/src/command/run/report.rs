@@ -87,18 +87,30 @@ impl Report {
         self.output.bytes(format!("{value}\n").as_bytes())
     }
 
-    /// What was answered, where that is not what was emitted already.
+    /// The end of a run on this machine.
     ///
     /// # Errors
     /// If the reader went away.
     pub(crate) fn end(&mut self, ended: &Ended<'_>) -> io::Result<()> {
+        self.close(ended.outcome.result.as_ref().ok(), || ended.document())
+    }
+
+    /// What was answered, where that is not what was emitted already; `document`: the form of `--json`.
+    ///
+    /// # Errors
+    /// If the reader went away.
+    pub(crate) fn close(
+        &mut self,
+        response: Option<&Response>,
+        document: impl FnOnce() -> Value,
+    ) -> io::Result<()> {
         self.bar = None;
-        match (self.form, &ended.outcome.result) {
-            (Form::Text, Ok(response)) => self.response(response),
-            (Form::Text, Err(_)) => self.output.end_line(),
-            (Form::Json, _) => self.output.bytes(format!("{:#}\n", ended.document()).as_bytes()),
+        match (self.form, response) {
+            (Form::Text, Some(response)) => self.response(response),
+            (Form::Text, None) => self.output.end_line(),
+            (Form::Json, _) => self.output.bytes(format!("{:#}\n", document()).as_bytes()),
             (Form::JsonLines, _) => {
-                let mut document = ended.document();
+                let mut document = document();
                 document["type"] = "end".into();
                 self.line(&document)
             }
@@ -189,7 +201,8 @@ impl Ended<'_> {
     }
 }
 
-fn result(response: &Response) -> Value {
+/// What a response says, for programs.
+pub(crate) fn result(response: &Response) -> Value {
     let result = match std::str::from_utf8(&response.body) {
         Ok(text) if response.content_type.starts_with("application/json") => parsed(text),
         Ok(text) if response.content_type == "application/x-ndjson" => text.lines().map(parsed).collect(),

@@ -1,0 +1,266 @@
+//! `dunlin agent`.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use dunlin_agent::{Agent as Node, AgentOptions, Builtin, Emulation, Ending};
+use dunlin_engine_handle::Threads;
+use dunlin_protocol::{ComponentDigest, JoinToken, NodeId};
+
+use crate::{
+    arguments::Global,
+    duration,
+    engine,
+    failure::{Exit, Failure},
+    fleet::{
+        member::{Address, Member, PORT, node_name, token},
+        models,
+    },
+    folders::Folders,
+    host::COMPILE_CHILD,
+    interrupt::Interrupt,
+    runtime::{SHUTDOWN, runtime},
+    terminal, version,
+};
+
+/// The argument that makes this executable a worker.
+pub(crate) const WORKER: &str = "worker";
+
+const HELP: &str = "\
+Models: those of `dunlin model ls` on this machine, and those that the scheduler sends. Pipelines run in a child process that \
+has no keys and no network; models in one engine process each.
+
+--emulate CLASS makes up a board that nobody has here: the agent is real, the engine answers at the pace of a model of the \
+board, with text that means nothing, and everything it does is marked as emulated. There are orin-nano-8g (modes 7W, 15W, 25W, \
+MAXN), pi5-8g and pi5-8g-hot.";
+
+/// Run a node of a fleet on this machine
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct Agent {
+    /// Join a fleet with this token (`dunlin token new`); needed once
+    #[arg(long, value_name = "TOKEN", value_parser = token)]
+    join: Option<JoinToken>,
+    #[command(flatten)]
+    options: NodeOptions,
+}
+
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct NodeOptions {
+    /// Where the scheduler is [default: the one that it joined, or this machine]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = Address::parse)]
+    scheduler: Option<Address>,
+    /// What to be called [default: the name of this machine]
+    #[arg(long, value_name = "NAME", value_parser = node_name)]
+    name: Option<NodeId>,
+    /// What kind of board this is; boards of a class share cost rows [default: found out]
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
+    /// The power state that it is in: a governor, a power mode [default: found out]
+    #[arg(long, value_name = "MODE")]
+    mode: Option<String>,
+    /// Something to know of it, for policies
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<String>,
+    /// What models and their contexts may take together [default: what is free]
+    #[arg(long, value_name = "SIZE", value_parser = megabytes)]
+    memory: Option<u64>,
+    /// Threads for both phases, or for reading prompts and for writing answers [default: all cores]
+    #[arg(long, value_name = "N|PREFILL,DECODE", value_parser = engine::threads)]
+    threads: Option<Threads>,
+    /// Be a board of this class that does not exist: orin-nano-8g, pi5-8g, pi5-8g-hot
+    #[arg(long, value_name = "CLASS")]
+    emulate: Option<String>,
+    /// Where it is kept [default: $XDG_DATA_HOME/dunlin/fleet/agent]
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// How long what runs may take to end when the agent is told to stop
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    drain: Duration,
+}
+
+fn megabytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let number: u64 = digits.parse().map_err(|_| "a size is a number and a unit, as in 512MB or 6GB".to_owned())?;
+    match unit.trim().to_ascii_uppercase().as_str() {
+        "MB" | "M" => Ok(number * 1_000_000),
+        "GB" | "G" => Ok(number * 1_000_000_000),
+        "" => Ok(number),
+        _ => Err(format!("{unit:?} is no unit: there are MB and GB")),
+    }
+}
+
+impl Agent {
+    /// # Errors
+    /// If it cannot join, or has not.
+    pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
+        let runtime = runtime()?;
+        let done = runtime.block_on(async {
+            let interrupt = Interrupt::watch()?;
+            let (member, scheduler) = self.options.member()?;
+            if let Some(token) = &self.join {
+                let joining = member.join(&scheduler, token, self.options.name());
+                let name = interrupt.unless(joining).await?;
+                terminal::tell(format_args!("joined as {name}"));
+            }
+            let node = self.options.start(&member, &scheduler)?;
+            if !global.quiet {
+                terminal::tell(format_args!(
+                    "node {} of {}; Ctrl-C lets what runs end, twice stops at once",
+                    node.name(),
+                    scheduler.as_str()
+                ));
+            }
+            match node.run(interrupt.token.clone(), self.options.drain).await {
+                Ending::Drained => Ok(()),
+                Ending::CutOff(left) => Err(Failure::new(
+                    Exit::Failed,
+                    format!("{left} attempts were cut off after {}", duration::show(self.options.drain)),
+                )
+                .hint("they go on elsewhere; --drain TIME waits for longer")
+                .into()),
+            }
+        });
+        runtime.shutdown_timeout(SHUTDOWN);
+        done
+    }
+}
+
+impl NodeOptions {
+    /// The folder of the node, and its scheduler.
+    fn member(&self) -> anyhow::Result<(Member, Address)> {
+        let folders = Folders::find()?;
+        let folder = self.folder.clone().unwrap_or_else(|| folders.data.join("fleet/agent"));
+        let member = Member::open(&folder)?;
+        let scheduler = self.scheduler.clone().or_else(|| member.scheduler());
+        Ok((member, scheduler.unwrap_or_else(|| Address::local(PORT))))
+    }
+
+    fn name(&self) -> Option<NodeId> {
+        self.name.clone().or_else(|| {
+            let host = std::fs::read_to_string("/etc/hostname").ok()?;
+            host.trim().to_lowercase().parse().ok()
+        })
+    }
+
+    /// # Errors
+    /// If it has not joined, or its folder cannot be used.
+    pub(crate) fn start(&self, member: &Member, scheduler: &Address) -> anyhow::Result<Node> {
+        let folders = Folders::find()?;
+        let labels = self.labels.iter().map(|label| {
+            let split = label.split_once('=').filter(|(name, _)| !name.is_empty());
+            split.map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| {
+                Failure::usage(format!("--label {label:?} has no value")).hint("write --label NAME=VALUE")
+            })
+        });
+        let labels = labels.collect::<Result<Vec<_>, _>>()?;
+        let mut options = AgentOptions {
+            folder: member.path.clone(),
+            scheduler: scheduler.resolve()?,
+            class: self.class.clone().unwrap_or_else(board::class),
+            firmware: String::new(),
+            labels,
+            mode: self.mode.clone().unwrap_or_else(board::mode),
+            threads: self.threads.unwrap_or_else(board::threads),
+            memory_bytes: self.memory,
+            models: Vec::new(),
+            builtins: builtins(),
+            emulation: None,
+            worker: (std::env::current_exe()?, WORKER.to_owned()),
+            compile_child: COMPILE_CHILD.to_owned(),
+            engine: engine::executable()?,
+            build: version::SHORT.to_owned(),
+        };
+        match &self.emulate {
+            Some(class) => self.emulated(class, &mut options)?,
+            None => options.models = models::local(&folders)?,
+        }
+        Ok(Node::start(options, member.folder.clone(), member.clock.clone())?)
+    }
+
+    /// A board that does not exist.
+    fn emulated(&self, class: &str, options: &mut AgentOptions) -> Result<(), Failure> {
+        let (class, models) = models::emulated(class)?;
+        let mode = self.mode.clone().unwrap_or_else(|| class.mode.to_string());
+        if class.modes.iter().all(|known| known.name.as_str() != mode) {
+            let known: Vec<&str> = class.modes.iter().map(|mode| mode.name.as_str()).collect();
+            return Err(Failure::usage(format!("a {} has no mode {mode:?}", class.name))
+                .hint(format!("there are {}", known.join(", "))));
+        }
+        let row = class.table.rows().find(|row| row.key.mode.as_str() == mode).or(class.table.rows().next());
+        if let Some(row) = row {
+            options.firmware.clone_from(&row.key.firmware);
+            options.threads = self.threads.unwrap_or(Threads {
+                prefill: row.key.prefill_threads.into(),
+                decode: row.key.decode_threads.into(),
+            });
+        }
+        options.class = class.name.to_string();
+        options.mode = mode;
+        options.memory_bytes = Some(self.memory.unwrap_or(class.memory_bytes));
+        options.models = models;
+        let seed = self.name().map_or(0, |name| name.to_string().bytes().map(u64::from).sum());
+        options.emulation = Some(Emulation { class: class.name.to_string(), seed });
+        Ok(())
+    }
+}
+
+fn builtins() -> Vec<Builtin> {
+    let builtin = |plugin: &dunlin_plugins::Plugin| Builtin {
+        name: plugin.name,
+        digest: ComponentDigest(*blake3::hash(plugin.bytes).as_bytes()),
+        bytes: plugin.bytes,
+    };
+    dunlin_plugins::all().iter().map(builtin).collect()
+}
+
+/// What this machine says of itself.
+mod board {
+    use std::{fs, num::NonZero, thread};
+
+    use dunlin_engine_handle::Threads;
+
+    /// By the device tree of boards; anything else is `generic`.
+    pub(super) fn class() -> String {
+        let model = fs::read_to_string("/proc/device-tree/model").unwrap_or_default();
+        let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let kib = memory.lines().next().and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        class_of(&model, kib.unwrap_or(0) / (1 << 20))
+    }
+
+    /// `gib`: memory as the kernel counts it, which is a little less than what was bought.
+    pub(super) fn class_of(model: &str, gib: u64) -> String {
+        let memory = (gib + 1).next_power_of_two();
+        match model.trim_end_matches('\0') {
+            pi if pi.starts_with("Raspberry Pi 5") => format!("pi5-{memory}g"),
+            orin if orin.contains("Orin Nano") => format!("orin-nano-{memory}g"),
+            _ => "generic".to_owned(),
+        }
+    }
+
+    pub(super) fn mode() -> String {
+        let governor = fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+        governor.map_or_else(|_| "default".to_owned(), |governor| governor.trim().to_owned())
+    }
+
+    pub(super) fn threads() -> Threads {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get) as u32;
+        Threads { prefill: cores, decode: cores }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn boards_are_known_by_their_device_tree() {
+            assert_eq!(class_of("Raspberry Pi 5 Model B Rev 1.0\0", 7), "pi5-8g");
+            assert_eq!(class_of("Raspberry Pi 5 Model B Rev 1.1\0", 15), "pi5-16g");
+            assert_eq!(class_of("NVIDIA Jetson Orin Nano Developer Kit\0", 7), "orin-nano-8g");
+            assert_eq!(class_of("", 23), "generic");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The words of fleets.
+
+pub(crate) mod agent;
+pub(crate) mod deploy;
+pub(crate) mod explain;
+pub(crate) mod invoke;
+pub(crate) mod login;
+pub(crate) mod models;
+pub(crate) mod nodes;
+pub(crate) mod policy;
+pub(crate) mod scheduler;
+pub(crate) mod stand;
+pub(crate) mod token;
+pub(crate) mod up;
+
+use crate::{
+    fleet::Client,
+    interrupt::Interrupt,
+    runtime::{SHUTDOWN, runtime},
+};
+
+/// Does something with a connection to the scheduler; Ctrl-C ends it.
+///
+/// # Errors
+/// Its own, or of the connection.
+fn with_client<T>(work: impl AsyncFnOnce(Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
+        let interrupt = Interrupt::watch()?;
+        interrupt.unless(async { work(Client::connect().await?).await }).await
+    });
+    runtime.shutdown_timeout(SHUTDOWN);
+    done
+}

@@ -1,0 +1,134 @@
+//! `dunlin nodes`.
+
+use std::time::Duration;
+
+use dunlin_protocol::{Answer, Ask, JoinedNode, NodeState, Residency, Thermal};
+use serde_json::{Value, json};
+
+use super::with_client;
+use crate::{
+    duration,
+    fleet::Client,
+    terminal::{
+        self, style,
+        table::{Align, Cell, Table},
+    },
+};
+
+/// Show the nodes of the fleet
+#[derive(Debug, clap::Args)]
+pub(crate) struct Nodes {
+    /// A JSON list
+    #[arg(long)]
+    json: bool,
+}
+
+impl Nodes {
+    /// # Errors
+    /// If the scheduler does not answer.
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        let nodes = with_client(async |client| all(&client).await)?;
+        if self.json {
+            return terminal::print_json(&nodes.iter().map(document).collect::<Vec<_>>());
+        }
+        if nodes.is_empty() {
+            terminal::tell("there are none yet: `dunlin token new` makes a token for one");
+            return Ok(());
+        }
+        let mut table = Table::new([
+            ("NODE", Align::Left),
+            ("CLASS", Align::Left),
+            ("STATE", Align::Left),
+            ("MODE", Align::Left),
+            ("FREE", Align::Right),
+            ("RUNNING", Align::Right),
+            ("IN MEMORY", Align::Left),
+            ("SEEN", Align::Right),
+        ]);
+        nodes.iter().for_each(|node| table.row(row(node)));
+        terminal::print(table)
+    }
+}
+
+async fn all(client: &Client) -> anyhow::Result<Vec<JoinedNode>> {
+    let mut nodes: Vec<JoinedNode> = Vec::new();
+    loop {
+        let after = nodes.last().map(|node| node.name.clone());
+        let Answer::Nodes(page) = client.ask(Ask::Nodes { after }).await? else {
+            anyhow::bail!("the scheduler answered with something else")
+        };
+        nodes.extend(page.items);
+        if !page.more {
+            return Ok(nodes);
+        }
+    }
+}
+
+fn row(node: &JoinedNode) -> [Cell; 8] {
+    let class = if node.emulated { format!("{} (emulated)", node.class) } else { node.class.clone() };
+    let ready = node.residents.iter().filter(|resident| resident.state == Residency::Ready).count();
+    let memory = match (ready, node.residents.len() - ready) {
+        (ready, 0) => format!("{ready} of {}", terminal::counted(node.models as usize, "model")),
+        (ready, loading) => format!("{ready} of {}, {loading} loading", terminal::counted(node.models as usize, "model")),
+    };
+    let mode = match node.health.thermal {
+        Thermal::Throttled => format!("{} (throttled)", node.health.mode),
+        _ => node.health.mode.clone(),
+    };
+    [
+        Cell::styled(node.name.to_string(), style::NAME),
+        class.into(),
+        state(node.state).into(),
+        mode.into(),
+        format!("{:.1} GB", node.free_memory_bytes as f64 / 1e9).into(),
+        node.running.to_string().into(),
+        memory.into(),
+        node.seen_ms_ago.map_or_else(|| "-".to_owned(), |ms| duration::show(Duration::from_millis(ms))).into(),
+    ]
+}
+
+fn state(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Ready => "ready",
+        NodeState::Cordoned => "cordoned",
+        NodeState::Draining => "draining",
+        NodeState::Wedged => "wedged",
+        NodeState::Suspected => "not connected",
+        NodeState::Lost => "lost",
+        NodeState::Denied => "denied",
+        NodeState::Unknown => "?",
+    }
+}
+
+fn document(node: &JoinedNode) -> Value {
+    let residents: Vec<Value> = node
+        .residents
+        .iter()
+        .map(|resident| {
+            json!({
+                "model": resident.model.to_string(),
+                "state": format!("{:?}", resident.state).to_lowercase(),
+                "point": resident.point,
+                "running": resident.running,
+                "memory_bytes": resident.memory_bytes,
+            })
+        })
+        .collect();
+    let labels: serde_json::Map<String, Value> =
+        node.labels.iter().map(|label| (label.name.clone(), label.value.clone().into())).collect();
+    json!({
+        "name": node.name.to_string(),
+        "class": node.class,
+        "state": state(node.state),
+        "emulated": node.emulated,
+        "labels": labels,
+        "memory_bytes": node.memory_bytes,
+        "free_memory_bytes": node.free_memory_bytes,
+        "residents": residents,
+        "models": node.models,
+        "running": node.running,
+        "health": node.health,
+        "seen_ms_ago": node.seen_ms_ago,
+        "build": node.build,
+    })
+}

@@ -1,0 +1,53 @@
+//! `dunlin drain` and `dunlin cordon`.
+
+use std::time::Duration;
+
+use dunlin_protocol::{Ask, NodeId};
+
+use super::with_client;
+use crate::{duration, fleet::member::node_name, terminal};
+
+/// Let a node end what it runs, and give it nothing new; what does not end in time goes on elsewhere
+#[derive(Debug, clap::Args)]
+pub(crate) struct Drain {
+    #[arg(value_name = "NODE", value_parser = node_name)]
+    node: NodeId,
+    /// How long what runs may take to end
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    within: Duration,
+}
+
+/// Give a node nothing new; what runs goes on
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cordon {
+    #[arg(value_name = "NODE", value_parser = node_name)]
+    node: NodeId,
+    /// Let it take work again, also after a drain
+    #[arg(long)]
+    undo: bool,
+}
+
+impl Drain {
+    /// # Errors
+    /// If there is no such node.
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        let ask = Ask::Drain { node: self.node.clone(), within_ms: self.within.as_millis() as u64 };
+        with_client(async |client| client.ask(ask).await)?;
+        terminal::tell(format_args!("{} drains; `dunlin cordon --undo {}` takes it back", self.node, self.node));
+        Ok(())
+    }
+}
+
+impl Cordon {
+    /// # Errors
+    /// If there is no such node.
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        let ask = Ask::Cordon { node: self.node.clone(), cordoned: !self.undo };
+        with_client(async |client| client.ask(ask).await)?;
+        match self.undo {
+            true => terminal::tell(format_args!("{} takes work again", self.node)),
+            false => terminal::tell(format_args!("{} takes nothing new", self.node)),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! `dunlin up`.
+
+use std::{path::PathBuf, time::Duration};
+
+use dunlin_protocol::Role;
+
+use super::{
+    agent::NodeOptions,
+    scheduler::{self, SchedulerOptions},
+};
+use crate::{
+    arguments::Global,
+    fleet::member::Member,
+    folders::Folders,
+    interrupt::Interrupt,
+    runtime::{SHUTDOWN, runtime},
+    terminal,
+};
+
+/// How long what runs may take to end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Run a fleet of one: scheduler and agent on this machine, in one process tree
+#[derive(Debug, clap::Args)]
+pub(crate) struct Up {
+    /// Where it is kept [default: $XDG_DATA_HOME/dunlin/fleet]
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// The policy for requests that name none; read again whenever it changes
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// UDP port for members
+    #[arg(long, value_name = "PORT", default_value_t = crate::fleet::member::PORT)]
+    port: u16,
+}
+
+impl Up {
+    /// # Errors
+    /// As `dunlin scheduler` and `dunlin agent`.
+    pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
+        let runtime = runtime()?;
+        let done = runtime.block_on(async {
+            let interrupt = Interrupt::watch()?;
+            let folders = Folders::find()?;
+            let folder = self.folder.clone().unwrap_or_else(|| folders.data.join("fleet"));
+            let options = SchedulerOptions {
+                policy: self.policy.clone(),
+                listen: [127, 0, 0, 1].into(),
+                port: self.port,
+                fleet: None,
+                folder: Some(folder.join("scheduler")),
+            };
+            let server = scheduler::start(&options).await?;
+            scheduler::log_in(&server).await?;
+            let address = scheduler::address(&server);
+            let member = Member::open(&folder.join("agent"))?;
+            let is_ours = member.folder.identity()?.is_some_and(|(trust, _)| trust.fleet == *server.fleet());
+            if !is_ours || member.scheduler().as_ref() != Some(&address) {
+                let token = server.token(Role::Node, None).await?;
+                member.join(&address, &token, "local".parse().ok()).await?;
+            }
+            let node = NodeOptions::default().start(&member, &address)?;
+            let mut connected = node.connected();
+            let running = node.run(interrupt.token.clone(), DRAIN);
+            tokio::pin!(running);
+            tokio::select! {
+                _ = &mut running => {}
+                _ = connected.wait_for(|connected| *connected) => {
+                    if !global.quiet {
+                        terminal::tell(format_args!(
+                            "fleet {} is up, on UDP {}: try `dunlin invoke classify --text \"disk nearly full\" \
+                             --param choices=ok,warning,critical --explain` in another terminal; Ctrl-C ends",
+                            server.fleet(),
+                            server.members()
+                        ));
+                    }
+                    running.await;
+                }
+            }
+            server.stop().await;
+            Ok(())
+        });
+        runtime.shutdown_timeout(SHUTDOWN);
+        done
+    }
+}

@@ -1,0 +1,168 @@
+//! A person's connection with a scheduler.
+
+use std::{fs::File, io::Read, path::Path, sync::Arc, time::SystemTime};
+
+use dunlin_link::{Chain, Credentials, Dialer, GreetError, Link, Receiver, Sender, greet};
+use dunlin_protocol::{
+    Answer, Ask, BlobChunk, BlobDigest, Failure as Fault, FailureCode, FromInvocation, FromStore, Hello, Opening,
+    ToInvocation, ToStore, limits::MAX_BLOB_CHUNK,
+};
+use serde_bytes::ByteBuf;
+
+use crate::{
+    failure::{Exit, Failure},
+    fleet::member::{Address, Member, PORT},
+    folders::Folders,
+    terminal::progress::Progress,
+    version,
+};
+
+/// Bytes of one piece of a file.
+const PIECE: usize = MAX_BLOB_CHUNK - 1024;
+
+/// A connection as an operator or a client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    link: Link,
+}
+
+impl Client {
+    /// Connects to the scheduler that one is logged in to.
+    ///
+    /// # Errors
+    /// One is not, or it is not there.
+    pub(crate) async fn connect() -> anyhow::Result<Self> {
+        let folders = Folders::find()?;
+        let member = Member::open(&Member::login(&folders))?;
+        Self::of(&member).await
+    }
+
+    pub(crate) async fn of(member: &Member) -> anyhow::Result<Self> {
+        let Some((trust, credential)) = member.folder.identity()? else {
+            return Err(Failure::usage("you are not logged in to a fleet")
+                .hint("`dunlin login TOKEN --scheduler HOST`; an operator makes the token with `dunlin token new --role operator`. \
+                       On the machine of the scheduler `dunlin scheduler` logs you in by itself")
+                .into());
+        };
+        let address = member.scheduler().unwrap_or_else(|| Address::local(PORT)).resolve()?;
+        let credentials = Arc::new(Credentials::new(trust, credential, Chain::Leaf));
+        let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let dialer = Dialer::new(any.parse()?, credentials.clone(), member.clock.clone())?;
+        let link = dialer.dial(address).await.map_err(|error| {
+            Failure::new(Exit::Failed, error.to_string()).hint("is `dunlin scheduler` running?")
+        })?;
+        let unix_seconds = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let hello = Hello::new(&[], version::SHORT, unix_seconds);
+        // The stream of the hello ends with this; the connection stands.
+        greet(&link, &hello).await.map_err(|error| match error {
+            GreetError::Refused(fault) => told(&fault),
+            error => Failure::new(Exit::Failed, format!("the scheduler does not let you in: {error}"))
+                .hint("a certificate that ran out or was denied needs a new one: dunlin login TOKEN"),
+        })?;
+        let client = Self { link };
+        client.renew(member, &credentials).await;
+        Ok(client)
+    }
+
+    /// People come rarely: the certificate is renewed when they do.
+    async fn renew(&self, member: &Member, credentials: &Credentials) {
+        if credentials.current().leaf.renew_at() > member.clock.now() {
+            return;
+        }
+        match dunlin_link::renew(&self.link, credentials, &member.clock).await {
+            Ok(credential) => {
+                if let Err(error) = member.folder.keep_identity(&credentials.trust, &credential) {
+                    tracing::warn!(%error, "the new certificate cannot be kept");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the certificate was not renewed"),
+        }
+    }
+
+    /// # Errors
+    /// The scheduler's own, or the connection's.
+    pub(crate) async fn ask(&self, ask: Ask) -> anyhow::Result<Answer> {
+        let (mut to, mut from) = self.link.open::<Opening, Answer>().await?;
+        to.send(&Opening::Ask(Box::new(ask))).await?;
+        to.finish().await?;
+        match from.receive().await? {
+            Some(Answer::Failed(fault)) => Err(told(&fault).into()),
+            Some(answer) => Ok(answer),
+            None => Err(Failure::new(Exit::Failed, "the scheduler did not answer").into()),
+        }
+    }
+
+    /// Opens the stream of an invocation.
+    ///
+    /// # Errors
+    /// If the connection is lost.
+    pub(crate) async fn begin(
+        &self,
+        opening: Opening,
+    ) -> anyhow::Result<(Sender<ToInvocation>, Receiver<FromInvocation>)> {
+        let (mut to, from) = self.link.open::<Opening, FromInvocation>().await?;
+        to.send(&opening).await?;
+        Ok((to.then(), from))
+    }
+
+    /// Sends a file, unless the scheduler has it. What a lost connection left there is gone on with.
+    ///
+    /// # Errors
+    /// Of the file, of the connection, of the scheduler's disk.
+    pub(crate) async fn put(&self, blob: BlobDigest, path: &Path, progress: &Progress) -> anyhow::Result<()> {
+        let mut file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        let (mut to, mut from) = self.link.open::<Opening, FromStore>().await?;
+        to.send(&Opening::Store(ToStore::Put { blob, bytes })).await?;
+        let mut to = to.then::<ToStore>();
+        let mut offset = match from.receive().await? {
+            Some(FromStore::Stored) => return Ok(()),
+            Some(FromStore::Continue { offset }) => offset,
+            Some(FromStore::Failed(fault)) => return Err(told(&fault).into()),
+            _ => anyhow::bail!("the scheduler does not take {}", path.display()),
+        };
+        std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let bar = progress.bytes(&format!("sending {name}"), Some(bytes));
+        bar.set_position(offset);
+        let mut piece = vec![0; PIECE];
+        while offset < bytes {
+            let count = file.read(&mut piece)?;
+            anyhow::ensure!(count > 0, "{} has become shorter", path.display());
+            let chunk = BlobChunk { offset, bytes: ByteBuf::from(&piece[..count]) };
+            if let Err(error) = to.send(&ToStore::Chunk(chunk)).await {
+                // It says why, if it did not go away.
+                return match from.receive().await {
+                    Ok(Some(FromStore::Failed(fault))) => Err(told(&fault).into()),
+                    _ => Err(error.into()),
+                };
+            }
+            offset += count as u64;
+            bar.set_position(offset);
+        }
+        to.send(&ToStore::Complete).await?;
+        match from.receive().await? {
+            Some(FromStore::Stored) => Ok(()),
+            Some(FromStore::Failed(fault)) => Err(told(&fault).into()),
+            _ => anyhow::bail!("the scheduler broke off while it took {}", path.display()),
+        }
+    }
+}
+
+/// What the scheduler said, for a person.
+pub(crate) fn told(fault: &Fault) -> Failure {
+    let exit = match fault.code {
+        FailureCode::Invalid | FailureCode::NotFound | FailureCode::Unsupported => Exit::Usage,
+        FailureCode::Deadline => Exit::Deadline,
+        FailureCode::Engine | FailureCode::Unavailable => Exit::Engine,
+        FailureCode::Memory => Exit::Memory,
+        FailureCode::Cancelled => Exit::Interrupted,
+        _ => Exit::Failed,
+    };
+    let failure = Failure::new(exit, fault.to_string());
+    match (fault.retry_after_ms, fault.code) {
+        (Some(ms), _) => failure.hint(format!("try again in {} s", ms.div_ceil(1000))),
+        (None, FailureCode::NoFit) => failure.hint("`dunlin nodes` shows what there is; ask for less, or with --policy for another policy"),
+        _ => failure,
+    }
+}
