@@ -21,7 +21,7 @@ Examples:
   dunlin run ./mine.wasm --model ./qwen2.5-0.5b-q4_k_m.gguf < question.txt
   dunlin chat
   dunlin up                                     a fleet of one, to try
-  dunlin invoke classify --text "disk nearly full" --param choices=ok,warning --explain
+  dunlin invoke classify --text \"disk nearly full\" --param choices=ok,warning --explain
   dunlin doctor";
 
 const ENVIRONMENT: &str = "\

@@ -43,8 +43,7 @@ pub fn main() -> ExitCode {
     if env::args_os().nth(1).is_some_and(|first| first == host::COMPILE_CHILD) {
         return dunlin_host::compile_child_main();
     }
-    if let (Some(WORKER), Some(options)) =
-        (env::args().nth(1).as_deref(), env::args().nth(2)) {
+    if let (Some(WORKER), Some(options)) = (env::args().nth(1).as_deref(), env::args().nth(2)) {
         return dunlin_worker::worker_main(&options);
     }
     CompleteEnv::with_factory(Arguments::command).complete();

@@ -4,8 +4,8 @@ use std::{fs::File, io::Read, path::Path, sync::Arc, time::SystemTime};
 
 use dunlin_link::{Chain, Credentials, Dialer, GreetError, Link, Receiver, Sender, greet};
 use dunlin_protocol::{
-    Answer, Ask, BlobChunk, BlobDigest, Failure as Fault, FailureCode, FromInvocation, FromStore, Hello, Opening,
-    ToInvocation, ToStore, limits::MAX_BLOB_CHUNK,
+    Answer, Ask, BlobChunk, BlobDigest, Failure as Fault, FailureCode, FromInvocation, FromStore, Hello,
+    Opening, ToInvocation, ToStore, limits::MAX_BLOB_CHUNK,
 };
 use serde_bytes::ByteBuf;
 
@@ -162,7 +162,8 @@ pub(crate) fn told(fault: &Fault) -> Failure {
     let failure = Failure::new(exit, fault.to_string());
     match (fault.retry_after_ms, fault.code) {
         (Some(ms), _) => failure.hint(format!("try again in {} s", ms.div_ceil(1000))),
-        (None, FailureCode::NoFit) => failure.hint("`dunlin nodes` shows what there is; ask for less, or with --policy for another policy"),
+        (None, FailureCode::NoFit) => failure
+            .hint("`dunlin nodes` shows what there is; ask for less, or with --policy for another policy"),
         _ => failure,
     }
 }

@@ -17,7 +17,11 @@ pub(crate) fn show(explanation: &Explanation) -> anyhow::Result<()> {
     let faint = style::FAINT;
     terminal::print(format_args!(
         "invocation {} of {}: {}; policy {}, objective {}",
-        explanation.invocation, explanation.pipeline, explanation.state, explanation.policy, explanation.objective
+        explanation.invocation,
+        explanation.pipeline,
+        explanation.state,
+        explanation.policy,
+        explanation.objective
     ))?;
     for decision in &explanation.decisions {
         match decision.attempt {
@@ -33,7 +37,9 @@ pub(crate) fn show(explanation: &Explanation) -> anyhow::Result<()> {
             terminal::print(format_args!("{}", compared(predicted.as_ref(), actual)))?;
         }
         if decision.recomputed == Some(false) {
-            terminal::print("a second computation from what was recorded chose another place: a bug of Dunlin")?;
+            terminal::print(
+                "a second computation from what was recorded chose another place: a bug of Dunlin",
+            )?;
         }
     }
     Ok(())

@@ -14,7 +14,11 @@ use dunlin_link::{
 };
 use dunlin_protocol::{JoinToken, NodeId};
 
-use crate::{failure::{Exit, Failure}, folders::Folders, version};
+use crate::{
+    failure::{Exit, Failure},
+    folders::Folders,
+    version,
+};
 
 /// Where members connect to a scheduler; boards join one port above.
 pub(crate) const PORT: u16 = 4747;

@@ -6,12 +6,7 @@ use dunlin_costs::Class;
 use dunlin_protocol::{BlobDigest, ModelDigest};
 use std::{fs::File, io::Read, path::Path};
 
-use crate::{
-    command::model::memory::Verdict,
-    failure::Failure,
-    folders::Folders,
-    store::Catalog,
-};
+use crate::{command::model::memory::Verdict, failure::Failure, folders::Folders, store::Catalog};
 
 /// Every model that one can name here, each variant once. What cannot be read is told and left out.
 ///

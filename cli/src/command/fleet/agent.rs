@@ -1,10 +1,6 @@
 //! `dunlin agent`.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use dunlin_agent::{Agent as Node, AgentOptions, Builtin, Emulation, Ending};
 use dunlin_engine_handle::Threads;
@@ -12,8 +8,7 @@ use dunlin_protocol::{ComponentDigest, JoinToken, NodeId};
 
 use crate::{
     arguments::Global,
-    duration,
-    engine,
+    duration, engine,
     failure::{Exit, Failure},
     fleet::{
         member::{Address, Member, PORT, node_name, token},
@@ -84,7 +79,8 @@ pub(crate) struct NodeOptions {
 
 fn megabytes(text: &str) -> Result<u64, String> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let number: u64 = digits.parse().map_err(|_| "a size is a number and a unit, as in 512MB or 6GB".to_owned())?;
+    let number: u64 =
+        digits.parse().map_err(|_| "a size is a number and a unit, as in 512MB or 6GB".to_owned())?;
     match unit.trim().to_ascii_uppercase().as_str() {
         "MB" | "M" => Ok(number * 1_000_000),
         "GB" | "G" => Ok(number * 1_000_000_000),

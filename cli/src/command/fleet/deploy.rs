@@ -7,7 +7,12 @@ use dunlin_protocol::{Answer, Ask, BlobDigest, ComponentDigest};
 use serde_json::json;
 
 use super::with_client;
-use crate::{arguments::Global, explain, failure::Failure, terminal::{self, progress::Progress}};
+use crate::{
+    arguments::Global,
+    explain,
+    failure::Failure,
+    terminal::{self, progress::Progress},
+};
 
 /// Give a pipeline to the fleet, under a name
 #[derive(Debug, clap::Args)]

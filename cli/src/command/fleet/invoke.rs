@@ -6,8 +6,8 @@ use clap_complete::engine::ArgValueCandidates;
 use dunlin_host::{Chunk, Response};
 use dunlin_link::Receiver;
 use dunlin_protocol::{
-    Answer, Ask, Emission, Ended, Failure as Fault, FailureCode, FromInvocation, InvocationId, Limits, Opening,
-    Outcome, Parameter, Placed, Submit, Targets, ToInvocation, Usage, limits::MAX_REQUEST_BODY,
+    Answer, Ask, Emission, Ended, Failure as Fault, FailureCode, FromInvocation, InvocationId, Limits,
+    Opening, Outcome, Parameter, Placed, Submit, Targets, ToInvocation, Usage, limits::MAX_REQUEST_BODY,
 };
 use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
@@ -47,7 +47,14 @@ pub(crate) struct Invoke {
     #[arg(add = ArgValueCandidates::new(completion::pipelines))]
     pipeline: String,
     /// The model: an alias of the fleet (`dunlin models ls`)
-    #[arg(long, short, value_name = "ALIAS", env = "DUNLIN_MODEL", default_value = "demo", hide_env_values = true)]
+    #[arg(
+        long,
+        short,
+        value_name = "ALIAS",
+        env = "DUNLIN_MODEL",
+        default_value = "demo",
+        hide_env_values = true
+    )]
     model: String,
     #[command(flatten)]
     request: RequestArguments,
@@ -266,7 +273,12 @@ fn outcome(answered: &Answered, interrupt: &Interrupt) -> (Option<Response>, Opt
         Outcome::Cancelled | Outcome::HandedOver => (None, Some(interrupt.failure())),
         Outcome::Expired => {
             let failure = Failure::new(Exit::Deadline, "the deadline passed");
-            (None, Some(failure.hint("--deadline TIME gives it longer, --explain says where the time was expected to go")))
+            (
+                None,
+                Some(failure.hint(
+                    "--deadline TIME gives it longer, --explain says where the time was expected to go",
+                )),
+            )
         }
     }
 }
@@ -274,7 +286,8 @@ fn outcome(answered: &Answered, interrupt: &Interrupt) -> (Option<Response>, Opt
 /// The line under an answer.
 fn line(usage: &Usage, answered: &Answered, wall_time: Duration) -> String {
     let faint = style::FAINT;
-    let cached = if usage.cached_tokens > 0 { format!(" + {} cached", usage.cached_tokens) } else { String::new() };
+    let cached =
+        if usage.cached_tokens > 0 { format!(" + {} cached", usage.cached_tokens) } else { String::new() };
     let emulated = if usage.emulated { ", emulated" } else { "" };
     let at = answered.placed.last().map(|placed| point(&placed.point)).unwrap_or_default();
     let mut parts = vec![format!("on {} ({at}{emulated})", usage.node)];
@@ -287,7 +300,10 @@ fn line(usage: &Usage, answered: &Answered, wall_time: Duration) -> String {
         parts.push(format!("{} tokens scored", usage.scored_tokens));
     }
     if usage.prompt_tokens + usage.cached_tokens + usage.output_tokens > 0 {
-        parts.push(format!("{}{cached} prompt tokens, {} output tokens", usage.prompt_tokens, usage.output_tokens));
+        parts.push(format!(
+            "{}{cached} prompt tokens, {} output tokens",
+            usage.prompt_tokens, usage.output_tokens
+        ));
     }
     if usage.ttft_us > 0 {
         parts.push(format!("TTFT {}", micros(usage.ttft_us)));

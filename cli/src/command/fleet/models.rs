@@ -14,8 +14,9 @@ use crate::{
     folders::Folders,
     store::Catalog,
     terminal::{
-        self, style,
+        self,
         progress::Progress,
+        style,
         table::{Align, Cell, Table},
     },
 };
@@ -173,19 +174,26 @@ impl Push {
             }
             client.ask(Ask::Alias { alias: alias.clone(), variants, resident_on }).await
         })?;
-        terminal::tell(format_args!("the fleet has {alias}; `dunlin invoke PIPELINE --model {alias}` uses it"));
+        terminal::tell(format_args!(
+            "the fleet has {alias}; `dunlin invoke PIPELINE --model {alias}` uses it"
+        ));
         Ok(())
     }
 }
 
 impl Alias {
     fn execute(&self) -> anyhow::Result<()> {
-        let asked: Vec<(String, Option<u16>)> = self.variants.iter().map(|text| asked(text)).collect::<Result<_, _>>()?;
+        let asked: Vec<(String, Option<u16>)> =
+            self.variants.iter().map(|text| asked(text)).collect::<Result<_, _>>()?;
         let alias = self.alias.clone();
         let resident_on = self.resident_on;
         with_client(async |client| {
-            let known: Vec<Variant> =
-                all(&client).await?.into_iter().flat_map(|model| model.variants).map(|of| of.variant).collect();
+            let known: Vec<Variant> = all(&client)
+                .await?
+                .into_iter()
+                .flat_map(|model| model.variants)
+                .map(|of| of.variant)
+                .collect();
             let mut variants: Vec<Variant> = Vec::new();
             for (digest, quality) in asked {
                 let mut found = known.iter().filter(|variant| variant.model.to_string().starts_with(&digest));
@@ -206,7 +214,9 @@ impl Alias {
 fn asked(text: &str) -> Result<(String, Option<u16>), Failure> {
     let Some((digest, quality)) = text.split_once('=') else { return Ok((text.to_owned(), None)) };
     match quality.parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok((digest.to_owned(), Some((share * 1000.0).round() as u16))),
+        Ok(share) if (0.0..=1.0).contains(&share) => {
+            Ok((digest.to_owned(), Some((share * 1000.0).round() as u16)))
+        }
         _ => Err(Failure::usage(format!("{quality:?} is no quality"))
             .hint("it is the share of a task set that the model answers rightly, 0 to 1")),
     }

@@ -69,7 +69,9 @@ fn row(node: &JoinedNode) -> [Cell; 8] {
     let ready = node.residents.iter().filter(|resident| resident.state == Residency::Ready).count();
     let memory = match (ready, node.residents.len() - ready) {
         (ready, 0) => format!("{ready} of {}", terminal::counted(node.models as usize, "model")),
-        (ready, loading) => format!("{ready} of {}, {loading} loading", terminal::counted(node.models as usize, "model")),
+        (ready, loading) => {
+            format!("{ready} of {}, {loading} loading", terminal::counted(node.models as usize, "model"))
+        }
     };
     let mode = match node.health.thermal {
         Thermal::Throttled => format!("{} (throttled)", node.health.mode),
@@ -83,7 +85,9 @@ fn row(node: &JoinedNode) -> [Cell; 8] {
         format!("{:.1} GB", node.free_memory_bytes as f64 / 1e9).into(),
         node.running.to_string().into(),
         memory.into(),
-        node.seen_ms_ago.map_or_else(|| "-".to_owned(), |ms| duration::show(Duration::from_millis(ms))).into(),
+        node.seen_ms_ago
+            .map_or_else(|| "-".to_owned(), |ms| duration::show(Duration::from_millis(ms)))
+            .into(),
     ]
 }
 

@@ -116,7 +116,8 @@ impl Set {
 
 impl List {
     fn execute(&self) -> anyhow::Result<()> {
-        let Answer::Policies(page) = with_client(async |client| client.ask(Ask::Policies { after: None }).await)?
+        let Answer::Policies(page) =
+            with_client(async |client| client.ask(Ask::Policies { after: None }).await)?
         else {
             anyhow::bail!("the scheduler answered with something else")
         };

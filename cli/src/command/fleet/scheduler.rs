@@ -86,13 +86,13 @@ pub(crate) async fn start(options: &SchedulerOptions) -> anyhow::Result<Server> 
     std::fs::create_dir_all(&folder)?;
     let fleet = options.fleet.as_deref().map(str::parse::<FleetId>).transpose();
     let fleet = fleet.map_err(|error| Failure::usage(error.to_string()))?;
-    let port_above = options.port.checked_add(1).ok_or_else(|| Failure::usage("there is no port above 65535"))?;
+    let port_above =
+        options.port.checked_add(1).ok_or_else(|| Failure::usage("there is no port above 65535"))?;
     // 0 asks for any port, for both.
     let joining = if options.port == 0 { 0 } else { port_above };
-    let builtins = dunlin_plugins::all().iter().map(|plugin| BuiltinPipeline {
-        name: plugin.name.to_owned(),
-        summary: plugin.summary.to_owned(),
-    });
+    let builtins = dunlin_plugins::all()
+        .iter()
+        .map(|plugin| BuiltinPipeline { name: plugin.name.to_owned(), summary: plugin.summary.to_owned() });
     let options = ServerOptions {
         folder,
         fleet,
@@ -113,7 +113,9 @@ pub(crate) async fn log_in(server: &Server) -> anyhow::Result<()> {
     let member = Member::open(&Member::login(&Folders::find()?))?;
     let own = server.fleet();
     match member.folder.identity()? {
-        Some((trust, _)) if trust.fleet == *own && member.scheduler() == Some(address(server)) => return Ok(()),
+        Some((trust, _)) if trust.fleet == *own && member.scheduler() == Some(address(server)) => {
+            return Ok(());
+        }
         Some((trust, _)) if trust.fleet != *own => {
             terminal::tell(format_args!(
                 "you stay logged in to {}; `dunlin login` with a token of this fleet changes that",

@@ -33,7 +33,10 @@ impl Drain {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let ask = Ask::Drain { node: self.node.clone(), within_ms: self.within.as_millis() as u64 };
         with_client(async |client| client.ask(ask).await)?;
-        terminal::tell(format_args!("{} drains; `dunlin cordon --undo {}` takes it back", self.node, self.node));
+        terminal::tell(format_args!(
+            "{} drains; `dunlin cordon --undo {}` takes it back",
+            self.node, self.node
+        ));
         Ok(())
     }
 }

@@ -56,10 +56,12 @@ impl Command {
 
 impl New {
     fn execute(&self) -> anyhow::Result<()> {
-        let labels = self.labels.iter().map(|label| match label.split_once('=') {
-            Some((name, value)) => Ok(Parameter { name: name.to_owned(), value: value.to_owned() }),
-            None => Err(Failure::usage(format!("--label {label:?} has no value")).hint("write --label NAME=VALUE")),
-        });
+        let labels =
+            self.labels.iter().map(|label| match label.split_once('=') {
+                Some((name, value)) => Ok(Parameter { name: name.to_owned(), value: value.to_owned() }),
+                None => Err(Failure::usage(format!("--label {label:?} has no value"))
+                    .hint("write --label NAME=VALUE")),
+            });
         let token = NewToken {
             role: match self.role {
                 TokenRole::Node => Role::Node,
@@ -75,7 +77,9 @@ impl New {
             anyhow::bail!("the scheduler answered with something else")
         };
         if self.json {
-            return terminal::print_json(&json!({ "token": text, "expires_unix_seconds": expires_unix_seconds }));
+            return terminal::print_json(
+                &json!({ "token": text, "expires_unix_seconds": expires_unix_seconds }),
+            );
         }
         terminal::print(&text)?;
         terminal::tell(match self.role {
