@@ -440,7 +440,7 @@ impl Engine {
                 continue;
             }
             if let Purpose::Generate { .. } = sequence.purpose {
-                let delta = sequence.say(now);
+                let delta = sequence.say(self.context, now);
                 if delta.finish.is_some() {
                     ended.push(sequence.id);
                 }
@@ -480,7 +480,7 @@ impl Engine {
             let at = self.running.iter().position(|sequence| sequence.id == id)?;
             Some(self.running.remove(at))
         });
-        let Some(sequence) = sequence else { return };
+        let Some(mut sequence) = sequence else { return };
         self.say(match (&sequence.purpose, reason) {
             (Purpose::Generate { .. }, reason) => {
                 FromEngine::Step { deltas: vec![sequence.finish(reason, now)] }
