@@ -2,15 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dunlin_protocol::{AttemptId, Chunk, Emission, Ended, Epoch, Failure, limits::MAX_EMISSIONS};
+use dunlin_protocol::{AttemptId, Chunk, Emission, Ended, Epoch, Failure};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// Text that one emission carries at most; longer text becomes several.
-pub(crate) const EMISSION_BYTES: usize = 4 << 10;
-
-/// Bytes of text that one chunk carries, so that its frame stays below its cap.
-const CHUNK_BYTES: usize = 12 << 10;
 
 /// What an attempt said so far.
 #[derive(Debug)]
@@ -115,13 +109,7 @@ impl AttemptLog {
         if rest.is_empty() {
             return state.end.clone().map_or(Next::Nothing, Next::End);
         }
-        let mut bytes = 0;
-        let fits = |emission: &&Emission| {
-            bytes += size(emission);
-            bytes <= CHUNK_BYTES
-        };
-        let count = rest.iter().take(MAX_EMISSIONS).take_while(fits).count().max(1);
-        Next::Chunk(Chunk { offset: self.base + from as u64, emissions: rest[..count].to_vec() })
+        Next::Chunk(Chunk::first(self.base + from as u64, rest))
     }
 
     fn tell(&self) {
@@ -131,25 +119,6 @@ impl AttemptLog {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Bytes on the wire, about.
-fn size(emission: &Emission) -> usize {
-    16 + match emission {
-        Emission::Tokens { tokens, .. } => 4 * tokens.0.len(),
-        Emission::Text(text) | Emission::Json(text) => text.len(),
-        Emission::Body(bytes) => bytes.len(),
-        Emission::Progress(_) => 0,
-    }
-}
-
-/// Cuts text so that each part fits into an emission; characters stay whole.
-pub(crate) fn parts(mut text: &str) -> impl Iterator<Item = &str> {
-    std::iter::from_fn(move || {
-        let (part, rest) = text.split_at(text.floor_char_boundary(EMISSION_BYTES));
-        text = rest;
-        (!part.is_empty()).then_some(part)
-    })
 }
 
 #[cfg(test)]
@@ -179,27 +148,5 @@ mod tests {
         // What is before it was said by another.
         assert!(matches!(log.next(3), Next::Chunk(chunk) if chunk.offset == 10));
         assert!(matches!(log.next(13), Next::Nothing));
-    }
-
-    #[test]
-    fn a_chunk_fits_into_a_frame() {
-        let log = log(0);
-        for _ in 0..100 {
-            log.say(text(&"x".repeat(EMISSION_BYTES)));
-        }
-        let mut offset = 0;
-        while let Next::Chunk(chunk) = log.next(offset) {
-            assert!(chunk.emissions.iter().map(size).sum::<usize>() <= CHUNK_BYTES + 16);
-            offset += chunk.emissions.len() as u64;
-        }
-        assert_eq!(offset, 100);
-    }
-
-    #[test]
-    fn long_text_is_cut_between_characters() {
-        let long = "\u{e9}".repeat(EMISSION_BYTES);
-        let cut: Vec<&str> = parts(&long).collect();
-        assert!(cut.len() > 1 && cut.iter().all(|part| part.len() <= EMISSION_BYTES));
-        assert_eq!((cut.concat(), parts("").count()), (long, 0));
     }
 }

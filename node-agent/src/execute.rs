@@ -4,16 +4,14 @@ use std::{path::PathBuf, sync::Arc};
 
 use dunlin_protocol::{
     BlobDigest, Emission, Ended, Failure, FailureCode, Invoke, Outcome, PipelineRef, Usage,
-    limits::MAX_EMISSION_TOKENS,
 };
 use dunlin_worker_handle::{
     self as worker, Binding, Budgets, Event, FailureKind, Invoke as WorkerInvoke, Outcome as WorkerOutcome,
 };
-use serde_bytes::ByteBuf;
 use tokio::time::Instant;
 
 use crate::{
-    attempt::{AttemptLog, EMISSION_BYTES, End, parts},
+    attempt::{AttemptLog, End},
     node::Node,
     residents::{InUse, id},
 };
@@ -130,24 +128,17 @@ async fn run(node: &Node, invoke: Invoke, log: &AttemptLog, prepared: Prepared, 
         match event {
             Some(Event::Started) => {}
             Some(Event::Tokens { generation, tokens, .. }) => {
-                for tokens in tokens.chunks(MAX_EMISSION_TOKENS) {
-                    let tokens = dunlin_protocol::Tokens(tokens.to_vec());
-                    log.say(Emission::Tokens { generation, tokens });
-                }
+                Emission::tokens(generation, &tokens).for_each(|emission| log.say(emission));
             }
-            Some(Event::Text(text)) => parts(&text).for_each(|part| log.say(Emission::Text(part.to_owned()))),
-            // What does not fit goes as text.
-            Some(Event::Json(json)) if json.len() > EMISSION_BYTES => {
-                parts(&json).for_each(|part| log.say(Emission::Text(part.to_owned())));
+            Some(Event::Text(text)) => Emission::text(&text).for_each(|emission| log.say(emission)),
+            Some(Event::Json(json)) => {
+                Emission::json(&json).into_iter().for_each(|emission| log.say(emission));
             }
-            Some(Event::Json(json)) => log.say(Emission::Json(json)),
             Some(Event::Progress(share)) => log.say(Emission::Progress((share * 1000.0).round() as u16)),
             Some(Event::Ended(ended)) => {
                 if let WorkerOutcome::Answer { body, .. } = &ended.outcome {
                     let rest = body.get(std::mem::take(&mut body_bytes) as usize..).unwrap_or_default();
-                    for part in rest.chunks(EMISSION_BYTES) {
-                        log.say(Emission::Body(ByteBuf::from(part)));
-                    }
+                    Emission::body(rest).for_each(|emission| log.say(emission));
                 }
                 log.end(|offset| End::Ended(Box::new(told(*ended, offset, usage))));
                 return;

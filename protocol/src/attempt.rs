@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::{
-    AtMost, AttemptId, Class, ComponentDigest, Epoch, Failure, ModelDigest, OperatingPoint, Tokens, Usage,
+    AtMost, AttemptId, Chunk, Class, ComponentDigest, Epoch, Failure, ModelDigest, OperatingPoint, Tokens,
+    Usage,
     frame::Message,
     limits::{
-        MAX_BINDINGS, MAX_EMISSION_BYTES, MAX_EMISSION_TOKENS, MAX_EMISSIONS, MAX_GENERATIONS, MAX_NAME,
-        MAX_PARAMETERS, MAX_PROMPT_PREFIXES, MAX_REQUEST_BODY, MAX_TEXT, MAX_VALUE,
+        MAX_BINDINGS, MAX_GENERATIONS, MAX_NAME, MAX_PARAMETERS, MAX_PROMPT_PREFIXES, MAX_REQUEST_BODY,
+        MAX_TEXT, MAX_VALUE,
     },
 };
 
@@ -180,35 +181,6 @@ pub struct Resume {
 pub struct Started {
     /// A model has to be loaded first.
     pub loads: bool,
-}
-
-/// Consecutive emissions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chunk {
-    /// The number of the first.
-    pub offset: u64,
-    #[serde(with = "AtMost::<MAX_EMISSIONS>")]
-    pub emissions: Vec<Emission>,
-}
-
-/// One thing that an attempt says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Emission {
-    /// Tokens that a generation drew, before any text that is made of them.
-    Tokens {
-        /// Counts the generations of an invocation in the order in which they were begun, from 0.
-        generation: u32,
-        #[serde(with = "AtMost::<MAX_EMISSION_TOKENS>")]
-        tokens: Tokens,
-    },
-    /// Whole characters.
-    Text(#[serde(with = "AtMost::<MAX_EMISSION_BYTES>")] String),
-    /// Passed on as the pipeline gave it.
-    Json(#[serde(with = "AtMost::<MAX_EMISSION_BYTES>")] String),
-    /// Thousandths of the whole.
-    Progress(u16),
-    /// A piece of the response's body.
-    Body(#[serde(with = "AtMost::<MAX_EMISSION_BYTES>")] ByteBuf),
 }
 
 /// The end of an attempt.

@@ -41,7 +41,8 @@ pub(crate) struct Sequence {
     gaps_us: Vec<u64>,
     /// Bytes of a character that is not whole yet.
     pending: Vec<u8>,
-    text: String,
+    /// Text that may be the beginning of a stop string.
+    held_back: String,
     pub(crate) cancelled: bool,
     deadline: Option<Instant>,
 }
@@ -91,7 +92,7 @@ impl Sequence {
             last: now,
             gaps_us: Vec::new(),
             pending: Vec::new(),
-            text: String::new(),
+            held_back: String::new(),
             cancelled: false,
             deadline,
         }
@@ -133,26 +134,43 @@ impl Sequence {
         reasons.into_iter().find_map(|(over, reason)| over.then_some(reason))
     }
 
-    /// Says the next token, in a step that ended now.
-    pub(crate) fn say(&mut self, now: Instant) -> Delta {
+    /// Says the next token, in a step that ended now; of `context` tokens at most.
+    pub(crate) fn say(&mut self, context: u32, now: Instant) -> Delta {
         let Purpose::Generate { generate, plan } = &self.purpose else {
             return self.delta(Vec::new(), String::new(), None);
         };
         let index = self.tokens.len() - self.prompt as usize;
         let token = match plan.next(self.tokens.len() as u64, index) {
             _ if index >= generate.max_tokens as usize => return self.finish(StopReason::MaxTokens, now),
+            _ if self.tokens.len() >= context as usize => return self.finish(StopReason::ContextFull, now),
             Next::End(reason) => return self.finish(reason, now),
             Next::Token(token) => token,
         };
-        let (max, stop) = (generate.max_tokens as usize, generate.stop.clone());
+        let max = generate.max_tokens as usize;
         self.note_token(token, now);
-        let text = self.whole_text(token);
-        self.text += &text;
-        if stop.iter().any(|stop| !stop.is_empty() && self.text.contains(stop)) {
-            return self.finish(StopReason::StopString, now);
+        let new = self.whole_text(token);
+        let (text, stopped) = self.before_stop(&new);
+        let reason = match (stopped, index + 1 >= max) {
+            (true, _) => StopReason::StopString,
+            (false, true) => StopReason::MaxTokens,
+            (false, false) => return self.delta(vec![token], text, None),
+        };
+        let rest = if stopped { String::new() } else { std::mem::take(&mut self.held_back) };
+        self.delta(vec![token], text + &rest, Some(self.finished(reason, now)))
+    }
+
+    /// What can be said of the text so far: nothing of a stop string, and nothing that may become the beginning of one.
+    fn before_stop(&mut self, new: &str) -> (String, bool) {
+        self.held_back += new;
+        let Purpose::Generate { generate, .. } = &self.purpose else { return (String::new(), false) };
+        let stops = || generate.stop.iter().filter(|stop| !stop.is_empty());
+        if let Some(at) = stops().filter_map(|stop| self.held_back.find(stop)).min() {
+            return (self.held_back.drain(..at).collect(), true);
         }
-        let finish = (index + 1 >= max).then(|| self.finished(StopReason::MaxTokens, now));
-        self.delta(vec![token], text, finish)
+        let begins = |at: &usize| stops().any(|stop| stop.starts_with(&self.held_back[*at..]));
+        let starts = self.held_back.char_indices().map(|(at, _)| at);
+        let safe = starts.into_iter().find(begins).unwrap_or(self.held_back.len());
+        (self.held_back.drain(..safe).collect(), false)
     }
 
     fn note_token(&mut self, token: Token, now: Instant) {
@@ -174,8 +192,9 @@ impl Sequence {
     }
 
     /// Its last delta.
-    pub(crate) fn finish(&self, reason: StopReason, now: Instant) -> Delta {
-        self.delta(Vec::new(), String::new(), Some(self.finished(reason, now)))
+    pub(crate) fn finish(&mut self, reason: StopReason, now: Instant) -> Delta {
+        let rest = std::mem::take(&mut self.held_back);
+        self.delta(Vec::new(), rest, Some(self.finished(reason, now)))
     }
 
     fn delta(&self, tokens: Vec<Token>, text: String, finish: Option<Finish>) -> Delta {

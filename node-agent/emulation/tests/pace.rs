@@ -260,6 +260,14 @@ async fn calls_end_when_they_are_cancelled_or_late() {
     assert_eq!(reason, StopReason::Deadline);
     assert!((3.0..3.3).contains(&seconds(usage.total_us)) && usage.output_tokens > 2);
 
+    let whole = run(&engine, request(3, 64, 30)).await.0;
+    let stop = vec!["never".to_owned(), whole[20..25].to_owned()];
+    let (text, reason, _) = run(&engine, Generate { stop, ..request(3, 64, 30) }).await;
+    assert_eq!(reason, StopReason::StopString);
+    assert_eq!(text, whole[..20]);
+    let (_, reason, usage) = run(&engine, request(4, 4090, 400)).await;
+    assert_eq!((reason, usage.output_tokens), (StopReason::ContextFull, 6));
+
     let mut generation = engine.generate(request(1, 64, 400));
     generation.next().await.unwrap().unwrap();
     generation.cancel();

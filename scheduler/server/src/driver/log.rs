@@ -4,12 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dunlin_protocol::{
     AttemptId, Chunk, Emission, Ended, Failure, InvocationId, NodeId, Placed, Resume, Tokens,
-    limits::{MAX_EMISSIONS, MAX_GENERATIONS},
+    limits::MAX_GENERATIONS,
 };
 use tokio::sync::watch;
-
-/// Bytes of text that one chunk carries, so that its frame stays below its cap.
-const CHUNK_BYTES: usize = 12 << 10;
 
 /// The emissions that were delivered, each once, in their order.
 #[derive(Debug)]
@@ -119,13 +116,7 @@ impl Log {
         if rest.is_empty() {
             return state.end.clone().map_or(Next::Nothing, Next::End);
         }
-        let mut bytes = 0;
-        let fits = |emission: &&Emission| {
-            bytes += size(emission);
-            bytes <= CHUNK_BYTES
-        };
-        let count = rest.iter().take(MAX_EMISSIONS).take_while(fits).count().max(1);
-        Next::Chunk(Chunk { offset, emissions: rest[..count].to_vec() })
+        Next::Chunk(Chunk::first(offset, rest))
     }
 
     fn tell(&self) {
@@ -134,16 +125,6 @@ impl Log {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Bytes on the wire, about.
-fn size(emission: &Emission) -> usize {
-    16 + match emission {
-        Emission::Tokens { tokens, .. } => 4 * tokens.0.len(),
-        Emission::Text(text) | Emission::Json(text) => text.len(),
-        Emission::Body(bytes) => bytes.len(),
-        Emission::Progress(_) => 0,
     }
 }
 
