@@ -1,8 +1,13 @@
-//! The scheduler as a server: connections, catalog, the driver of the core.
+//! The scheduler as a server: who may connect, what must last, and the connections themselves.
+//!
+//! `authority` makes certificates for tokens, renews and denies them; `catalog` keeps what must last, in SQLite;
+//! `listener` has an endpoint for members and one for those who join, and hands each connection to whoever serves its role.
+//!
+//! Absent here: decisions (`dunlin-scheduler-core`), TLS and frames (`dunlin-link`). Read [`Authority`] and [`Listener`].
 
 pub mod authority;
 pub mod catalog;
-pub mod gate;
+mod gate;
 mod listener;
 mod live;
 
