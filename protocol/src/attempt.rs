@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::{
-    AtMost, AttemptId, Class, ComponentDigest, Epoch, Failure, ModelDigest, OperatingPoint, Tokens, Usage,
+    AtMost, AttemptId, Chunk, Class, ComponentDigest, Epoch, Failure, ModelDigest, OperatingPoint, Tokens,
+    Usage,
     frame::Message,
     limits::{
-        MAX_BINDINGS, MAX_EMISSION_BYTES, MAX_EMISSION_TOKENS, MAX_EMISSIONS, MAX_NAME, MAX_PARAMETERS,
-        MAX_PREFIX_TOKENS, MAX_PROMPT_PREFIXES, MAX_REQUEST_BODY, MAX_TEXT, MAX_VALUE,
+        MAX_BINDINGS, MAX_NAME, MAX_PARAMETERS, MAX_PREFIX_TOKENS, MAX_PROMPT_PREFIXES, MAX_REQUEST_BODY,
+        MAX_TEXT, MAX_VALUE,
     },
 };
 
@@ -178,38 +179,6 @@ pub struct Resume {
 pub struct Started {
     /// A model has to be loaded first.
     pub loads: bool,
-}
-
-/// Consecutive emissions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chunk {
-    /// The number of the first.
-    pub offset: u64,
-    #[serde(with = "AtMost::<MAX_EMISSIONS>")]
-    pub emissions: Vec<Emission>,
-}
-
-/// One thing that an attempt says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Emission {
-    Text(Text),
-    /// Passed on as the pipeline gave it.
-    Json(#[serde(with = "AtMost::<MAX_EMISSION_BYTES>")] String),
-    /// Thousandths of the whole.
-    Progress(u16),
-    /// A piece of the response's body.
-    Body(#[serde(with = "AtMost::<MAX_EMISSION_BYTES>")] ByteBuf),
-}
-
-/// A piece of text, and the tokens that were drawn for it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Text {
-    /// Whole characters; it may lag behind the tokens.
-    #[serde(with = "AtMost::<MAX_EMISSION_BYTES>")]
-    pub text: String,
-    #[serde(with = "AtMost::<MAX_EMISSION_TOKENS>")]
-    pub tokens: Tokens,
 }
 
 /// The end of an attempt.

@@ -12,6 +12,7 @@ mod bounded;
 mod client;
 mod control;
 mod digest;
+mod emission;
 mod explanation;
 mod failure;
 pub mod frame;
@@ -28,8 +29,8 @@ mod tokens;
 mod usage;
 
 pub use attempt::{
-    AttemptOpening, Binding, Chunk, Emission, Ended, FromAttempt, Grants, Invoke, Limits, Name, Outcome,
-    Parameter, PipelineRef, Request, Resume, Started, Text, ToAttempt, Value,
+    AttemptOpening, Binding, Ended, FromAttempt, Grants, Invoke, Limits, Name, Outcome, Parameter,
+    PipelineRef, Request, Resume, Started, ToAttempt, Value,
 };
 pub use blob::{BlobChunk, FromStore, ToStore};
 pub use bounded::AtMost;
@@ -39,6 +40,7 @@ pub use client::{
 };
 pub use control::{Command, Order, Rows, ToNode, ToScheduler};
 pub use digest::{BlobDigest, ComponentDigest, DigestError, ModelDigest};
+pub use emission::{Chunk, Emission, Text};
 pub use explanation::{Candidate, Counted, Decision, Explanation, JoinedNode, NodeState, PredictedCosts};
 pub use failure::{Failure, FailureCode, Fault};
 pub use frame::{Class, Decoder, FrameError, Message};

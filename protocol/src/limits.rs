@@ -12,8 +12,8 @@ pub const MAX_NAME: usize = 128;
 /// Bytes of a text for people.
 pub const MAX_TEXT: usize = 4096;
 
-/// Bytes of what a request brings; what is larger goes as a blob.
-pub const MAX_REQUEST_BODY: usize = 768 << 10;
+/// Bytes of what a request brings: a frame has room for it and for the longest prefix of tokens.
+pub const MAX_REQUEST_BODY: usize = 640 << 10;
 
 /// Bytes of a value of a parameter, of a public prefix, of an environment variable.
 pub const MAX_VALUE: usize = 64 << 10;
@@ -30,11 +30,11 @@ pub const MAX_PREFIX_TOKENS: usize = 1 << 16;
 /// Emissions in a chunk.
 pub const MAX_EMISSIONS: usize = 64;
 
-/// Tokens of an emission. One that has more is sent as several; the last has the text.
+/// Tokens of an emission. One that has more is sent as several.
 pub const MAX_EMISSION_TOKENS: usize = 1024;
 
-/// Bytes of the text or the body in an emission.
-pub const MAX_EMISSION_BYTES: usize = 8 << 10;
+/// Bytes of the text or the body in an emission. Two fit into a frame.
+pub const MAX_EMISSION_BYTES: usize = 8000;
 
 /// Models on the disk of a node.
 pub const MAX_MODELS: usize = 128;

@@ -6,6 +6,7 @@
 
 mod hostile;
 mod samples;
+mod skew;
 mod value;
 
 use std::{fmt::Debug, fs, path::PathBuf};
