@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_link::Link;
+use dunlin_link::{Link, ResetKey};
 use dunlin_protocol::{Class, frame::Message};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
@@ -23,6 +23,7 @@ const TASKS: usize = 16;
 const ROUNDS: usize = 10;
 const CALLS: usize = 1_000;
 const TOKENS: u64 = 10_000;
+const HANDSHAKES: u32 = 100;
 
 /// The size of a token with its offset.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -56,6 +57,8 @@ async fn main() {
     println!("{:44} {:>24}", "a token of a burst, on one of 16 streams", spread(costs));
     let costs: Vec<f64> = rounds(|| send_alone(&pair.node)).await;
     println!("{:44} {:>24}", "a token in a packet of its own", spread(costs));
+    let costs: Vec<f64> = rounds(shake_hands).await;
+    println!("{:44} {:>24}", "a connection, certificates on both ends", spread(costs));
 }
 
 /// Echoes what comes; a frame with an offset of zero asks for many.
@@ -129,6 +132,21 @@ async fn send_alone(node: &Link) -> f64 {
         receiver.receive().await.unwrap().unwrap();
     }
     (cpu_us() - before) / (CALLS as f64 * TASKS as f64 * 2.0)
+}
+
+/// Microseconds of CPU per connection.
+async fn shake_hands() -> f64 {
+    let world = World::new();
+    let endpoint = world.listen(world::socket(), &ResetKey::generate().unwrap());
+    let address = endpoint.local_addr().unwrap();
+    let dialer = world.dialer(world::NODE);
+    let before = cpu_us();
+    for _ in 0..HANDSHAKES {
+        let accept = async { endpoint.accept().await.unwrap().await.unwrap() };
+        let (dialled, _accepted) = tokio::join!(dialer.dial(address), accept);
+        dialled.unwrap();
+    }
+    (cpu_us() - before) / f64::from(HANDSHAKES)
 }
 
 async fn concurrently<F: Future<Output = Vec<Duration>> + Send + 'static>(

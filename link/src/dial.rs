@@ -67,6 +67,7 @@ impl Dialer {
     /// A connection with the scheduler at `address`, which has proved that it is one.
     ///
     /// Whether it lets this member in shows later, as TLS 1.3 is: by its first message, or by [`Link::closed`].
+    /// The floor of the clock has risen to what the scheduler's certificate proves; keep it ([`crate::Folder::keep_floor`]).
     ///
     /// # Errors
     /// [`DialError`].

@@ -100,7 +100,7 @@ impl World {
             Link::new(connection, time(NOW)).unwrap()
         };
         let (node, scheduler) = tokio::join!(dialer.dial(address), accept);
-        Pair { node: node.unwrap(), scheduler, endpoint, dialer }
+        Pair { node: node.unwrap(), scheduler, endpoint }
     }
 }
 
@@ -108,7 +108,6 @@ pub(crate) struct Pair {
     pub(crate) node: Link,
     pub(crate) scheduler: Link,
     pub(crate) endpoint: quinn::Endpoint,
-    pub(crate) dialer: Dialer,
 }
 
 pub(crate) fn clock(now: u64) -> Arc<FlooredClock> {

@@ -190,12 +190,12 @@ impl Authority {
         let make = move |identity: &Identity| issuer.issue(identity, &public, now);
         let fleet = self.trust().fleet.clone();
         let token = (request.token, request.secret);
-        let redeemed =
-            self.catalog.redeem(fleet, token, request.name, now, make).await.map_err(|refusal| {
+        let redeemed = self.catalog.redeem(fleet, token, request.name, now, make, self.cut()).await.map_err(
+            |refusal| {
                 tracing::warn!(token = %request.token, %refusal, "a join was refused");
                 Failure::from(refusal)
-            })?;
-        self.cut(&redeemed.replaced);
+            },
+        )?;
         tracing::info!(member = %redeemed.identity, build = request.build, "joined");
         Ok(self.issued(redeemed.identity.name, redeemed.certificate))
     }
@@ -213,7 +213,8 @@ impl Authority {
         let (issuer, now, identity) = (self.issuer.clone(), self.clock.now(), peer.identity.clone());
         let make = move || issuer.issue(&identity, &public, now);
         let name = peer.name().clone();
-        let certificate = self.catalog.renew(peer.fingerprint, make).await.map_err(|error| {
+        let newest = self.live.newest(peer);
+        let certificate = self.catalog.renew(newest, make).await.map_err(|error| {
             tracing::error!(member = %peer.identity, %error, "a renewal failed");
             Failure::from(TokenRefusal::Catalog(error))
         })?;
@@ -221,7 +222,7 @@ impl Authority {
             let text = format!("{} was denied or removed; join again with a new token", peer.identity);
             Failure::new(FailureCode::Forbidden, text)
         })?;
-        self.live.renewed(&peer.fingerprint, certificate.expires);
+        self.live.renewed(peer, &certificate);
         Ok(self.issued(name, certificate))
     }
 
@@ -230,15 +231,16 @@ impl Authority {
     /// # Errors
     /// [`CatalogError::Missing`]: there is no such member.
     pub async fn deny(&self, role: Role, name: NodeId) -> Result<(), CatalogError> {
-        let fingerprints = self.catalog.deny(role, name, self.clock.now()).await?;
-        self.cut(&fingerprints);
-        Ok(())
+        self.catalog.deny(role, name, self.clock.now(), self.cut()).await
     }
 
     /// First the list, then the connections: one that slips in between finds itself on the list.
-    fn cut(&self, fingerprints: &[Fingerprint]) {
-        self.denied.deny(fingerprints.iter().copied());
-        self.live.cut(fingerprints, Close::Denied);
+    fn cut(&self) -> impl FnOnce(&[Fingerprint]) + Send + 'static {
+        let (denied, live) = (self.denied.clone(), self.live.clone());
+        move |fingerprints| {
+            denied.deny(fingerprints.iter().copied());
+            live.cut(fingerprints, Close::Denied);
+        }
     }
 
     fn issued(&self, name: NodeId, certificate: NewCertificate) -> Issued {
@@ -259,6 +261,7 @@ impl From<TokenRefusal> for Failure {
             TokenRefusal::Used | TokenRefusal::Expired { .. } => FailureCode::TokenSpent,
             TokenRefusal::NameTaken { .. } => FailureCode::Conflict,
             TokenRefusal::Catalog(CatalogError::DiskFull) => FailureCode::DiskFull,
+            TokenRefusal::Catalog(CatalogError::TooMany { .. }) => FailureCode::Overloaded,
             TokenRefusal::Catalog(_) => FailureCode::Internal,
         };
         let text = match refusal {

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 /// How much is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GateLimits {
+pub(crate) struct GateLimits {
     /// Handshakes begun in a second, and at once after a pause.
-    pub per_second: u32,
+    pub(crate) per_second: u32,
     /// Of those who have shown that their address is theirs, how many may wait for their turn.
-    pub waiting: usize,
+    pub(crate) waiting: usize,
 }
 
 /// What to do with whoever knocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Begin the handshake.
     Admit,
     /// Have it show that its address is its own; it costs nothing to forget it.
@@ -28,7 +28,7 @@ pub enum Verdict {
 
 /// A bucket of handshakes that fills with time.
 #[derive(Debug)]
-pub struct Gate {
+pub(crate) struct Gate {
     limits: GateLimits,
     /// How long the bucket has been filling since it was empty.
     filled: Duration,
@@ -37,13 +37,12 @@ pub struct Gate {
 
 impl Gate {
     /// Full at `now`.
-    #[must_use]
-    pub fn new(limits: GateLimits, now: Duration) -> Self {
+    pub(crate) fn new(limits: GateLimits, now: Duration) -> Self {
         Self { limits, filled: Duration::from_secs(1), at: now }
     }
 
     /// Somebody knocks; `validated` if it has shown that its address is its own, `waiting` are before it.
-    pub fn knock(&mut self, now: Duration, validated: bool, waiting: usize) -> Verdict {
+    pub(crate) fn knock(&mut self, now: Duration, validated: bool, waiting: usize) -> Verdict {
         if waiting == 0 && self.take(now) {
             return Verdict::Admit;
         }
@@ -55,7 +54,7 @@ impl Gate {
     }
 
     /// Whether a handshake may begin now; if so, it has.
-    pub fn take(&mut self, now: Duration) -> bool {
+    pub(crate) fn take(&mut self, now: Duration) -> bool {
         self.fill(now);
         let may = self.filled >= self.cost();
         if may {
@@ -65,8 +64,7 @@ impl Gate {
     }
 
     /// How long until the next may begin.
-    #[must_use]
-    pub fn next_in(&self) -> Duration {
+    pub(crate) fn next_in(&self) -> Duration {
         self.cost().saturating_sub(self.filled)
     }
 

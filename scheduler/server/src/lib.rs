@@ -9,7 +9,7 @@ mod ask;
 pub mod authority;
 pub mod catalog;
 mod driver;
-pub mod gate;
+mod gate;
 mod listener;
 mod live;
 pub mod policies;

@@ -5,7 +5,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use dunlin_link::{Close, Link, certificate::Fingerprint, clock::UnixTime};
+use dunlin_link::{Close, Link, Peer, certificate::Fingerprint, clock::UnixTime};
+
+use crate::catalog::NewCertificate;
+
+/// Connections that one member may have: a client is as many processes as a person starts.
+const MAX_OF_MEMBER: usize = 128;
 
 /// All connections of members.
 #[derive(Debug, Default)]
@@ -21,7 +26,8 @@ struct Connections {
 #[derive(Debug)]
 struct Open {
     link: Link,
-    /// The end of the newest certificate that the peer has.
+    /// The newest certificate of the member, which outlives the one that was shown, and its end.
+    newest: Fingerprint,
     expires: UnixTime,
 }
 
@@ -45,20 +51,33 @@ impl Live {
         self.lock().open.len()
     }
 
-    pub(crate) fn admit(self: &Arc<Self>, link: &Link) -> Admitted {
+    /// Nothing where the member has too many connections.
+    pub(crate) fn admit(self: &Arc<Self>, link: &Link) -> Option<Admitted> {
         let mut connections = self.lock();
+        let of_member = |open: &&Open| open.link.peer().identity == link.peer().identity;
+        if connections.open.values().filter(of_member).count() >= MAX_OF_MEMBER {
+            return None;
+        }
         let number = connections.next;
         connections.next += 1;
-        let open = Open { link: link.clone(), expires: link.peer().not_after };
+        let (newest, expires) = (link.peer().fingerprint, link.peer().not_after);
+        let open = Open { link: link.clone(), newest, expires };
         connections.open.insert(number, open);
-        Admitted { live: self.clone(), number }
+        Some(Admitted { live: self.clone(), number })
     }
 
-    /// The member with this certificate has one that lasts longer.
-    pub(crate) fn renewed(&self, fingerprint: &Fingerprint, expires: UnixTime) {
+    /// The newest certificate of a member, by what came over its connections.
+    pub(crate) fn newest(&self, peer: &Peer) -> Fingerprint {
+        let connections = self.lock();
+        let mut of_member = connections.open.values().filter(|open| open.link.peer() == peer);
+        of_member.next_back().map_or(peer.fingerprint, |open| open.newest)
+    }
+
+    /// A member has a certificate that lasts longer; so do all of its connections.
+    pub(crate) fn renewed(&self, peer: &Peer, certificate: &NewCertificate) {
         for open in self.lock().open.values_mut() {
-            if open.link.peer().fingerprint == *fingerprint {
-                open.expires = expires;
+            if open.link.peer().identity == peer.identity {
+                (open.newest, open.expires) = (certificate.fingerprint, certificate.expires);
             }
         }
     }
@@ -66,7 +85,8 @@ impl Live {
     /// Closes the connections of these certificates, at once.
     pub(crate) fn cut(&self, fingerprints: &[Fingerprint], close: Close) {
         for open in self.lock().open.values() {
-            if fingerprints.contains(&open.link.peer().fingerprint) {
+            let shown = open.link.peer().fingerprint;
+            if fingerprints.contains(&shown) || fingerprints.contains(&open.newest) {
                 tracing::info!(member = %open.link.peer().identity, %close, "connection cut");
                 open.link.close(close, "");
             }

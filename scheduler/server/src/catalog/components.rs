@@ -35,7 +35,7 @@ impl Catalog {
         name: String,
         component: Component,
     ) -> Result<Option<ComponentDigest>, CatalogError> {
-        self.write(move |transaction| {
+        self.transact(move |transaction| {
             let Component { digest, bytes, added } = component;
             let before = transaction
                 .query_row("SELECT digest FROM tags WHERE name = ?1", [&name], |row| row.get(0))
@@ -59,7 +59,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::Missing`].
     pub async fn tagged(&self, name: String) -> Result<Component, CatalogError> {
-        self.write(move |transaction| {
+        self.transact(move |transaction| {
             let sql = "SELECT digest, bytes, added FROM tags JOIN components USING (digest) WHERE name = ?1";
             let found = transaction
                 .query_row(sql, [&name], |row| {
@@ -80,7 +80,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn tags(&self) -> Result<Vec<Tag>, CatalogError> {
-        self.write(|transaction| {
+        self.transact(|transaction| {
             transaction
                 .prepare("SELECT name, digest, changed FROM tags ORDER BY name")?
                 .query_map([], |row| {
@@ -101,7 +101,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::Missing`].
     pub async fn untag(&self, name: String) -> Result<Vec<ComponentDigest>, CatalogError> {
-        self.write(move |transaction| {
+        self.transact(move |transaction| {
             if transaction.execute("DELETE FROM tags WHERE name = ?1", [&name])? == 0 {
                 return Err(CatalogError::missing("pipeline", &name));
             }

@@ -31,7 +31,7 @@ pub enum CatalogError {
     TooMany { kind: &'static str, limit: u32 },
     #[error("the catalog holds what cannot be read: {0}")]
     Unreadable(String),
-    #[error("the catalog has stopped")]
+    #[error("the catalog could not finish the operation; the log of the scheduler says why")]
     Stopped,
     #[error("no certificate could be made: {0}")]
     Making(String),

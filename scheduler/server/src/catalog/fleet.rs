@@ -35,7 +35,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn fleet(&self) -> Result<Option<FleetRecord>, CatalogError> {
-        self.write(read).await
+        self.transact(read).await
     }
 
     /// Keeps a new fleet, or gives the one that there is.
@@ -43,7 +43,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn found_fleet(&self, new: FleetRecord) -> Result<FleetRecord, CatalogError> {
-        self.write(move |transaction| {
+        self.transact(move |transaction| {
             if let Some(fleet) = read(transaction)? {
                 return Ok(fleet);
             }
@@ -67,12 +67,12 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`]; also where there is no fleet yet.
     pub async fn next_epoch(&self) -> Result<Epoch, CatalogError> {
-        self.write(|transaction| {
+        self.transact(|transaction| {
             transaction
                 .query_row("UPDATE fleet SET epoch = epoch + 1 RETURNING epoch", [], |row| row.get(0))
                 .optional()?
                 .map(|epoch: i64| Epoch(epoch.cast_unsigned()))
-                .ok_or_else(|| CatalogError::missing("fleet", &"yet"))
+                .ok_or_else(|| CatalogError::Missing { kind: "fleet", name: "of its own yet".into() })
         })
         .await
     }

@@ -11,6 +11,9 @@ use rusqlite::{Row, Transaction, params};
 
 use super::{Catalog, CatalogError};
 
+/// Certificates of one member that are good for anything: a renewal every 4.7 days makes 8 of them.
+const MAX_CERTIFICATES: u32 = 32;
+
 /// Labels with their values.
 pub type Labels = BTreeMap<String, String>;
 
@@ -45,7 +48,7 @@ impl Catalog {
         fingerprint: Fingerprint,
         make: impl FnOnce() -> Result<NewCertificate, CatalogError> + Send + 'static,
     ) -> Result<Option<NewCertificate>, CatalogError> {
-        self.write(move |transaction| {
+        self.transact(move |transaction| {
             let sql = "SELECT role, name FROM certificates JOIN members USING (role, name)
                        WHERE fingerprint = ?1 AND certificates.denied IS NULL AND members.denied IS NULL";
             let mut statement = transaction.prepare_cached(sql)?;
@@ -65,10 +68,10 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn raise_floor(&self, now: UnixTime) -> Result<(), CatalogError> {
-        self.write(move |transaction| raise_floor(transaction, now)).await
+        self.transact(move |transaction| raise_floor(transaction, now)).await
     }
 
-    /// Denies a member for good; the fingerprints of all its certificates that are still good for anything.
+    /// Denies a member for good. Once that is kept, `after` has the fingerprints of all its certificates, whoever waits.
     ///
     /// # Errors
     /// [`CatalogError::Missing`]: nobody has that role and name.
@@ -77,8 +80,9 @@ impl Catalog {
         role: Role,
         name: NodeId,
         now: UnixTime,
-    ) -> Result<Vec<Fingerprint>, CatalogError> {
-        self.write(move |transaction| {
+        after: impl FnOnce(&[Fingerprint]) + Send + 'static,
+    ) -> Result<(), CatalogError> {
+        let deny = move |transaction: &Transaction<'_>| {
             let changed = transaction.execute(
                 "UPDATE members SET denied = coalesce(denied, ?3) WHERE role = ?1 AND name = ?2",
                 params![role.name(), name.as_str(), seconds(now)],
@@ -87,8 +91,8 @@ impl Catalog {
                 return Err(CatalogError::missing(role.name(), &name));
             }
             deny_certificates(transaction, role, &name, now)
-        })
-        .await
+        };
+        self.transact_then(deny, |denied: Vec<Fingerprint>| after(&denied)).await
     }
 
     /// All fingerprints that are denied.
@@ -96,7 +100,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn denied(&self) -> Result<Vec<Fingerprint>, CatalogError> {
-        self.write(|transaction| {
+        self.transact(|transaction| {
             transaction
                 .prepare("SELECT fingerprint FROM certificates WHERE denied IS NOT NULL")?
                 .query_map([], |row| row.get(0).map(Fingerprint))?
@@ -111,7 +115,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn members(&self) -> Result<Vec<Member>, CatalogError> {
-        self.write(|transaction| {
+        self.transact(|transaction| {
             let mut statement =
                 transaction.prepare("SELECT role, name, joined, denied FROM members ORDER BY role, name")?;
             let mut rows = statement.query([])?;
@@ -172,6 +176,12 @@ pub(super) fn keep_certificate(
     // Past this they are refused by their dates.
     let useless = seconds(certificate.issued).saturating_sub_unsigned(RENEWABLE.as_secs());
     transaction.prepare_cached("DELETE FROM certificates WHERE expires < ?1")?.execute([useless])?;
+    let kept: u32 = transaction
+        .prepare_cached("SELECT count(*) FROM certificates WHERE role = ?1 AND name = ?2")?
+        .query_row([role.name(), name.as_str()], |row| row.get(0))?;
+    if kept >= MAX_CERTIFICATES {
+        return Err(CatalogError::TooMany { kind: "certificates of this member", limit: MAX_CERTIFICATES });
+    }
     let NewCertificate { fingerprint, issued, expires, .. } = certificate;
     transaction
         .prepare_cached("INSERT INTO certificates VALUES (?1, ?2, ?3, ?4, ?5, NULL)")?

@@ -11,7 +11,14 @@ mod policies;
 mod schema;
 mod tokens;
 
-use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, thread, time::Duration};
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    thread,
+    time::Duration,
+};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
@@ -72,28 +79,40 @@ impl Catalog {
         let (jobs, mut queue) = mpsc::channel::<Job>(MAX_QUEUED);
         let work = move || {
             while let Some(job) = queue.blocking_recv() {
-                job(&mut connection);
+                // A job that panics has taken its transaction back while it unwound, and its caller hears of it.
+                if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {
+                    tracing::error!("an operation of the catalog panicked");
+                }
             }
         };
         thread::Builder::new().name("catalog".into()).spawn(work).map_err(CatalogError::Thread)?;
         Ok(Self { jobs })
     }
 
-    /// Runs `job` in a transaction, which is taken back where it fails.
-    async fn write<T: Send + 'static>(
+    /// Runs `job` in a transaction, which is taken back where it fails. Once it is queued it runs, also when nobody waits
+    /// for it any more; so what must follow a commit is part of the job.
+    async fn transact<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Transaction<'_>) -> Result<T, CatalogError> + Send + 'static,
     ) -> Result<T, CatalogError> {
+        self.transact_then(job, |result| result).await
+    }
+
+    /// As [`Self::transact`]; what it gives goes to `after` once it is kept.
+    async fn transact_then<T: Send + 'static, U: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Transaction<'_>) -> Result<T, CatalogError> + Send + 'static,
+        after: impl FnOnce(T) -> U + Send + 'static,
+    ) -> Result<U, CatalogError> {
         self.run(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = job(&transaction)?;
             transaction.commit()?;
-            Ok(result)
+            Ok(after(result))
         })
         .await
     }
 
-    /// Runs `job`; also when nobody waits for it any more.
     async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> Result<T, CatalogError> + Send + 'static,
@@ -157,7 +176,7 @@ mod tests {
         }
         check(
             &path,
-            &expect!["the catalog CATALOG is held by another process; is a scheduler running on it?"],
+            &expect![[r"the catalog CATALOG is held by another process; is a scheduler running on it?"]],
         );
     }
 
@@ -202,9 +221,9 @@ mod tests {
         fs::write(&path, bytes).unwrap();
         check(
             &path,
-            &expect![
-                "the catalog CATALOG is damaged (*** in database main *** Tree 2 page 2: btreeInitPage() returns error code 11); restore a copy, or move it away and let all members join again"
-            ],
+            &expect![[
+                r"the catalog CATALOG is damaged (*** in database main *** Tree 2 page 2: btreeInitPage() returns error code 11); restore a copy, or move it away and let all members join again"
+            ]],
         );
     }
 
@@ -236,10 +255,13 @@ mod tests {
         let fleet = || "f7".parse().unwrap();
         let token = || (TokenId(1), Secret([1; 16]));
         let failed = catalog
-            .redeem(fleet(), token(), None, at(150), |_| Err(CatalogError::DiskFull))
+            .redeem(fleet(), token(), None, at(150), |_| Err(CatalogError::DiskFull), |_| ())
             .await
             .unwrap_err();
         assert!(matches!(failed, TokenRefusal::Catalog(CatalogError::DiskFull)));
+        let failed =
+            catalog.redeem(fleet(), token(), None, at(150), |_| panic!("a fault"), |_| ()).await.unwrap_err();
+        assert!(matches!(failed, TokenRefusal::Catalog(CatalogError::Stopped)));
         assert!(catalog.members().await.unwrap().is_empty());
         let certificate = NewCertificate {
             der: vec![],
@@ -247,8 +269,8 @@ mod tests {
             issued: at(150),
             expires: at(900),
         };
-        catalog.redeem(fleet(), token(), None, at(150), move |_| Ok(certificate)).await.unwrap();
-        let used = catalog.redeem(fleet(), token(), None, at(150), |_| panic!("made again")).await;
+        catalog.redeem(fleet(), token(), None, at(150), move |_| Ok(certificate), |_| ()).await.unwrap();
+        let used = catalog.redeem(fleet(), token(), None, at(150), |_| panic!("made again"), |_| ()).await;
         assert!(matches!(used, Err(TokenRefusal::Used)));
     }
 

@@ -40,7 +40,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn set_alias(&self, alias: Alias) -> Result<(), CatalogError> {
-        self.write(move |transaction| {
+        self.transact(move |transaction| {
             let Alias { name, variants, resident_on } = alias;
             transaction.execute("DELETE FROM aliases WHERE name = ?1", [&name])?;
             if variants.is_empty() {
@@ -62,7 +62,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn aliases(&self) -> Result<Vec<Alias>, CatalogError> {
-        self.write(|transaction| {
+        self.transact(|transaction| {
             let sql = "SELECT a.name, resident_on, digest, v.name, bytes, quality
                        FROM aliases a JOIN variants v ON alias = a.name ORDER BY a.name, position";
             let mut statement = transaction.prepare(sql)?;
@@ -91,7 +91,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn set_pin(&self, pin: Pin, pinned: bool) -> Result<(), CatalogError> {
-        self.write(move |transaction| {
+        self.transact(move |transaction| {
             let sql = match pinned {
                 true => "INSERT INTO pins VALUES (?1, ?2) ON CONFLICT DO NOTHING",
                 false => "DELETE FROM pins WHERE digest = ?1 AND node = ?2",
@@ -107,7 +107,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn pins(&self) -> Result<Vec<Pin>, CatalogError> {
-        self.write(|transaction| {
+        self.transact(|transaction| {
             let mut statement = transaction.prepare("SELECT digest, node FROM pins ORDER BY digest, node")?;
             let mut rows = statement.query([])?;
             let mut pins = Vec::new();

@@ -22,7 +22,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn set_policy(&self, policy: PolicyFile) -> Result<(), CatalogError> {
-        self.write(move |transaction| {
+        self.transact(move |transaction| {
             let PolicyFile { name, text, changed } = policy;
             transaction.execute(
                 "INSERT OR REPLACE INTO policies VALUES (?1, ?2, ?3)",
@@ -38,7 +38,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn policies(&self) -> Result<Vec<String>, CatalogError> {
-        self.write(|transaction| {
+        self.transact(|transaction| {
             let mut statement = transaction.prepare("SELECT name FROM policies ORDER BY name")?;
             let names = statement.query_map([], |row| row.get(0))?;
             names.collect::<Result<_, _>>().map_err(CatalogError::from)
@@ -51,7 +51,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn policy(&self, name: String) -> Result<Option<PolicyFile>, CatalogError> {
-        self.write(move |transaction| {
+        self.transact(move |transaction| {
             let read = transaction
                 .query_row("SELECT text, changed FROM policies WHERE name = ?1", [&name], |row| {
                     Ok((row.get(0)?, time(row.get(1)?)))

@@ -54,8 +54,6 @@ pub struct TokenRecord {
 pub struct Redeemed {
     pub identity: Identity,
     pub certificate: NewCertificate,
-    /// Certificates of the member whose place it took.
-    pub replaced: Vec<Fingerprint>,
 }
 
 /// Why a token does not let one in. The text goes to whoever tried.
@@ -82,7 +80,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::TooMany`].
     pub async fn grant_token(&self, grant: Grant) -> Result<(), CatalogError> {
-        self.write(move |transaction| {
+        self.transact(move |transaction| {
             let past = seconds(grant.created).saturating_sub_unsigned(SHOWN_SECONDS);
             transaction.execute("DELETE FROM tokens WHERE expires < ?1", [past])?;
             let tokens: u32 = transaction.query_row("SELECT count(*) FROM tokens", [], |row| row.get(0))?;
@@ -112,7 +110,8 @@ impl Catalog {
     }
 
     /// Uses a token up, and keeps the certificate that `make` makes for its holder, in one transaction: of two who come with
-    /// the same token one is let in, and a token for which no certificate was made is still good.
+    /// the same token one is let in, and a token for which no certificate was made is still good. Once that is kept,
+    /// `replaced` has the certificates of the member whose place it took, whoever waits.
     ///
     /// # Errors
     /// [`TokenRefusal`].
@@ -123,8 +122,9 @@ impl Catalog {
         wish: Option<NodeId>,
         now: UnixTime,
         make: impl FnOnce(&Identity) -> Result<NewCertificate, CatalogError> + Send + 'static,
+        replaced: impl FnOnce(&[Fingerprint]) + Send + 'static,
     ) -> Result<Redeemed, TokenRefusal> {
-        let redeemed = self.write(move |transaction| {
+        let redeem = move |transaction: &Transaction<'_>| {
             let identity = match check(transaction, fleet, id, &secret, wish, now) {
                 Ok(identity) => identity,
                 Err(TokenRefusal::Catalog(error)) => return Err(error),
@@ -135,12 +135,18 @@ impl Catalog {
                 "UPDATE tokens SET used = ?2, used_by = ?3 WHERE id = ?1",
                 params![id.0.cast_signed(), seconds(now), name.as_str()],
             )?;
-            let replaced = admit(transaction, *role, name, id, now)?;
+            let before = admit(transaction, *role, name, id, now)?;
             let certificate = make(&identity)?;
             keep_certificate(transaction, *role, name, &certificate)?;
-            Ok(Ok(Redeemed { identity, certificate, replaced }))
-        });
-        redeemed.await?
+            Ok(Ok((Redeemed { identity, certificate }, before)))
+        };
+        let tell = |redeemed: Result<(Redeemed, Vec<Fingerprint>), TokenRefusal>| {
+            redeemed.map(|(redeemed, before)| {
+                replaced(&before);
+                redeemed
+            })
+        };
+        self.transact_then(redeem, tell).await?
     }
 
     /// All tokens, the newest first.
@@ -148,7 +154,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub async fn tokens(&self) -> Result<Vec<TokenRecord>, CatalogError> {
-        self.write(|transaction| {
+        self.transact(|transaction| {
             let sql = "SELECT id, role, name, created, expires, used, used_by FROM tokens
                        ORDER BY created DESC, id";
             let mut statement = transaction.prepare(sql)?;
@@ -177,7 +183,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::Missing`].
     pub async fn remove_token(&self, id: TokenId) -> Result<(), CatalogError> {
-        self.write(move |transaction| {
+        self.transact(move |transaction| {
             match transaction.execute("DELETE FROM tokens WHERE id = ?1", [id.0.cast_signed()])? {
                 0 => Err(CatalogError::missing("token", &id)),
                 _ => Ok(()),

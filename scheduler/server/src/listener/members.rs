@@ -41,7 +41,9 @@ impl<S: Serve> Behind for Hall<S> {
                 return connection.close(Close::Forbidden.code(), b"");
             }
         };
-        let _admitted = self.authority.live().admit(&link);
+        let Some(_admitted) = self.authority.live().admit(&link) else {
+            return link.close(Close::Overloaded, "this member has too many connections");
+        };
         // It may have been denied between its handshake and now, when nobody could cut it.
         if self.authority.denied().contains(&link.peer().fingerprint) {
             return link.close(Close::Denied, "");

@@ -40,6 +40,33 @@ async fn a_certificate_is_renewed_over_the_live_connection_which_goes_on() {
 }
 
 #[tokio::test]
+async fn a_connection_outlives_any_number_of_certificates_and_is_still_cut() {
+    let fleet = Fleet::start().await;
+    let node = fleet.member(Role::Node, "pi-1").await;
+    let link = fleet.dial(&node).await.unwrap();
+    for _ in 0..20 {
+        fleet.clock.advance(4 * DAY);
+        node.credentials.swap(renew(&link, &node.credentials, &node.clock).await.unwrap());
+    }
+    // The certificate that was shown is forgotten by now.
+    fleet.authority.deny(Role::Node, node.name()).await.unwrap();
+    assert!(matches!(link.closed().await, Lost::ByPeer { close: Close::Denied, .. }));
+}
+
+#[tokio::test]
+async fn certificates_are_not_to_be_had_without_end() {
+    let fleet = Fleet::start().await;
+    let node = fleet.member(Role::Node, "pi-1").await;
+    let link = fleet.dial(&node).await.unwrap();
+    for _ in 1..32 {
+        renew(&link, &node.credentials, &node.clock).await.unwrap();
+    }
+    let refused = renew(&link, &node.credentials, &node.clock).await;
+    let Err(RenewError::Refused(failure)) = refused else { panic!("{refused:?}") };
+    assert_eq!(failure.code, FailureCode::Overloaded);
+}
+
+#[tokio::test]
 async fn a_connection_whose_certificate_ran_out_is_cut() {
     let fleet = Fleet::start().await;
     let ann = fleet.member(Role::Client, "ann").await;
@@ -82,7 +109,7 @@ async fn who_is_denied_or_replaced_gets_no_new_certificate() {
     let links = [fleet.dial(&gone).await.unwrap(), fleet.dial(&replaced).await.unwrap()];
     let catalog = fleet.authority.catalog();
     // In the catalog alone, as if the renewal had come just before the connections were cut.
-    catalog.deny(Role::Node, gone.name(), gone.clock.now()).await.unwrap();
+    catalog.deny(Role::Node, gone.name(), gone.clock.now(), |_| ()).await.unwrap();
     let token = fleet.token(Role::Node, Some("old")).await;
     fleet.join(&token, "old").await.unwrap();
     let refused = renew(&links[0], &gone.credentials, &gone.clock).await;

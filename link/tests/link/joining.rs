@@ -1,1 +1,0 @@
-//! What a server that is not the fleet's learns of a token: nothing.
