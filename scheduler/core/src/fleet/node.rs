@@ -152,6 +152,10 @@ impl Node {
         self.sums.active.saturating_sub(u32::from(itself))
     }
 
+    pub(crate) fn is_in(&self, group: GroupId) -> bool {
+        self.memberships.iter().any(|&(_, of)| of == group)
+    }
+
     /// What would be free for a model that is not resident if everything went that can go.
     pub(crate) const fn reachable_bytes(&self) -> u64 {
         self.free_bytes + self.sums.evictable_bytes

@@ -10,7 +10,7 @@ use super::{
 use crate::{Objective, WhenNothingFits};
 
 /// Scores that are within this share of the least are equal: what is at hand decides.
-const TIE: f64 = 1.05;
+pub(super) const TIE: f64 = 1.05;
 
 /// Indices of places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub(crate) fn choose<O: Ord>(places: &[Spot], manner: Manner, order: impl Fn(&Sp
     best(&forced, &excess).map_or(Choice::Wait(None), Choice::Place)
 }
 
-fn score(place: &Spot, objective: Objective) -> f64 {
+pub(super) fn score(place: &Spot, objective: Objective) -> f64 {
     match objective {
         Objective::Latency => place.ttft,
         Objective::Energy => place.joules,

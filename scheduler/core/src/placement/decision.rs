@@ -7,8 +7,10 @@ use dunlin_costs::{Calibration, ModelDigest, Prediction, Row, Situation, Work};
 use super::{
     assess::{CoTenant, Guards, Verdict, assess},
     choose::{Choice, Manner, choose, merit},
+    point::Point,
     question::Question,
-    survey::{Basis, Counts, Spot, Survey, basis_of},
+    site::{Basis, basis_of},
+    survey::{Counts, Spot, Survey},
 };
 use crate::{
     AttemptId, DecisionId, NodeId, Request, Time,
@@ -101,7 +103,7 @@ impl Candidate {
 
     /// The same from what was recorded.
     fn recomputed(&self, guards: &Guards) -> Self {
-        let assessment = assess(&self.row, &self.basis.grounds(), guards);
+        let assessment = assess(self.row.steps(), &self.basis.grounds(), guards);
         let Prediction { ttft, completion, joules, .. } = assessment.prediction;
         let place = Spot {
             verdict: assessment.verdict,
@@ -208,8 +210,8 @@ fn candidate(
 ) -> Option<Candidate> {
     let row = fleet.rows.row(place.row)?.clone();
     let variant = variants.iter().find(|variant| variant.model == row.key.model)?;
-    let basis = basis_of(fleet, question, variant, place, &row);
-    let assessment = assess(&row, &basis.grounds(), guards);
+    let basis = basis_of(fleet, question, variant, place, &Point::of(place.row, &row));
+    let assessment = assess(row.steps(), &basis.grounds(), guards);
     let node = fleet.node(place.slot).id;
     Some(Candidate {
         node,
