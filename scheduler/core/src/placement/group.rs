@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_costs::{Load, Mode, NodeClass, Row, Thermal};
+use dunlin_costs::{Load, Mode, NodeClass, Row, Thermal, Work};
 
 use super::{
     point::{Least, Point},
@@ -85,8 +85,8 @@ impl Group {
     }
 
     /// See [`Point::least`].
-    pub(crate) fn least(&self, objective: Objective, read_tokens: u32) -> Least {
-        let of_points = self.points.iter().map(|point| point.least(objective, read_tokens, self.load));
+    pub(crate) fn least(&self, objective: Objective, work: &Work) -> Least {
+        let of_points = self.points.iter().map(|point| point.least(objective, work, self.load));
         of_points.fold(Least::NONE, Least::of_both)
     }
 }

@@ -1,6 +1,6 @@
 //! An operating point, as placements read it.
 
-use dunlin_costs::{Bound, FACTOR_BOUNDS, Load, Row, Steps};
+use dunlin_costs::{Bound, FACTOR_BOUNDS, Load, Row, Steps, Work};
 
 use super::rows::RowIndex;
 use crate::Objective;
@@ -16,9 +16,14 @@ pub(crate) struct Point {
     /// Seconds, by the row.
     cold: f64,
     warm: f64,
-    /// Watts above idle; `None` where the row has no power that ranks.
-    reading_watts: Option<f64>,
+    /// Watts above idle while it reads and decodes; `None` where the row has no power that ranks.
+    watts: Option<(f64, f64)>,
+    /// Seconds that one more sequence adds to a step, where that is least.
+    growth: f64,
 }
+
+/// Batches between which steps are linear.
+const BATCHES: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
 
 impl Point {
     pub(crate) fn of(index: RowIndex, row: &Row) -> Self {
@@ -30,7 +35,9 @@ impl Point {
             bytes_to_load: bytes_to_load(row),
             cold: row.load.cold_ms.nominal() / 1e3,
             warm: row.load.warm_ms.nominal() / 1e3,
-            reading_watts: watts.map(|watts| watts.prefill - watts.idle),
+            watts: watts
+                .map(|watts| ((watts.prefill - watts.idle).max(0.0), (watts.decode - watts.idle).max(0.0))),
+            growth: growth(row.steps()),
         }
     }
 
@@ -43,20 +50,33 @@ impl Point {
         }
     }
 
-    /// Whatever a node's calibration, and however little it has to do: reading alone, and the load, by the least factor
-    /// that calibrations have.
-    pub(crate) fn least(&self, objective: Objective, read_tokens: u32, load: Load) -> Least {
+    /// Whatever a node's calibration, and however little it has to do: reading alone, the load, and the cheapest place in
+    /// a batch, by the least factor that calibrations have. `work` is without what engines may hold of the prompt.
+    pub(crate) fn least(&self, objective: Objective, work: &Work, load: Load) -> Least {
         let (least, _) = FACTOR_BOUNDS;
-        let reading = least * self.steps.reading(f64::from(read_tokens), 0.0);
+        let read = f64::from(work.prompt_tokens - work.cached_tokens);
+        let further = f64::from(work.output_tokens.max(1) - 1);
+        let reading = least * self.steps.reading(read, 0.0);
         let ttft = reading + least * self.load_time(load);
-        let joules = self.reading_watts.map_or(f64::INFINITY, |watts| least * watts.max(0.0) * reading);
+        let joules = self.watts.map_or(f64::INFINITY, |(reads, decodes)| {
+            least * (reads * reading + decodes * least * further * self.growth)
+        });
         let score = match objective {
             Objective::Latency => ttft,
             Objective::Energy => joules,
-            Objective::Balanced => joules * ttft,
+            Objective::Balanced => joules * (ttft + least * further * self.steps.decode_step(1, 0.0)),
         };
         Least { score, ttft }
     }
+}
+
+fn growth(steps: &Steps) -> f64 {
+    let slope = |&batch: &u32| {
+        let longer = steps.decode_step(2 * batch, 0.0) - steps.decode_step(batch, 0.0);
+        (longer / f64::from(batch)).max(0.0)
+    };
+    // The first sequence adds a whole step, which may be less than a slope.
+    BATCHES.iter().map(slope).fold(steps.decode_step(1, 0.0), f64::min)
 }
 
 /// What no place can be below.
@@ -76,4 +96,42 @@ impl Least {
 
 pub(crate) fn bytes_to_load(row: &Row) -> u64 {
     row.memory.weights_bytes + row.memory.kv_bytes_per_token * u64::from(row.key.context)
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin_costs::{Calibration, Phase, Running, Situation};
+
+    use super::*;
+    use crate::placement::rows::tests::{any_row, index};
+
+    /// If a place could be better than what its group was dismissed for, placements would be wrong.
+    #[test]
+    fn nothing_is_below_the_least() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        for _ in 0..20_000 {
+            let row = any_row(&mut rng);
+            let point = Point::of(index(0), &row);
+            let prompt_tokens = rng.u32(1..4000);
+            let cached_tokens = rng.u32(0..prompt_tokens);
+            let work = Work { prompt_tokens, cached_tokens, output_tokens: rng.u32(1..500) };
+            let load = [Load::Resident, Load::Warm, Load::Cold][rng.usize(..3)];
+            let sequences = rng.u32(..40);
+            let running =
+                Running { sequences, context: u64::from(sequences) * 100, backlog_tokens: rng.u64(..500) };
+            let situation = Situation { load, running, neighbours: rng.u32(..3), ..Situation::default() };
+            let mut calibration = Calibration::default();
+            for phase in [Phase::Load, Phase::Prefill, Phase::Decode, Phase::Joules] {
+                (0..rng.u8(..4)).for_each(|_| {
+                    calibration.observe(phase, 1.0, 0.2 + 3.0 * rng.f64());
+                });
+            }
+            let found = row.predict(&work, &situation, &calibration);
+            let least = |objective| point.least(objective, &work, load).score * (1.0 - 1e-9);
+            let joules = found.joules.expect("power").marginal;
+            assert!(least(Objective::Latency) <= found.ttft.mean, "{work:?} {situation:?}");
+            assert!(least(Objective::Energy) <= joules, "{work:?} {situation:?} {calibration:?}");
+            assert!(least(Objective::Balanced) <= joules * found.completion.mean, "{work:?} {situation:?}");
+        }
+    }
 }

@@ -104,11 +104,10 @@ impl Survey {
         let held =
             self.holders.iter().filter(|holder| holder.0 == variant).map(|&(_, _, tokens)| tokens).max();
         let work = question.work(held.unwrap_or(0));
-        let read = work.prompt_tokens - work.cached_tokens;
         let mut members = 0;
         for (id, group) in fleet.groups.of_model(model).filter(|(_, group)| group.len() > 0) {
             members += group.len();
-            self.groups.push((group.least(objective, read), variant, id));
+            self.groups.push((group.least(objective, &work), variant, id));
         }
         self.counts[Verdict::Unavailable as usize] += fleet.len().saturating_sub(members) as u32;
     }
