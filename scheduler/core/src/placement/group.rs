@@ -76,6 +76,10 @@ impl Group {
         self.members.iter().map(|&rank| slot_of(rank))
     }
 
+    pub(crate) fn busiest(&self) -> impl Iterator<Item = Slot> {
+        self.members.iter().rev().map(|&rank| slot_of(rank))
+    }
+
     pub(crate) const fn model(&self) -> ModelIndex {
         self.model
     }

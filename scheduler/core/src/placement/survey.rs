@@ -62,6 +62,8 @@ pub(crate) struct Survey {
     co_tenants: Vec<CoTenant>,
     /// The least score of a place that fits and is free.
     least: f64,
+    /// Looks at groups that cannot win, too.
+    thorough: bool,
 }
 
 /// What a survey is for.
@@ -73,6 +75,10 @@ struct Aim<'a> {
 }
 
 impl Survey {
+    pub(crate) fn thorough() -> Self {
+        Self { thorough: true, ..Self::default() }
+    }
+
     pub(crate) fn take(&mut self, fleet: &Fleet, question: &Question<'_>, variants: &[Variant]) {
         let objective = question.request.terms.objective;
         let aim = Aim { fleet, question, guards: question.guards(), objective };
@@ -115,7 +121,7 @@ impl Survey {
     /// The least busy nodes of a group, and those that hold the beginning of the prompt.
     fn look_at(&mut self, aim: &Aim<'_>, least: Least, at: usize, variant: &Variant, id: GroupId) {
         let group = aim.fleet.groups.group(id);
-        if self.is_large() && self.is_outdone(aim, least) {
+        if self.is_large() && !self.thorough && self.is_outdone(aim, least) {
             self.counts[Verdict::Outdone as usize] += group.len() as u32;
             return;
         }
@@ -126,6 +132,9 @@ impl Survey {
         {
             looks += self.visit(aim, at, variant, id, slot);
         }
+        if aim.objective != Objective::Latency {
+            self.visit_busy(aim, at, variant, id);
+        }
         for holder in 0..self.holders.len() {
             let (of, slot, _) = self.holders[holder];
             if of == at && !self.visited.contains(&slot) && aim.fleet.node(slot).is_in(id) {
@@ -133,6 +142,16 @@ impl Survey {
             }
         }
         self.counts[Verdict::Alike as usize] += (group.len() - self.visited.len()) as u32;
+    }
+
+    /// The busiest with a slot: one more in a batch adds less than one that is alone.
+    fn visit_busy(&mut self, aim: &Aim<'_>, at: usize, variant: &Variant, id: GroupId) {
+        let group = aim.fleet.groups.group(id);
+        let unseen = group.busiest().take(LOOKS).filter(|slot| !self.visited.contains(slot));
+        let open = |slot: &Slot| Site::of(aim.fleet, aim.question, *slot, group.model()).open;
+        if let Some(slot) = unseen.filter(|slot| aim.fleet.node(*slot).in_flight() > 0).find(open) {
+            self.visit(aim, at, variant, id, slot);
+        }
     }
 
     /// What is beyond a record need not be looked at if it cannot win; of a small fleet, the record shows all.

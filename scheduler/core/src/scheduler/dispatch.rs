@@ -30,20 +30,30 @@ enum Tried {
 }
 
 impl Scheduler {
+    /// What has just come is tried at once: what is free now was offered to those before it when it came free. Then the
+    /// models are gone over for which something changed, in the order of the queue.
     pub(super) fn dispatch(&mut self) {
-        if self.dirty.is_empty() {
-            return;
-        }
-        let lanes = std::mem::take(&mut self.dirty);
-        let mut pass = Pass::over(lanes.clone());
         for _ in 0..MAX_DECISIONS {
-            let Some(ticket) = self.queue.next(&mut pass) else { return };
-            if !matches!(self.try_place(&ticket), Tried::Waits) {
-                pass.placed(&ticket);
+            if let Some(ticket) = self.arrivals.pop_front() {
+                self.try_place(&ticket);
+            } else if let Some(ticket) = self.next_in_pass() {
+                if !matches!(self.try_place(&ticket), Tried::Waits) {
+                    self.pass.placed(&ticket);
+                }
+            } else {
+                return;
             }
         }
-        self.dirty = lanes;
-        self.timers.set(Timer::Pulse, self.now + NEXT_ROUND);
+        self.timers.set(Timer::Round, self.now + NEXT_ROUND);
+    }
+
+    fn next_in_pass(&mut self) -> Option<Ticket> {
+        let next = self.queue.next(&mut self.pass);
+        if next.is_some() || self.dirty.is_empty() {
+            return next;
+        }
+        self.pass = Pass::over(std::mem::take(&mut self.dirty));
+        self.queue.next(&mut self.pass)
     }
 
     fn try_place(&mut self, ticket: &Ticket) -> Tried {
@@ -56,7 +66,8 @@ impl Scheduler {
 
     fn try_place_with(&mut self, id: InvocationId, ticket: &Ticket, survey: &mut Survey) -> Tried {
         self.await_engine(id, None);
-        let Some(invocation) = self.invocations.get(&id) else { return Tried::Ended };
+        let waiting = self.invocations.get(&id).filter(|invocation| invocation.ticket() == Some(ticket));
+        let Some(invocation) = waiting else { return Tried::Ended };
         let variants = self.variants(&invocation.request.model).to_vec();
         let question = self.question(invocation);
         let choice = self.decide(&question, &variants, survey);
