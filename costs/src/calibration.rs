@@ -8,8 +8,8 @@ use crate::{RowKey, row::DEFAULT_RESIDUAL};
 
 /// Least weight of the newest observation.
 const MIN_GAIN: f64 = 0.1;
-/// Least and largest factor: one beyond says that something else is wrong, and is taken for these.
-pub const FACTOR_BOUNDS: (f64, f64) = (0.5, 3.0);
+/// A factor beyond these says that something else is wrong.
+const CLAMP: (f64, f64) = (0.5, 3.0);
 /// `ln 1.25`: a row that is off by more, for so many requests, is stale.
 const DRIFT: f64 = 0.223_143_551_314_209_76;
 const DRIFTING: u16 = 20;
@@ -164,7 +164,7 @@ impl Factor {
         }
         self.n = self.n.saturating_add(1);
         self.log += residual * (1.0 / f64::from(self.n)).max(MIN_GAIN);
-        self.log = self.log.clamp(FACTOR_BOUNDS.0.ln(), FACTOR_BOUNDS.1.ln());
+        self.log = self.log.clamp(CLAMP.0.ln(), CLAMP.1.ln());
         self.drifting = if self.log.abs() > DRIFT { self.drifting.saturating_add(1) } else { 0 };
         self.factor = self.log.exp();
         self.margin = f64::from(self.quantile.max(0.0)).exp();

@@ -22,7 +22,7 @@ mod row;
 mod step;
 mod table;
 
-pub use calibration::{Calibration, FACTOR_BOUNDS, Learned, Phase};
+pub use calibration::{Calibration, Learned, Phase};
 pub use class::{Class, ClassError, ClassMode, MAX_CLASS_BYTES};
 pub use document::DocumentError;
 pub use estimate::{Estimate, Flags, Joules, Prediction};

@@ -174,6 +174,10 @@ impl Node {
         of_row.map(|(_, calibration)| calibration)
     }
 
+    pub(crate) fn calibrations(&self) -> impl Iterator<Item = &Calibration> {
+        self.calibrations.iter().map(|(_, of_row)| of_row)
+    }
+
     /// To learn: it moves to the end of those that might be forgotten.
     pub(crate) fn calibration_mut(&mut self, row: RowIndex) -> &mut Calibration {
         let found = self.calibrations.iter().position(|(calibrated, _)| *calibrated == row);

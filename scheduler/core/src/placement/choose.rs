@@ -112,9 +112,20 @@ fn best<O: Ord>(
     tied.min_by_key(|(_, place)| key(place)).map(|(at, _)| at)
 }
 
-/// What comes first in the record: what fits, then what misses by least.
-pub(crate) fn merit(a: &Spot, b: &Spot, objective: Objective) -> Ordering {
-    let misses = |place: &Spot| if place.verdict == Verdict::Fits { -1.0 } else { place.excess };
-    let scores = || score(a, objective).total_cmp(&score(b, objective));
-    misses(a).total_cmp(&misses(b)).then_with(scores)
+/// What comes first in the record: what fits, then what misses by least; of equals, the better score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Merit {
+    misses: f64,
+    score: f64,
+}
+
+impl Merit {
+    pub(crate) fn cmp(&self, other: &Self) -> Ordering {
+        self.misses.total_cmp(&other.misses).then_with(|| self.score.total_cmp(&other.score))
+    }
+}
+
+pub(crate) fn merit(place: &Spot, objective: Objective) -> Merit {
+    let misses = if place.verdict == Verdict::Fits { -1.0 } else { place.excess };
+    Merit { misses, score: score(place, objective) }
 }

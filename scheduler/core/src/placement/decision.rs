@@ -6,7 +6,7 @@ use dunlin_costs::{Calibration, ModelDigest, Prediction, Row, Situation, Work};
 
 use super::{
     assess::{CoTenant, Guards, Verdict, assess},
-    choose::{Choice, Manner, choose, merit},
+    choose::{Choice, Manner, Merit, choose, merit},
     point::Point,
     question::Question,
     site::{Basis, basis_of},
@@ -185,20 +185,20 @@ fn keep<O: Ord>(
         Choice::Place(at) | Choice::Wait(Some(at)) => Some(survey.places.swap_remove(at)),
         _ => None,
     };
-    let by_merit = |a: &Spot, b: &Spot| merit(a, b, manner.objective).then_with(|| order(a).cmp(&order(b)));
     let room = MAX_CANDIDATES - usize::from(chosen.is_some());
-    let mut places = std::mem::take(&mut survey.places);
-    if places.len() > room {
-        places.select_nth_unstable_by(room, by_merit);
-        for place in places.drain(room..) {
-            survey.counts[place.verdict as usize] += 1;
+    let places = &survey.places;
+    let mut merits: Vec<_> =
+        (0_u32..).zip(places).map(|(at, place)| (merit(place, manner.objective), at)).collect();
+    let name = |at: u32| order(&places[at as usize]);
+    let by_merit = |a: &(Merit, u32), b: &(Merit, u32)| a.0.cmp(&b.0).then_with(|| name(a.1).cmp(&name(b.1)));
+    if merits.len() > room {
+        merits.select_nth_unstable_by(room, by_merit);
+        for (_, at) in merits.drain(room..) {
+            survey.counts[places[at as usize].verdict as usize] += 1;
         }
     }
-    places.sort_unstable_by(by_merit);
-    let kept = chosen.into_iter().chain(places.iter().copied()).collect();
-    places.clear();
-    survey.places = places;
-    kept
+    merits.sort_unstable_by(by_merit);
+    chosen.into_iter().chain(merits.into_iter().map(|(_, at)| places[at as usize])).collect()
 }
 
 fn candidate(

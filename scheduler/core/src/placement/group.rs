@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dunlin_costs::{Load, Mode, NodeClass, Row, Thermal, Work};
 
 use super::{
+    learned::LeastFactors,
     point::{Least, Point},
     rows::Rows,
 };
@@ -89,8 +90,8 @@ impl Group {
     }
 
     /// See [`Point::least`].
-    pub(crate) fn least(&self, objective: Objective, work: &Work) -> Least {
-        let of_points = self.points.iter().map(|point| point.least(objective, work, self.load));
+    pub(crate) fn least(&self, objective: Objective, work: &Work, factors: &LeastFactors) -> Least {
+        let of_points = self.points.iter().map(|point| point.least(objective, work, self.load, factors));
         of_points.fold(Least::NONE, Least::of_both)
     }
 }

@@ -1,8 +1,8 @@
 //! An operating point, as placements read it.
 
-use dunlin_costs::{Bound, FACTOR_BOUNDS, Load, Row, Steps, Work};
+use dunlin_costs::{Bound, Load, Row, Steps, Work};
 
-use super::rows::RowIndex;
+use super::{learned::LeastFactors, rows::RowIndex};
 use crate::Objective;
 
 /// What placements read of a cost row, in one piece of memory.
@@ -50,21 +50,27 @@ impl Point {
         }
     }
 
-    /// Whatever a node's calibration, and however little it has to do: reading alone, the load, and the cheapest place in
-    /// a batch, by the least factor that calibrations have. `work` is without what engines may hold of the prompt.
-    pub(crate) fn least(&self, objective: Objective, work: &Work, load: Load) -> Least {
-        let (least, _) = FACTOR_BOUNDS;
+    /// Whatever the node, and however little it has to do: reading alone, the load, and the cheapest place in a batch, by
+    /// the least factors that any calibration has. `work` is without what engines may hold of the prompt.
+    pub(crate) fn least(
+        &self,
+        objective: Objective,
+        work: &Work,
+        load: Load,
+        factors: &LeastFactors,
+    ) -> Least {
         let read = f64::from(work.prompt_tokens - work.cached_tokens);
         let further = f64::from(work.output_tokens.max(1) - 1);
-        let reading = least * self.steps.reading(read, 0.0);
-        let ttft = reading + least * self.load_time(load);
+        let reading = factors.prefill * self.steps.reading(read, 0.0);
+        let ttft = reading + factors.load * self.load_time(load);
         let joules = self.watts.map_or(f64::INFINITY, |(reads, decodes)| {
-            least * (reads * reading + decodes * least * further * self.growth)
+            factors.joules * (reads * reading + decodes * factors.decode * further * self.growth)
         });
+        let decode = || factors.decode * further * self.steps.decode_step(1, 0.0);
         let score = match objective {
             Objective::Latency => ttft,
             Objective::Energy => joules,
-            Objective::Balanced => joules * (ttft + least * further * self.steps.decode_step(1, 0.0)),
+            Objective::Balanced => joules * (ttft + decode()),
         };
         Least { score, ttft }
     }
@@ -120,14 +126,15 @@ mod tests {
             let running =
                 Running { sequences, context: u64::from(sequences) * 100, backlog_tokens: rng.u64(..500) };
             let situation = Situation { load, running, neighbours: rng.u32(..3), ..Situation::default() };
-            let mut calibration = Calibration::default();
+            let (mut calibration, mut factors) = (Calibration::default(), LeastFactors::default());
             for phase in [Phase::Load, Phase::Prefill, Phase::Decode, Phase::Joules] {
                 (0..rng.u8(..4)).for_each(|_| {
                     calibration.observe(phase, 1.0, 0.2 + 3.0 * rng.f64());
                 });
             }
+            factors.learn(&calibration);
             let found = row.predict(&work, &situation, &calibration);
-            let least = |objective| point.least(objective, &work, load).score * (1.0 - 1e-9);
+            let least = |objective| point.least(objective, &work, load, &factors).score * (1.0 - 1e-9);
             let joules = found.joules.expect("power").marginal;
             assert!(least(Objective::Latency) <= found.ttft.mean, "{work:?} {situation:?}");
             assert!(least(Objective::Energy) <= joules, "{work:?} {situation:?} {calibration:?}");

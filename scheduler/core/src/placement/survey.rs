@@ -113,7 +113,7 @@ impl Survey {
         let mut members = 0;
         for (id, group) in fleet.groups.of_model(model).filter(|(_, group)| group.len() > 0) {
             members += group.len();
-            self.groups.push((group.least(objective, &work), variant, id));
+            self.groups.push((group.least(objective, &work, &fleet.least_factors), variant, id));
         }
         self.counts[Verdict::Unavailable as usize] += fleet.len().saturating_sub(members) as u32;
     }
