@@ -65,7 +65,7 @@ impl Calibration {
     }
 
     /// Learns from a request. `predicted` is without calibration (by `Calibration::default()`), in the situation that
-    /// the request really met.
+    /// the request really met: [`Prediction::reading`](crate::Prediction::reading), a token, a load, marginal joules.
     pub fn observe(&mut self, phase: Phase, predicted: f64, actual: f64) -> Learned {
         let ratio = actual / predicted;
         if !(ratio.is_finite() && ratio > 0.0) {
@@ -87,6 +87,16 @@ impl Calibration {
     /// Whether the row should be measured again.
     pub fn is_stale(&self) -> bool {
         [&self.prefill, &self.decode, &self.joules].iter().any(|factor| factor.drifting >= DRIFTING)
+    }
+
+    /// By what watts are multiplied. Until joules were observed, a node that takes longer draws more of them; then they
+    /// are as many times those of the row as was seen, however long it takes.
+    pub(crate) fn power(&self, calibrated: f64, uncalibrated: f64) -> f64 {
+        if self.joules.n == 0 || calibrated <= 0.0 {
+            1.0
+        } else {
+            self.joules.factor * uncalibrated / calibrated
+        }
     }
 
     const fn phase(&self, phase: Phase) -> &Factor {

@@ -82,7 +82,7 @@ pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     }
 }
 
-/// In our words, what serde says of unknown fields and variants.
+/// In our words, what serde says.
 fn explain(message: &str) -> String {
     for (start, what) in [("unknown field `", "key"), ("unknown variant `", "value")] {
         let Some(rest) = message.strip_prefix(start) else { continue };
@@ -91,7 +91,14 @@ fn explain(message: &str) -> String {
         let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
         return unknown(what, name, &known);
     }
-    message.trim_end().to_owned()
+    if let Some(key) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        return format!("the key {key:?} is missing");
+    }
+    match message {
+        // Of an enum.
+        "wanted string or table" => "expected a name in quotes".to_owned(),
+        _ => message.trim_end().to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +150,7 @@ mod tests {
             "watts = ",
             &expect!["line 1, column 9: string values must be quoted, expected literal string"],
         );
-        check("kind = \"small\"", &expect!["line 1, column 1: missing field `watts`"]);
+        check("kind = \"small\"", &expect![[r#"line 1, column 1: the key "watts" is missing"#]]);
         check(&"#".repeat(101), &expect!["it has 101 bytes, at most 100 are possible"]);
     }
 }

@@ -4,7 +4,7 @@
 
 use thiserror::Error;
 
-use crate::{Decode, Figure, Fit, Prefill};
+use crate::{Decode, Figure, Fit, Prefill, least_squares::least_squares, step::BATCHES};
 
 /// Samples of one fit.
 pub const MAX_SAMPLES: usize = 10_000;
@@ -38,38 +38,39 @@ pub struct Goodness {
 /// # Errors
 /// [`FitError`].
 pub fn prefill(samples: &[(u32, f64)]) -> Result<(Prefill, Goodness), FitError> {
-    check(samples.len(), samples.iter().map(|(prompt, seconds)| (*prompt, *seconds)))?;
-    let longest = samples.iter().map(|(prompt, _)| *prompt).max().unwrap_or(1);
-    let shortest = samples.iter().map(|(prompt, _)| *prompt).min().unwrap_or(1);
+    check(samples.len(), samples.iter().copied())?;
+    let lengths = distinct(samples.iter().map(|(prompt, _)| *prompt));
+    let (shortest, longest) = (lengths[0], lengths[lengths.len() - 1]);
     let scale = f64::from(longest);
-    let features = |prompt: u32| {
-        let n = f64::from(prompt) / scale;
-        [1.0, n, n * n]
-    };
-    let times: Vec<f64> = samples.iter().map(|(_, seconds)| *seconds).collect();
-    // Each set of coefficients that contains p1; the best without a negative one is the constrained optimum.
-    let sets: [&[usize]; 4] = [&[1], &[0, 1], &[1, 2], &[0, 1, 2]];
-    let distinct = distinct(samples.iter().map(|(prompt, _)| *prompt));
-    let mut best: Option<([f64; 3], f64)> = None;
-    for set in sets.into_iter().filter(|set| set.len() <= distinct) {
-        let matrix: Vec<Vec<f64>> =
-            samples.iter().map(|(prompt, _)| set.iter().map(|at| features(*prompt)[*at]).collect()).collect();
-        let Some((found, error)) = least_squares(&matrix, &times) else { continue };
-        if found.iter().all(|value| *value >= 0.0) && best.is_none_or(|(_, least)| error < least) {
-            let mut all = [0.0; 3];
-            set.iter().zip(found).for_each(|(at, value)| all[*at] = value);
-            best = Some((all, error));
-        }
-    }
-    let (found, _) = best.ok_or(FitError::Unsolvable)?;
-    let fitted = |prompt: u32| features(prompt).iter().zip(found).map(|(x, value)| x * value).sum();
+    let [p0, p1, p2] = parabola(samples, scale, lengths.len()).ok_or(FitError::Unsolvable)?;
     let prefill = Prefill {
-        p0_ms: Figure::known(found[0] * 1e3),
-        p1_ms_per_token: Figure::known(found[1] / scale * 1e3),
-        p2_ms_per_token2: Figure::known(found[2] / (scale * scale) * 1e3),
+        p0_ms: Figure::known(p0 * 1e3),
+        p1_ms_per_token: Figure::known(p1 / scale * 1e3),
+        p2_ms_per_token2: Figure::known(p2 / (scale * scale) * 1e3),
         measured: [shortest, longest],
     };
+    let fitted = |prompt: u32| {
+        let n = f64::from(prompt) / scale;
+        p0 + p1 * n + p2 * n * n
+    };
     Ok((prefill, goodness(samples.iter().map(|(prompt, seconds)| (fitted(*prompt), *seconds)))))
+}
+
+/// Coefficients of `(n / scale)^0, ^1, ^2`. Tries each set that has the second, of at most `most` of them: the best one
+/// without a negative is the optimum under that constraint.
+fn parabola(samples: &[(u32, f64)], scale: f64, most: usize) -> Option<[f64; 3]> {
+    const SETS: [&[i32]; 4] = [&[1], &[0, 1], &[1, 2], &[0, 1, 2]];
+    let times: Vec<f64> = samples.iter().map(|(_, seconds)| *seconds).collect();
+    let fits = SETS.into_iter().filter(|set| set.len() <= most).filter_map(|set| {
+        let powers = |n: f64| set.iter().map(|power| n.powi(*power)).collect();
+        let matrix: Vec<Vec<f64>> =
+            samples.iter().map(|(prompt, _)| powers(f64::from(*prompt) / scale)).collect();
+        let (found, error) = least_squares(&matrix, &times)?;
+        let mut coefficients = [0.0; 3];
+        set.iter().zip(&found).for_each(|(power, value)| coefficients[*power as usize] = *value);
+        found.iter().all(|value| *value >= 0.0).then_some((coefficients, error))
+    });
+    fits.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(coefficients, _)| coefficients)
 }
 
 /// Fits [`Decode`] to `(tokens of all sequences, sequences, seconds of a step)`.
@@ -78,38 +79,24 @@ pub fn prefill(samples: &[(u32, f64)]) -> Result<(Prefill, Goodness), FitError> 
 /// [`FitError`]; [`FitError::NotAlone`] without samples of one sequence.
 pub fn decode(samples: &[(u32, u32, f64)]) -> Result<(Decode, Goodness), FitError> {
     check(samples.len(), samples.iter().map(|(_, sequences, seconds)| (*sequences, *seconds)))?;
-    let mut batches: Vec<u32> = samples.iter().map(|(_, sequences, _)| *sequences).collect();
-    batches.sort_unstable();
-    batches.dedup();
+    let batches = distinct(samples.iter().map(|(_, sequences, _)| *sequences));
     if batches[0] != 1 {
         return Err(FitError::NotAlone);
     }
-    let deepest = samples.iter().map(|(depth, ..)| *depth).max().unwrap_or(0);
-    let scale = f64::from(deepest.max(1));
-    let times: Vec<f64> = samples.iter().map(|(.., seconds)| *seconds).collect();
-    let row = |depth: u32, sequences: u32, grows: bool| {
-        let mut row: Vec<f64> =
-            batches.iter().map(|batch| f64::from(u8::from(*batch == sequences))).collect();
-        row.extend(grows.then(|| f64::from(depth) / scale));
-        row
-    };
     // With d1 where the samples tell it and it is not negative, else without.
-    let solve = |grows: bool| {
-        let matrix: Vec<Vec<f64>> =
-            samples.iter().map(|(depth, sequences, _)| row(*depth, *sequences, grows)).collect();
-        let (found, _) = least_squares(&matrix, &times)?;
-        found.iter().all(|value| *value >= 0.0).then_some(found)
-    };
-    let mut found = solve(true).or_else(|| solve(false)).ok_or(FitError::Unsolvable)?;
-    let d1 = if found.len() > batches.len() { found.pop().unwrap_or(0.0) / scale } else { 0.0 };
+    let (mut steps, d1) = flat_or_growing(samples, &batches, true)
+        .or_else(|| flat_or_growing(samples, &batches, false))
+        .ok_or(FitError::Unsolvable)?;
     // A larger batch takes no less time: what looks otherwise is noise.
-    for at in 1..found.len() {
-        found[at] = found[at].max(found[at - 1]);
+    for at in 1..steps.len() {
+        steps[at] = steps[at].max(steps[at - 1]);
     }
-    let step = |sequences: u32| interpolate(&batches, &found, sequences);
+    let step = |sequences: u32| interpolate(&batches, &steps, sequences);
     let largest = batches[batches.len() - 1];
     let decode = Decode {
-        batch_ms: (0..=largest.ilog2()).map(|power| Figure::known(step(1 << power) * 1e3)).collect(),
+        batch_ms: (0..=largest.ilog2().min(BATCHES as u32 - 1))
+            .map(|power| Figure::known(step(1 << power) * 1e3))
+            .collect(),
         depth_ms_per_token: Figure::known(d1 * 1e3),
         contention: Figure::default(),
         measured_depth: samples.iter().map(|(depth, sequences, _)| depth / sequences).max().unwrap_or(0),
@@ -119,6 +106,25 @@ pub fn decode(samples: &[(u32, u32, f64)]) -> Result<(Decode, Goodness), FitErro
         decode,
         goodness(samples.iter().map(|(depth, sequences, seconds)| (fitted(*depth, *sequences), *seconds))),
     ))
+}
+
+/// Seconds of a step of each of `batches`, and `d1`, which is 0 unless `grows`.
+fn flat_or_growing(samples: &[(u32, u32, f64)], batches: &[u32], grows: bool) -> Option<(Vec<f64>, f64)> {
+    let deepest = samples.iter().map(|(depth, ..)| *depth).max()?;
+    let scale = f64::from(deepest.max(1));
+    let row = |(depth, sequences, _): &(u32, u32, f64)| {
+        let mut row: Vec<f64> = batches.iter().map(|batch| f64::from(u8::from(batch == sequences))).collect();
+        row.extend(grows.then(|| f64::from(*depth) / scale));
+        row
+    };
+    let matrix: Vec<Vec<f64>> = samples.iter().map(row).collect();
+    let times: Vec<f64> = samples.iter().map(|(.., seconds)| *seconds).collect();
+    let (mut found, _) = least_squares(&matrix, &times)?;
+    if found.iter().any(|value| *value < 0.0) {
+        return None;
+    }
+    let d1 = if grows { found.pop()? / scale } else { 0.0 };
+    Some((found, d1))
 }
 
 /// Of a row that both fits make.
@@ -142,11 +148,12 @@ fn check(count: usize, samples: impl Iterator<Item = (u32, f64)>) -> Result<(), 
     }
 }
 
-fn distinct(sizes: impl Iterator<Item = u32>) -> usize {
+/// In order.
+fn distinct(sizes: impl Iterator<Item = u32>) -> Vec<u32> {
     let mut sizes: Vec<u32> = sizes.collect();
     sizes.sort_unstable();
     sizes.dedup();
-    sizes.len()
+    sizes
 }
 
 fn interpolate(sizes: &[u32], values: &[f64], at: u32) -> f64 {
@@ -162,52 +169,6 @@ fn goodness(pairs: impl Iterator<Item = (f64, f64)>) -> Goodness {
     residuals.sort_unstable_by(f64::total_cmp);
     let at = (residuals.len() * 9).div_ceil(10).max(1) - 1;
     Goodness { mape_pct: 100.0 * errors / residuals.len() as f64, residual_q90: residuals[at].max(0.0) }
-}
-
-/// The x that makes `sum (1 - row x / time)^2` least, and that sum. `None` if the samples do not determine it.
-fn least_squares(matrix: &[Vec<f64>], times: &[f64]) -> Option<(Vec<f64>, f64)> {
-    let unknowns = matrix.first()?.len();
-    // The normal equations, right side last.
-    let mut equations = vec![vec![0.0; unknowns + 1]; unknowns];
-    for (row, time) in matrix.iter().zip(times) {
-        for (at, equation) in equations.iter_mut().enumerate() {
-            let weight = row[at] / (time * time);
-            row.iter().zip(equation.iter_mut()).for_each(|(x, sum)| *sum += weight * x);
-            equation[unknowns] += weight * time;
-        }
-    }
-    let found = eliminate(equations)?;
-    let error = |(row, time): (&Vec<f64>, &f64)| {
-        let fitted: f64 = row.iter().zip(&found).map(|(x, value)| x * value).sum();
-        (1.0 - fitted / time).powi(2)
-    };
-    let error = matrix.iter().zip(times).map(error).sum();
-    Some((found, error))
-}
-
-/// Gauss, with pivots. `None` if the equations are not independent.
-fn eliminate(mut equations: Vec<Vec<f64>>) -> Option<Vec<f64>> {
-    const SINGULAR: f64 = 1e-11;
-    let count = equations.len();
-    let scale: Vec<f64> = (0..count).map(|at| equations[at][at]).collect();
-    for at in 0..count {
-        let pivot = (at..count).max_by(|a, b| equations[*a][at].abs().total_cmp(&equations[*b][at].abs()))?;
-        equations.swap(at, pivot);
-        if equations[at][at].abs() <= SINGULAR * scale[at] {
-            return None;
-        }
-        let pivot = equations[at].clone();
-        for equation in &mut equations[at + 1..] {
-            let by = equation[at] / pivot[at];
-            equation.iter_mut().zip(&pivot).for_each(|(value, of_pivot)| *value -= by * of_pivot);
-        }
-    }
-    let mut found = vec![0.0; count];
-    for at in (0..count).rev() {
-        let known: f64 = (at + 1..count).map(|other| equations[at][other] * found[other]).sum();
-        found[at] = (equations[at][count] - known) / equations[at][at];
-    }
-    found.iter().all(|value| value.is_finite()).then_some(found)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod estimate;
 mod figure;
 pub mod fit;
 mod key;
+mod least_squares;
 mod pareto;
 mod power;
 mod predict;

@@ -28,7 +28,7 @@ pub fn pareto_front<'a>(rows: impl IntoIterator<Item = &'a Row>, works: &[Work])
 }
 
 fn costs(prediction: &Prediction) -> [f64; 3] {
-    // Nothing is known of the joules: not better than anything, and not worse.
+    // Nothing is known of the joules: then nothing beats the row, and it beats nothing.
     let joules = prediction.joules.map_or(f64::NAN, |joules| joules.total);
     [prediction.ttft.mean, prediction.completion.mean, joules]
 }

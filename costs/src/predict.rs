@@ -1,6 +1,6 @@
 //! Predictions by the step model, in closed form.
 
-use crate::{Calibration, Estimate, Flags, Joules, Prediction, Steps, step::chunk};
+use crate::{Calibration, Estimate, Flags, Joules, Prediction, Steps, Watts, step::chunk};
 
 /// Of one request, in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,12 +65,21 @@ struct Times {
     load: f64,
     /// From the start to the first token, what shares its steps included.
     reading: f64,
-    /// The part of it that is the request's own, undisturbed.
-    own_reading: f64,
-    /// The further steps.
+    /// A step of it.
+    reading_step: f64,
+    /// The further steps, and one of them.
     decode: f64,
-    /// What they would not take without it, undisturbed.
-    own_decode: f64,
+    tpot: f64,
+    own: Own,
+    /// Largest depth of the request.
+    depth: f64,
+}
+
+/// Seconds of steps that would not be without the request, were no other model on the node.
+#[derive(Clone, Copy)]
+struct Own {
+    reading: f64,
+    decode: f64,
 }
 
 impl Steps {
@@ -80,13 +89,29 @@ impl Steps {
     /// backlog, in steps that those beside it decode in; then its `G - 1` further steps, in which its own context grows.
     /// Those beside it are taken to stay, at the depth they have.
     pub fn predict(&self, work: &Work, situation: &Situation, calibration: &Calibration) -> Prediction {
+        let times = self.times(work, situation, calibration);
+        let estimate = |mean: f64, margin: f64| Estimate { mean, q90: mean * margin };
+        let (late, slow) = (calibration.prefill.margin(self.margin), calibration.decode.margin(self.margin));
+        let ttft = estimate(situation.queue + times.load + times.reading, late);
+        let rest = estimate(times.decode, slow);
+        Prediction {
+            ttft,
+            tpot: estimate(times.tpot, slow),
+            completion: Estimate { mean: ttft.mean + rest.mean, q90: ttft.q90 + rest.q90 },
+            reading_step: estimate(times.reading_step, late),
+            reading: times.reading,
+            joules: self.watts.map(|watts| self.joules(&watts, &times, situation, calibration)),
+            flags: self.flags(work, situation, calibration, times.depth),
+        }
+    }
+
+    fn times(&self, work: &Work, situation: &Situation, calibration: &Calibration) -> Times {
         let Running { sequences, context, backlog_tokens } = situation.running;
         let slowdown = 1.0 + self.contention * f64::from(situation.neighbours);
         let (k_prefill, k_decode) = (calibration.prefill.factor(), calibration.decode.factor());
+
         let cached = f64::from(work.cached_tokens.min(work.prompt_tokens));
         let read = (f64::from(work.prompt_tokens) - cached).max(1.0);
-        let depth = cached + read;
-
         let others = k_decode * self.decode_step(sequences, context as f64);
         let p0 = k_prefill * self.p0;
         let own_prompt = k_prefill * self.reading(read, cached);
@@ -95,28 +120,18 @@ impl Steps {
         let shared_steps = if sequences > 0 { prompts / chunk } else { 0.0 };
 
         let further = f64::from(work.output_tokens.max(1) - 1);
-        let mean_depth = depth + (further - 1.0).max(0.0) / 2.0;
-        let tpot = k_decode * self.decode_step(sequences + 1, context as f64 + mean_depth);
-        let growth = self.batch(sequences + 1) - self.batch(sequences) + self.d1 * mean_depth;
-        let times = Times {
+        let mean_depth = cached + read + (further - 1.0).max(0.0) / 2.0;
+        let with = sequences.saturating_add(1);
+        let tpot = k_decode * self.decode_step(with, context as f64 + mean_depth);
+        let growth = k_decode * (self.batch(with) - self.batch(sequences) + self.d1 * mean_depth);
+        Times {
             load: calibration.load.factor() * self.load_time(situation.load),
             reading: slowdown * (p0 + prompts + shared_steps * others),
-            own_reading: p0 + own_prompt,
+            reading_step: slowdown * (others + chunk),
             decode: slowdown * further * tpot,
-            own_decode: k_decode * further * growth,
-        };
-        let estimate = |mean: f64, margin: f64| Estimate { mean, q90: mean * margin };
-        let (late, slow) = (calibration.prefill.margin(self.margin), calibration.decode.margin(self.margin));
-        let ttft = estimate(situation.queue + times.load + times.reading, late);
-        let rest = estimate(times.decode, slow);
-        Prediction {
-            ttft,
-            tpot: estimate(slowdown * tpot, slow),
-            completion: Estimate { mean: ttft.mean + rest.mean, q90: ttft.q90 + rest.q90 },
-            reading_step: estimate(slowdown * (others + chunk), late),
-            reading: times.reading,
-            joules: self.joules(&times, situation, calibration),
-            flags: self.flags(work, situation, calibration, mean_depth + further / 2.0),
+            tpot: slowdown * tpot,
+            own: Own { reading: p0 + own_prompt, decode: further * growth },
+            depth: cached + read + further,
         }
     }
 
@@ -128,26 +143,39 @@ impl Steps {
         }
     }
 
-    fn joules(&self, times: &Times, situation: &Situation, calibration: &Calibration) -> Option<Joules> {
-        let watts = self.watts?;
-        let factor = calibration.joules.factor();
+    /// What a request adds is what its own steps draw above idle. A neighbour only stretches them: the work is the same.
+    fn joules(
+        &self,
+        watts: &Watts,
+        times: &Times,
+        situation: &Situation,
+        calibration: &Calibration,
+    ) -> Joules {
+        let (reading, decoding) =
+            ((watts.prefill - watts.idle).max(0.0), (watts.decode - watts.idle).max(0.0));
+        let drawn = |own: Own| reading * own.reading + decoding * own.decode;
+        let power = calibration.power(drawn(times.own), drawn(times.own.uncalibrated(calibration)));
         let measured = match situation.load {
             Load::Resident => None,
             Load::Warm => self.load_warm_joules,
             Load::Cold => self.load_cold_joules,
         };
-        let load_total = measured.unwrap_or(watts.load * times.load);
-        let load = factor * (load_total - watts.idle * times.load) / situation.reuse.max(1.0);
-        let prefill = factor * (watts.prefill - watts.idle) * times.own_reading;
-        let decode = factor * (watts.decode - watts.idle) * times.own_decode;
-        let total = factor * (load_total + watts.prefill * times.reading + watts.decode * times.decode);
-        let marginal = load + prefill + decode;
-        let marginal_q90 = marginal * calibration.joules.margin(self.margin);
-        Some(Joules { marginal, marginal_q90, total, prefill, decode, load })
+        let loading = measured.unwrap_or(watts.load * times.load);
+        let load = power * (loading - watts.idle * times.load).max(0.0) / situation.reuse.max(1.0);
+        let (prefill, decode) = (power * reading * times.own.reading, power * decoding * times.own.decode);
+        let marginal = prefill + decode + load;
+        Joules {
+            marginal,
+            marginal_q90: marginal * calibration.joules.margin(self.margin),
+            total: power * (loading + watts.prefill * times.reading + watts.decode * times.decode),
+            prefill,
+            decode,
+            load,
+        }
     }
 
     fn flags(&self, work: &Work, situation: &Situation, calibration: &Calibration, depth: f64) -> Flags {
-        let sequences = situation.running.sequences + 1;
+        let sequences = situation.running.sequences.saturating_add(1);
         let grounds = self.grounds;
         let loads = situation.load != Load::Resident;
         Flags {
@@ -158,6 +186,15 @@ impl Steps {
             assumed: grounds.alone || (grounds.load && loads) || (grounds.shared && sequences > 1),
             assumed_joules: grounds.joules,
             emulated: grounds.emulated,
+        }
+    }
+}
+
+impl Own {
+    fn uncalibrated(self, calibration: &Calibration) -> Self {
+        Self {
+            reading: self.reading / calibration.prefill.factor(),
+            decode: self.decode / calibration.decode.factor(),
         }
     }
 }

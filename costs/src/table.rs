@@ -237,7 +237,7 @@ batch_ms = [88.5, { nominal = 110, low = 95, high = 170, source = "assumed" }]
                 r#"line 7, column 9: "llama-3.2-1b" is no model digest: 64 hexadecimal digits, or emulated:NAME for a model of emulated boards"#
             ]],
         );
-        check(("mode = \"ondemand\"\n", ""), &expect!["line 5, column 1: missing field `mode`"]);
+        check(("mode = \"ondemand\"\n", ""), &expect![[r#"line 5, column 1: the key "mode" is missing"#]]);
     }
 
     #[test]

@@ -167,9 +167,14 @@ fn calibration_scales_its_own_phase() {
     calibration.observe(Phase::Prefill, 1.0, 0.8);
     let read = row.predict(&work, &Situation::default(), &calibration);
     assert!((read.ttft.mean / plain.ttft.mean - 0.8).abs() < 1e-9);
-    calibration.observe(Phase::Joules, 1.0, 2.0);
-    let hungry = row.predict(&work, &Situation::default(), &calibration).joules.unwrap();
-    assert!((hungry.marginal / read.joules.unwrap().marginal - 2.0).abs() < 1e-9);
+    let [plain, read] = [plain, read].map(|prediction| prediction.joules.unwrap());
+    let expected = 0.8 * plain.prefill + 1.5 * plain.decode;
+    assert!((read.marginal / expected - 1.0).abs() < 1e-9, "slow nodes draw longer");
+    // Once joules are metered they are what was seen, whatever the times.
+    calibration.observe(Phase::Joules, plain.marginal, 2.0 * plain.marginal);
+    let metered = row.predict(&work, &Situation::default(), &calibration).joules.unwrap();
+    assert!((metered.marginal / plain.marginal - 2.0).abs() < 1e-9);
+    assert!((metered.total / metered.marginal - read.total / read.marginal).abs() < 1e-9);
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod invocation;
 mod lease;
 mod output;
 mod placement;
+mod policy;
 mod quarantine;
 mod queue;
 mod request;
@@ -47,6 +48,7 @@ pub use lease::Lapse;
 pub use output::{Fault, Fenced, Measured, Outcome, Output, Place, Refusal, Refused};
 use placement::RowIndex;
 pub use placement::{Candidate, CoTenant, Decision, Guards, Manner, Rest, Verdict};
+pub use policy::{Circumstances, Condition, Hours, Pattern, Policy, Route, TimeOfDay};
 pub use request::{Objective, Prefix, Request, Targets, Terms, WhenNothingFits};
 pub use scheduler::{Config, InvocationView, Load, Scheduler, Stage};
 pub use time::Time;
@@ -64,6 +66,7 @@ pub mod limits {
         invocation::MAX_AVOIDED,
         lease::{LEASE, REPORT_LEASE},
         placement::{LOOKS, MAX_CANDIDATES, MAX_GROUPS, MAX_KINDS, MAX_ROWS, PATIENCE},
+        policy::{MAX_POLICY_BYTES, MAX_ROUTES},
         quarantine::{DEATHS, MAX_SUSPECTS, SENTENCE, WINDOW},
         queue::{HEADS, LANE_HEADS, MAX_QUEUED, MAX_QUEUED_PER_TENANT},
         request::MAX_PREFIXES,
