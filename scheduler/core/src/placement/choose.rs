@@ -29,8 +29,8 @@ pub struct Manner {
     pub when_nothing_fits: WhenNothingFits,
     /// It may wait for something better.
     pub patient: bool,
-    /// It has begun: it is not turned away any more.
-    pub resumed: bool,
+    /// It has been placed before: it is not turned away any more.
+    pub begun: bool,
     /// Bytes of the smallest variant that is good enough.
     pub degrade_below: u64,
 }
@@ -43,7 +43,7 @@ impl Manner {
             objective: terms.objective,
             when_nothing_fits: terms.when_nothing_fits,
             patient: question.is_patient(),
-            resumed: question.emitted > 0,
+            begun: question.begun,
             degrade_below: good.min().unwrap_or(u64::MAX),
         }
     }
@@ -63,8 +63,8 @@ pub(crate) fn choose<O: Ord>(places: &[Spot], manner: Manner, order: impl Fn(&Sp
         return Choice::Wait(None);
     }
     match manner.when_nothing_fits {
-        WhenNothingFits::Queue if !manner.resumed => return Choice::Wait(None),
-        WhenNothingFits::Reject if !manner.resumed => return Choice::Nothing,
+        WhenNothingFits::Queue if !manner.begun => return Choice::Wait(None),
+        WhenNothingFits::Reject if !manner.begun => return Choice::Nothing,
         WhenNothingFits::Degrade => {
             let smaller =
                 |place: &Spot| place.verdict == Verdict::BelowQuality && place.bytes < manner.degrade_below;

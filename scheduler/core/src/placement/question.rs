@@ -22,6 +22,8 @@ pub(crate) struct Question<'a> {
     pub(crate) submitted: Time,
     /// Since when it has been in the queue.
     pub(crate) queued: Time,
+    /// It has been placed before.
+    pub(crate) begun: bool,
     /// Tokens that it has given out already: they are read again, as a part of the prompt.
     pub(crate) emitted: u64,
     /// What they came from: it goes on with no other.

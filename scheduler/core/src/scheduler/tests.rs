@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use dunlin_costs::Phase;
 use fastrand::Rng;
 
 use super::{Config, Scheduler};
@@ -67,6 +68,17 @@ fn fleet(rng: &mut Rng) -> Scheduler {
         let event = NodeEvent::Joined(Box::new(inventory));
         tell(Input::Node { node: NodeId(node), incarnation: Incarnation(1), event });
     }
+    let rows: Vec<_> = scheduler.fleet.rows.iter().map(|(index, _)| index).collect();
+    let slots: Vec<_> = scheduler.fleet.nodes().map(|(slot, _)| slot).collect();
+    for _ in 0..200 {
+        let (slot, row) = (slots[rng.usize(..slots.len())], rows[rng.usize(..rows.len())]);
+        let phase = [Phase::Load, Phase::Prefill, Phase::Decode, Phase::Joules][rng.usize(..4)];
+        scheduler.fleet.learn(slot, row, phase, 1.0, 0.6 + rng.f64());
+    }
+    let mut tell = |input| {
+        scheduler.handle(Time::ZERO, input);
+        while scheduler.poll_output().is_some() {}
+    };
     for id in 0..rng.u128(..300) {
         tell(Input::Submit(Box::new(any_request(rng, id))));
     }
