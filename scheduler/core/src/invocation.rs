@@ -62,6 +62,14 @@ impl Invocation {
         }
     }
 
+    /// Its place in the queue.
+    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+        match &self.state {
+            State::Queued { ticket, .. } => Some(ticket),
+            _ => None,
+        }
+    }
+
     pub(crate) fn attempt(&self) -> Option<&Attempt> {
         match &self.state {
             State::Placed(attempt) => Some(attempt),

@@ -7,6 +7,14 @@
 //!
 //! Absent: clocks, sockets, threads, async, files, tokens, and randomness that is not seeded.
 
+// The tests inside share boards with those outside.
+#[cfg(test)]
+extern crate self as dunlin_scheduler_core;
+#[cfg(test)]
+#[path = "../tests/fleet/boards.rs"]
+#[allow(dead_code, reason = "the tests outside use all of it")]
+mod boards;
+
 mod attempt;
 mod catalog;
 mod demand;
@@ -60,7 +68,7 @@ pub mod limits {
         placement::{LOOKS, MAX_CANDIDATES, MAX_GROUPS, MAX_KINDS, MAX_ROWS, PATIENCE},
         policy::{MAX_POLICY_BYTES, MAX_ROUTES},
         quarantine::{DEATHS, MAX_SUSPECTS, SENTENCE, WINDOW},
-        queue::{HEADS, MAX_QUEUED, MAX_QUEUED_PER_TENANT},
+        queue::{HEADS, LANE_HEADS, MAX_QUEUED, MAX_QUEUED_PER_TENANT},
         request::MAX_PREFIXES,
         retry::{MAX_LOSSES, MAX_RETRIES},
         scheduler::{DRAIN, LATE, LOAD_AGAIN, MAX_INVOCATIONS, MAX_WAIT},

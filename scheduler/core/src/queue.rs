@@ -16,8 +16,9 @@ use crate::{InvocationId, TenantId, Time};
 pub const MAX_QUEUED: usize = 16_384;
 pub const MAX_QUEUED_PER_TENANT: usize = 4_096;
 
-/// Requests of one tenant for one model that one pass tries to place: those behind them wait for them.
+/// Requests for one model that one pass tries to place in vain, of one tenant and in all: those behind them wait for them.
 pub const HEADS: usize = 4;
+pub const LANE_HEADS: usize = 32;
 
 /// Idle tenants whose clocks are remembered.
 const MAX_IDLE_TENANTS: usize = 4_096;
@@ -60,16 +61,18 @@ struct Tenant {
     lanes: BTreeMap<Lane, BTreeMap<Turn, u64>>,
 }
 
-/// One round of placing: what it has looked at, and which lanes it looks at.
+/// One round of placing.
 #[derive(Debug, Default)]
 pub(crate) struct Pass {
-    lanes: BTreeSet<Lane>,
+    /// That it goes over, and how often it has looked there in vain.
+    lanes: BTreeMap<Lane, usize>,
+    /// The same by tenant, and where it looked last.
     looked: BTreeMap<(TenantId, Lane), (usize, Turn)>,
 }
 
 impl Pass {
     pub(crate) fn over(lanes: BTreeSet<Lane>) -> Self {
-        Self { lanes, looked: BTreeMap::new() }
+        Self { lanes: lanes.into_iter().map(|lane| (lane, 0)).collect(), looked: BTreeMap::new() }
     }
 }
 
@@ -151,17 +154,30 @@ impl Queue {
 
     /// The next that a pass has not looked at.
     pub(crate) fn next(&self, pass: &mut Pass) -> Option<Ticket> {
-        let ticket = self.order.iter().find_map(|&(_, id)| {
+        if pass.lanes.is_empty() {
+            return None;
+        }
+        let Some(ticket) = self.first(pass) else {
+            *pass = Pass::default();
+            return None;
+        };
+        let looked = pass.looked.entry((ticket.tenant, ticket.lane.clone())).or_insert((0, ticket.turn));
+        *looked = (looked.0 + 1, ticket.turn);
+        if let Some(looked) = pass.lanes.get_mut(&ticket.lane) {
+            *looked += 1;
+        }
+        Some(ticket)
+    }
+
+    fn first(&self, pass: &Pass) -> Option<Ticket> {
+        self.order.iter().find_map(|&(_, id)| {
             let lanes = &self.tenants.get(&id)?.lanes;
             let heads = lanes.iter().filter_map(|(lane, waiting)| {
                 let turn = pass.head(id, lane, waiting)?;
                 Some(Ticket { tenant: id, lane: lane.clone(), turn })
             });
             heads.min_by_key(|ticket| ticket.turn)
-        })?;
-        let looked = pass.looked.entry((ticket.tenant, ticket.lane.clone())).or_insert((0, ticket.turn));
-        *looked = (looked.0 + 1, ticket.turn);
-        Some(ticket)
+        })
     }
 
     fn forget_idle(&mut self) {
@@ -174,7 +190,7 @@ impl Queue {
 
 impl Pass {
     fn head(&self, tenant: TenantId, lane: &Lane, waiting: &BTreeMap<Turn, u64>) -> Option<Turn> {
-        if !self.lanes.contains(lane) {
+        if self.lanes.get(lane).is_none_or(|&looked| looked >= LANE_HEADS) {
             return None;
         }
         match self.looked.get(&(tenant, lane.clone())) {
@@ -190,6 +206,9 @@ impl Pass {
     /// What was looked at last has been placed: it does not count as one that holds up the lane.
     pub(crate) fn placed(&mut self, ticket: &Ticket) {
         if let Some((looked, _)) = self.looked.get_mut(&(ticket.tenant, ticket.lane.clone())) {
+            *looked -= 1;
+        }
+        if let Some(looked) = self.lanes.get_mut(&ticket.lane) {
             *looked -= 1;
         }
     }
@@ -276,5 +295,8 @@ mod tests {
         let looked: Vec<_> =
             std::iter::from_fn(|| queue.next(&mut pass)).map(|ticket| ticket.turn.id.0).collect();
         assert_eq!(looked, [0, 1, 2, 3, 20]);
+        (2..30).for_each(|tenant| queue.push(ticket(tenant, "blocked", 1, u128::from(tenant) * 100), 1));
+        let mut pass = Pass::over(["blocked".into()].into());
+        assert_eq!(std::iter::from_fn(|| queue.next(&mut pass)).count(), LANE_HEADS);
     }
 }

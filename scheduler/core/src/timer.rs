@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     Gap(InvocationId),
     /// An invocation that failed may be placed again.
     Backoff(InvocationId),
+    /// A round of placing was cut short: it goes on.
+    Round,
     /// The scheduler looks after itself: was it away, does the queue move?
     Pulse,
 }

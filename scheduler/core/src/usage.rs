@@ -44,7 +44,7 @@ impl Usage {
     pub(crate) fn add(&mut self, metered: &Metered) {
         (self.prompt_tokens, self.cached_tokens) = (metered.prompt_tokens, metered.cached_tokens);
         self.emulated |= metered.emulated;
-        if let Some(joules) = metered.joules.filter(|joules| joules.is_finite()) {
+        if let Some(joules) = metered.joules.filter(|joules| joules.is_finite() && *joules >= 0.0) {
             self.joules = Some(self.joules.unwrap_or(0.0) + joules);
         }
     }

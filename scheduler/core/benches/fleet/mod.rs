@@ -15,20 +15,20 @@ use crate::boards::{self, Board};
 const EPOCH: Epoch = Epoch(1);
 const MODELS: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
-/// Four classes of two modes.
+/// Four classes of two modes: the low ones are slower, and take less for a token.
 const BOARDS: [Board; 8] = [
-    board("a", "high", 1.0),
-    board("a", "low", 1.5),
-    board("b", "high", 0.4),
-    board("b", "low", 0.6),
-    board("c", "high", 2.0),
-    board("c", "low", 3.0),
-    board("d", "high", 0.2),
-    board("d", "low", 0.3),
+    board("a", "high", 1.0, 5.0),
+    board("a", "low", 1.5, 3.0),
+    board("b", "high", 0.4, 9.0),
+    board("b", "low", 0.6, 5.5),
+    board("c", "high", 2.0, 4.0),
+    board("c", "low", 3.0, 2.5),
+    board("d", "high", 0.2, 25.0),
+    board("d", "low", 0.3, 14.0),
 ];
 
-const fn board(class: &'static str, mode: &'static str, slow: f64) -> Board {
-    Board { class, mode, read_ms: 2.0 * slow, token_ms: 20.0 * slow, watts: 8.0 / slow }
+const fn board(class: &'static str, mode: &'static str, slow: f64, watts: f64) -> Board {
+    Board { class, mode, read_ms: 2.0 * slow, token_ms: 20.0 * slow, watts }
 }
 
 #[derive(Debug, Clone, Copy)]

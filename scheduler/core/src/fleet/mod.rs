@@ -8,7 +8,7 @@ mod view;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use dunlin_costs::{Calibration, Row};
+use dunlin_costs::{Calibration, Phase, Row};
 use slab::Slab;
 
 pub use engine::MAX_PREFIXES_PER_ENGINE;
@@ -25,7 +25,7 @@ pub use view::{ModelView, NodeView};
 use crate::{
     AttemptId, Incarnation, ModelIndex, NodeId, RowIndex, Time,
     catalog::{Alias, Catalog},
-    placement::{Groups, Kind, Rows},
+    placement::{Groups, Kind, LeastFactors, Rows},
 };
 use prefixes::Prefixes;
 
@@ -34,6 +34,9 @@ pub const MAX_NODES: usize = 20_000;
 
 /// So long after a load was ordered, a report without it says nothing yet.
 const LOAD_GRACE: Duration = Duration::from_secs(3);
+
+/// Observations after which the least factors are looked for anew.
+const REFRESH: u32 = 65_536;
 
 /// A node's place in the core's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +52,8 @@ pub(crate) struct Fleet {
     prefixes: Prefixes,
     /// Of nodes that nothing was learned of.
     pub(crate) uncalibrated: Calibration,
+    pub(crate) least_factors: LeastFactors,
+    learned: u32,
 }
 
 impl Fleet {
@@ -218,11 +223,28 @@ impl Fleet {
         (node.slots, node.sequences) = (inventory.slots, inventory.sequences);
     }
 
-    /// After a calibration has learned.
-    pub(crate) fn weigh(&mut self, slot: Slot) {
+    /// Learns of a node how it differs from its row.
+    pub(crate) fn learn(&mut self, slot: Slot, index: RowIndex, phase: Phase, expected: f64, actual: f64) {
+        let Some(row) = self.rows.row(index) else { return };
         let node = &mut self.nodes[slot.0 as usize];
+        let calibration = node.calibration_mut(index);
+        calibration.follow(&row.key);
+        let learned = calibration.observe(phase, expected, actual);
+        self.least_factors.learn(calibration);
+        tracing::trace!(node = %node.id, ?phase, expected, actual, ?learned, "observed");
         node.weigh();
         self.groups.rerank(slot, node);
+        self.learned += 1;
+        if self.learned.is_multiple_of(REFRESH) {
+            self.refresh_factors();
+        }
+    }
+
+    /// What was least once may be so no more.
+    fn refresh_factors(&mut self) {
+        self.least_factors = LeastFactors::default();
+        let calibrations = self.nodes.iter().flat_map(|(_, node)| node.calibrations());
+        calibrations.for_each(|calibration| self.least_factors.learn(calibration));
     }
 
     pub(crate) fn hold_prefix(&mut self, slot: Slot, model: ModelIndex, hash: u64) {

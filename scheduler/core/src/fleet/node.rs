@@ -152,6 +152,10 @@ impl Node {
         self.sums.active.saturating_sub(u32::from(itself))
     }
 
+    pub(crate) fn is_in(&self, group: GroupId) -> bool {
+        self.memberships.iter().any(|&(_, of)| of == group)
+    }
+
     /// What would be free for a model that is not resident if everything went that can go.
     pub(crate) const fn reachable_bytes(&self) -> u64 {
         self.free_bytes + self.sums.evictable_bytes
@@ -168,6 +172,10 @@ impl Node {
     pub(crate) fn calibration(&self, row: RowIndex) -> Option<&Calibration> {
         let of_row = self.calibrations.iter().find(|(calibrated, _)| *calibrated == row);
         of_row.map(|(_, calibration)| calibration)
+    }
+
+    pub(crate) fn calibrations(&self) -> impl Iterator<Item = &Calibration> {
+        self.calibrations.iter().map(|(_, of_row)| of_row)
     }
 
     /// To learn: it moves to the end of those that might be forgotten.

@@ -3,7 +3,7 @@
 //! Everything here is a function of [`Grounds`] and [`Guards`]: what is recorded of a decision, and recomputed to explain
 //! it.
 
-use dunlin_costs::{Calibration, Prediction, Row, Situation, Work};
+use dunlin_costs::{Calibration, Prediction, Situation, Steps, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::{Targets, Time};
@@ -77,6 +77,8 @@ pub enum Verdict {
     Avoided,
     /// Like those of its group that were looked at, and no less busy.
     Alike,
+    /// Its like cannot do as well as what was found, by what their rows say.
+    Outdone,
     /// Cordoned, draining, out of touch, or without a cost row for the model.
     Unavailable,
 }
@@ -105,8 +107,8 @@ pub(crate) struct Assessment {
     pub(crate) excess: f64,
 }
 
-pub(crate) fn assess(row: &Row, grounds: &Grounds<'_>, guards: &Guards) -> Assessment {
-    let prediction = row.predict(grounds.work, grounds.situation, grounds.calibration);
+pub(crate) fn assess(steps: &Steps, grounds: &Grounds<'_>, guards: &Guards) -> Assessment {
+    let prediction = steps.predict(grounds.work, grounds.situation, grounds.calibration);
     let tokens = f64::from(grounds.work.prompt_tokens) + f64::from(grounds.work.output_tokens);
     let per_token = prediction.joules.map(|joules| joules.marginal_q90 / tokens.max(1.0));
     let mut worst = (0.0, Verdict::Fits);

@@ -10,7 +10,7 @@ use super::{
 use crate::{Objective, WhenNothingFits};
 
 /// Scores that are within this share of the least are equal: what is at hand decides.
-const TIE: f64 = 1.05;
+pub(super) const TIE: f64 = 1.05;
 
 /// Indices of places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub struct Manner {
     pub when_nothing_fits: WhenNothingFits,
     /// It may wait for something better.
     pub patient: bool,
-    /// It has begun: it is not turned away any more.
-    pub resumed: bool,
+    /// It has been placed before: it is not turned away any more.
+    pub begun: bool,
     /// Bytes of the smallest variant that is good enough.
     pub degrade_below: u64,
 }
@@ -43,7 +43,7 @@ impl Manner {
             objective: terms.objective,
             when_nothing_fits: terms.when_nothing_fits,
             patient: question.is_patient(),
-            resumed: question.emitted > 0,
+            begun: question.begun,
             degrade_below: good.min().unwrap_or(u64::MAX),
         }
     }
@@ -63,8 +63,8 @@ pub(crate) fn choose<O: Ord>(places: &[Spot], manner: Manner, order: impl Fn(&Sp
         return Choice::Wait(None);
     }
     match manner.when_nothing_fits {
-        WhenNothingFits::Queue if !manner.resumed => return Choice::Wait(None),
-        WhenNothingFits::Reject if !manner.resumed => return Choice::Nothing,
+        WhenNothingFits::Queue if !manner.begun => return Choice::Wait(None),
+        WhenNothingFits::Reject if !manner.begun => return Choice::Nothing,
         WhenNothingFits::Degrade => {
             let smaller =
                 |place: &Spot| place.verdict == Verdict::BelowQuality && place.bytes < manner.degrade_below;
@@ -86,7 +86,7 @@ pub(crate) fn choose<O: Ord>(places: &[Spot], manner: Manner, order: impl Fn(&Sp
     best(&forced, &excess).map_or(Choice::Wait(None), Choice::Place)
 }
 
-fn score(place: &Spot, objective: Objective) -> f64 {
+pub(super) fn score(place: &Spot, objective: Objective) -> f64 {
     match objective {
         Objective::Latency => place.ttft,
         Objective::Energy => place.joules,
@@ -112,9 +112,20 @@ fn best<O: Ord>(
     tied.min_by_key(|(_, place)| key(place)).map(|(at, _)| at)
 }
 
-/// What comes first in the record: what fits, then what misses by least.
-pub(crate) fn merit(a: &Spot, b: &Spot, objective: Objective) -> Ordering {
-    let misses = |place: &Spot| if place.verdict == Verdict::Fits { -1.0 } else { place.excess };
-    let scores = || score(a, objective).total_cmp(&score(b, objective));
-    misses(a).total_cmp(&misses(b)).then_with(scores)
+/// What comes first in the record: what fits, then what misses by least; of equals, the better score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Merit {
+    misses: f64,
+    score: f64,
+}
+
+impl Merit {
+    pub(crate) fn cmp(&self, other: &Self) -> Ordering {
+        self.misses.total_cmp(&other.misses).then_with(|| self.score.total_cmp(&other.score))
+    }
+}
+
+pub(crate) fn merit(place: &Spot, objective: Objective) -> Merit {
+    let misses = if place.verdict == Verdict::Fits { -1.0 } else { place.excess };
+    Merit { misses, score: score(place, objective) }
 }

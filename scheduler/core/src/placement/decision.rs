@@ -6,9 +6,11 @@ use dunlin_costs::{Calibration, ModelDigest, Prediction, Row, Situation, Work};
 
 use super::{
     assess::{CoTenant, Guards, Verdict, assess},
-    choose::{Choice, Manner, choose, merit},
+    choose::{Choice, Manner, Merit, choose, merit},
+    point::Point,
     question::Question,
-    survey::{Basis, Counts, Spot, Survey, basis_of},
+    site::{Basis, basis_of},
+    survey::{Counts, Spot, Survey},
 };
 use crate::{
     AttemptId, DecisionId, NodeId, Request, Time,
@@ -101,7 +103,7 @@ impl Candidate {
 
     /// The same from what was recorded.
     fn recomputed(&self, guards: &Guards) -> Self {
-        let assessment = assess(&self.row, &self.basis.grounds(), guards);
+        let assessment = assess(self.row.steps(), &self.basis.grounds(), guards);
         let Prediction { ttft, completion, joules, .. } = assessment.prediction;
         let place = Spot {
             verdict: assessment.verdict,
@@ -183,20 +185,20 @@ fn keep<O: Ord>(
         Choice::Place(at) | Choice::Wait(Some(at)) => Some(survey.places.swap_remove(at)),
         _ => None,
     };
-    let by_merit = |a: &Spot, b: &Spot| merit(a, b, manner.objective).then_with(|| order(a).cmp(&order(b)));
     let room = MAX_CANDIDATES - usize::from(chosen.is_some());
-    let mut places = std::mem::take(&mut survey.places);
-    if places.len() > room {
-        places.select_nth_unstable_by(room, by_merit);
-        for place in places.drain(room..) {
-            survey.counts[place.verdict as usize] += 1;
+    let places = &survey.places;
+    let mut merits: Vec<_> =
+        (0_u32..).zip(places).map(|(at, place)| (merit(place, manner.objective), at)).collect();
+    let name = |at: u32| order(&places[at as usize]);
+    let by_merit = |a: &(Merit, u32), b: &(Merit, u32)| a.0.cmp(&b.0).then_with(|| name(a.1).cmp(&name(b.1)));
+    if merits.len() > room {
+        merits.select_nth_unstable_by(room, by_merit);
+        for (_, at) in merits.drain(room..) {
+            survey.counts[places[at as usize].verdict as usize] += 1;
         }
     }
-    places.sort_unstable_by(by_merit);
-    let kept = chosen.into_iter().chain(places.iter().copied()).collect();
-    places.clear();
-    survey.places = places;
-    kept
+    merits.sort_unstable_by(by_merit);
+    chosen.into_iter().chain(merits.into_iter().map(|(_, at)| places[at as usize])).collect()
 }
 
 fn candidate(
@@ -208,8 +210,8 @@ fn candidate(
 ) -> Option<Candidate> {
     let row = fleet.rows.row(place.row)?.clone();
     let variant = variants.iter().find(|variant| variant.model == row.key.model)?;
-    let basis = basis_of(fleet, question, variant, place, &row);
-    let assessment = assess(&row, &basis.grounds(), guards);
+    let basis = basis_of(fleet, question, variant, place, &Point::of(place.row, &row));
+    let assessment = assess(row.steps(), &basis.grounds(), guards);
     let node = fleet.node(place.slot).id;
     Some(Candidate {
         node,

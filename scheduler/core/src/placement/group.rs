@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_costs::{Mode, NodeClass, Row, Thermal};
+use dunlin_costs::{Load, Mode, NodeClass, Row, Thermal, Work};
 
-use super::rows::{RowIndex, Rows};
+use super::{
+    learned::LeastFactors,
+    point::{Least, Point},
+    rows::Rows,
+};
 use crate::{
-    ModelIndex,
+    ModelIndex, Objective,
     catalog::Catalog,
     fleet::{LoadPoint, Node, Residency, Slot},
 };
@@ -30,6 +34,16 @@ enum Nearness {
     Absent,
 }
 
+impl Nearness {
+    const fn load(&self) -> Load {
+        match self {
+            Self::Resident(_) | Self::Loading => Load::Resident,
+            Self::OnDisk { cached: true } => Load::Warm,
+            Self::OnDisk { cached: false } | Self::Absent => Load::Cold,
+        }
+    }
+}
+
 /// What rows are by: class, firmware, build.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Kind {
@@ -49,8 +63,11 @@ pub(crate) struct GroupId(u32);
 
 #[derive(Debug)]
 pub(crate) struct Group {
+    model: ModelIndex,
     /// What its nodes can run the model at.
-    pub(crate) rows: Vec<RowIndex>,
+    pub(crate) points: Vec<Point>,
+    /// What a placement there has to load.
+    pub(crate) load: Load,
     /// By rank: the least busy first, of those the quickest, of those the lowest slot.
     members: BTreeSet<u64>,
 }
@@ -60,8 +77,22 @@ impl Group {
         self.members.iter().map(|&rank| slot_of(rank))
     }
 
+    pub(crate) fn busiest(&self) -> impl Iterator<Item = Slot> {
+        self.members.iter().rev().map(|&rank| slot_of(rank))
+    }
+
+    pub(crate) const fn model(&self) -> ModelIndex {
+        self.model
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// See [`Point::least`].
+    pub(crate) fn least(&self, objective: Objective, work: &Work, factors: &LeastFactors) -> Least {
+        let of_points = self.points.iter().map(|point| point.least(objective, work, self.load, factors));
+        of_points.fold(Least::NONE, Least::of_both)
     }
 }
 
@@ -92,9 +123,13 @@ impl Groups {
         &self.kinds[kind as usize].class
     }
 
-    pub(crate) fn of_model(&self, model: ModelIndex) -> impl Iterator<Item = &Group> {
+    pub(crate) fn of_model(&self, model: ModelIndex) -> impl Iterator<Item = (GroupId, &Group)> {
         let of_model = self.of_model.get(model.slot()).map_or(&[][..], Vec::as_slice);
-        of_model.iter().map(|&id| &self.groups[id.0 as usize])
+        of_model.iter().map(|&id| (id, self.group(id)))
+    }
+
+    pub(crate) fn group(&self, id: GroupId) -> &Group {
+        &self.groups[id.0 as usize]
     }
 
     /// Puts a node where it belongs now, for every model, and nowhere if it takes no work.
@@ -153,13 +188,13 @@ impl Groups {
             };
             let (kind, mode, thermal) = (node.kind, node.mode.clone(), node.thermal);
             let key = GroupKey { model, kind, mode, thermal, nearness };
-            let group = self.group(&key, catalog, rows)?;
-            (!self.groups[group.0 as usize].rows.is_empty()).then_some((model, group))
+            let group = self.group_of(&key, catalog, rows)?;
+            (!self.groups[group.0 as usize].points.is_empty()).then_some((model, group))
         });
         groups.collect()
     }
 
-    fn group(&mut self, key: &GroupKey, catalog: &Catalog, rows: &Rows) -> Option<GroupId> {
+    fn group_of(&mut self, key: &GroupKey, catalog: &Catalog, rows: &Rows) -> Option<GroupId> {
         if let Some(&group) = self.index.get(key) {
             return Some(group);
         }
@@ -167,20 +202,21 @@ impl Groups {
             return None;
         }
         let id = GroupId(self.groups.len() as u32);
-        let rows = rows_of(key, &self.kinds[key.kind as usize], catalog, rows);
+        let points = points_of(key, &self.kinds[key.kind as usize], catalog, rows);
         if self.of_model.len() <= key.model.slot() {
             self.of_model.resize_with(key.model.slot() + 1, Vec::new);
         }
         self.of_model[key.model.slot()].push(id);
         self.index.insert(key.clone(), id);
-        self.groups.push(Group { rows, members: BTreeSet::new() });
+        let model = key.model;
+        self.groups.push(Group { model, points, load: key.nearness.load(), members: BTreeSet::new() });
         Some(id)
     }
 }
 
 /// The rows of a group: of its class, model, mode and load point; of its heat, firmware and build where there are any, in
 /// this order of importance.
-fn rows_of(key: &GroupKey, kind: &Kind, catalog: &Catalog, rows: &Rows) -> Vec<RowIndex> {
+fn points_of(key: &GroupKey, kind: &Kind, catalog: &Catalog, rows: &Rows) -> Vec<Point> {
     let digest = catalog.digest(key.model);
     let fits = |row: &Row| {
         let of = &row.key;
@@ -196,10 +232,10 @@ fn rows_of(key: &GroupKey, kind: &Kind, catalog: &Catalog, rows: &Rows) -> Vec<R
         let heat = if of.thermal == key.thermal { 2 } else { u8::from(of.thermal == Thermal::Cool) };
         (heat, software)
     };
-    let fitting: Vec<_> =
-        rows.iter().filter(|(_, row)| fits(row)).map(|(at, row)| (closeness(row), at)).collect();
+    let fitting: Vec<_> = rows.iter().filter(|(_, row)| fits(row)).map(|of| (closeness(of.1), of)).collect();
     let closest = fitting.iter().map(|&(closeness, _)| closeness).max();
-    fitting.into_iter().filter(|&(closeness, _)| Some(closeness) == closest).map(|(_, row)| row).collect()
+    let closest = fitting.into_iter().filter(|&(closeness, _)| Some(closeness) == closest);
+    closest.map(|(_, (index, row))| Point::of(index, row)).collect()
 }
 
 /// How busy, how quick, which: compared as one number.

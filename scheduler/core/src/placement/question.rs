@@ -7,7 +7,7 @@ use dunlin_costs::Work;
 use super::assess::Guards;
 use crate::{
     ModelIndex, NodeId, Request, Time, WhenNothingFits,
-    fleet::{Node, Slot, Stream},
+    fleet::{Node, Stream},
     request::MAX_PREFIXES,
 };
 
@@ -22,6 +22,8 @@ pub(crate) struct Question<'a> {
     pub(crate) submitted: Time,
     /// Since when it has been in the queue.
     pub(crate) queued: Time,
+    /// It has been placed before.
+    pub(crate) begun: bool,
     /// Tokens that it has given out already: they are read again, as a part of the prompt.
     pub(crate) emitted: u64,
     /// What they came from: it goes on with no other.
@@ -55,11 +57,6 @@ impl Question<'_> {
 
     pub(crate) fn is_patient(&self) -> bool {
         self.now < self.queued + PATIENCE
-    }
-
-    /// Of its prefixes on one node: the tokens of the longest that it holds, by a list from longest to shortest.
-    pub(crate) fn cached(holders: &[(Slot, u32)], slot: Slot) -> u32 {
-        holders.iter().find(|(holder, _)| *holder == slot).map_or(0, |&(_, tokens)| tokens)
     }
 
     /// Shortest first, as many as count.

@@ -1,12 +1,12 @@
 //! Places what waits: late, when there is a slot, and not when it comes.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use dunlin_costs::{Calibration, Load as LoadState, Prediction};
 
 use super::Scheduler;
 use crate::{
-    AttemptId, Decision, DecisionId, InvocationId, Outcome, Output, Place, Refusal, Refused, Request,
+    AttemptId, Decision, DecisionId, InvocationId, Outcome, Output, Place, Refusal, Refused,
     attempt::{Attempt, Pace},
     catalog::Variant,
     fleet::{Load, Slot},
@@ -30,20 +30,30 @@ enum Tried {
 }
 
 impl Scheduler {
+    /// What has just come is tried at once: what is free now was offered to those before it when it came free. Then the
+    /// models are gone over for which something changed, in the order of the queue.
     pub(super) fn dispatch(&mut self) {
-        if self.dirty.is_empty() {
-            return;
-        }
-        let lanes = std::mem::take(&mut self.dirty);
-        let mut pass = Pass::over(lanes.clone());
         for _ in 0..MAX_DECISIONS {
-            let Some(ticket) = self.queue.next(&mut pass) else { return };
-            if !matches!(self.try_place(&ticket), Tried::Waits) {
-                pass.placed(&ticket);
+            if let Some(ticket) = self.arrivals.pop_front() {
+                self.try_place(&ticket);
+            } else if let Some(ticket) = self.next_in_pass() {
+                if !matches!(self.try_place(&ticket), Tried::Waits) {
+                    self.pass.placed(&ticket);
+                }
+            } else {
+                return;
             }
         }
-        self.dirty = lanes;
-        self.timers.set(Timer::Pulse, self.now + NEXT_ROUND);
+        self.timers.set(Timer::Round, self.now + NEXT_ROUND);
+    }
+
+    fn next_in_pass(&mut self) -> Option<Ticket> {
+        let next = self.queue.next(&mut self.pass);
+        if next.is_some() || self.dirty.is_empty() {
+            return next;
+        }
+        self.pass = Pass::over(std::mem::take(&mut self.dirty));
+        self.queue.next(&mut self.pass)
     }
 
     fn try_place(&mut self, ticket: &Ticket) -> Tried {
@@ -56,7 +66,8 @@ impl Scheduler {
 
     fn try_place_with(&mut self, id: InvocationId, ticket: &Ticket, survey: &mut Survey) -> Tried {
         self.await_engine(id, None);
-        let Some(invocation) = self.invocations.get(&id) else { return Tried::Ended };
+        let waiting = self.invocations.get(&id).filter(|invocation| invocation.ticket() == Some(ticket));
+        let Some(invocation) = waiting else { return Tried::Ended };
         let variants = self.variants(&invocation.request.model).to_vec();
         let question = self.question(invocation);
         let choice = self.decide(&question, &variants, survey);
@@ -72,21 +83,15 @@ impl Scheduler {
                 return Tried::Ended;
             }
         };
-        let request = invocation.request.clone();
         let attempt = AttemptId { invocation: id, number: invocation.next_attempt };
-        let decision = Decision::record(
-            DecisionId(self.next_decision),
-            attempt,
-            &self.fleet,
-            &question,
-            &variants,
-            survey,
-            choice,
-        );
+        let decision = DecisionId(self.next_decision);
+        let record = Decision::record(decision, attempt, &self.fleet, &question, &variants, survey, choice);
+        let Some(chosen) = record.chosen().cloned() else { return Tried::Waits };
         self.next_decision += 1;
         self.queue.take(ticket);
         self.placements.event(self.now);
-        self.place(attempt, &request, &spot, decision);
+        self.outputs.push_back(Output::Record(Box::new(record)));
+        self.place(attempt, &spot, &chosen, decision);
         Tried::Placed
     }
 
@@ -105,6 +110,7 @@ impl Scheduler {
             now: self.now,
             submitted: invocation.submitted,
             queued,
+            begun: invocation.next_attempt > 0,
             emitted: invocation.emitted,
             model: invocation.model,
             avoid: &invocation.avoid,
@@ -160,17 +166,16 @@ impl Scheduler {
         self.end(id, Outcome::Refused(Refusal { reason: Refused::NothingFits, retry_after }));
     }
 
-    fn place(&mut self, id: AttemptId, request: &Arc<Request>, spot: &Spot, decision: Decision) {
-        let Some(chosen) = decision.chosen().cloned() else { return };
+    fn place(&mut self, id: AttemptId, spot: &Spot, chosen: &Candidate, decision: DecisionId) {
         let Some(invocation) = self.invocations.get(&id.invocation) else { return };
         let question = self.question(invocation);
         let stream = question.stream(id, chosen.work());
-        let load = (!spot.resident).then(|| self.load_of(&chosen, spot));
+        let load = (!spot.resident).then(|| self.load_of(chosen, spot));
         self.fleet.place(spot.slot, spot.model, spot.row, stream, load);
         for prefix in question.prefixes() {
             self.fleet.hold_prefix(spot.slot, spot.model, prefix.hash);
         }
-        let attempt = self.attempt(id.number, &chosen, spot, decision.id, load.is_some());
+        let attempt = self.attempt(id.number, chosen, spot, decision, load.is_some());
         let order = Place {
             attempt: id,
             epoch: self.config.epoch,
@@ -180,13 +185,13 @@ impl Scheduler {
             point: chosen.point(),
             resume_at: invocation.delivered,
             prediction: chosen.prediction,
-            decision: decision.id,
+            decision,
         };
+        let (submitted, limit) = (invocation.submitted, invocation.request.time_limit);
         self.timers.set(Timer::Stall(id.invocation), attempt.stalls_at());
-        self.limit_time(id.invocation, invocation.submitted, request.time_limit);
+        self.limit_time(id.invocation, submitted, limit);
         self.begin(id.invocation, attempt);
         tracing::trace!(attempt = %id, node = %order.node, "placed");
-        self.outputs.push_back(Output::Record(Box::new(decision)));
         self.outputs.push_back(Output::Place(order));
     }
 

@@ -3,7 +3,7 @@
 use dunlin_costs::Phase;
 
 use super::Scheduler;
-use crate::{AttemptEnd, AttemptId, ModelIndex, RowIndex, Time, fleet::Slot};
+use crate::{AttemptEnd, AttemptId, ModelIndex, Time, fleet::Slot};
 
 impl Scheduler {
     /// An attempt has generated so many tokens since it last said so.
@@ -39,7 +39,7 @@ impl Scheduler {
         };
         self.fleet.progress(slot, model, id, tokens);
         if let Some((phase, expected, actual)) = observation {
-            self.observe(slot, row, phase, expected, actual);
+            self.fleet.learn(slot, row, phase, expected, actual);
         }
     }
 
@@ -49,7 +49,7 @@ impl Scheduler {
         let expected = attempt.plain.joules.map(|joules| joules.marginal);
         let (Some(expected), Some(actual)) = (expected, ended.metered.joules) else { return };
         let (slot, row) = (attempt.slot, attempt.row);
-        self.observe(slot, row, Phase::Joules, expected, actual);
+        self.fleet.learn(slot, row, Phase::Joules, expected, actual);
     }
 
     /// A load that was ordered is done.
@@ -57,16 +57,7 @@ impl Scheduler {
         let row = self.fleet.node(slot).engine(model).and_then(|engine| engine.row);
         if let Some(row) = row {
             let actual = self.now.since(since).as_secs_f64();
-            self.observe(slot, row, Phase::Load, expected, actual);
+            self.fleet.learn(slot, row, Phase::Load, expected, actual);
         }
-    }
-
-    fn observe(&mut self, slot: Slot, index: RowIndex, phase: Phase, expected: f64, actual: f64) {
-        let Some(row) = self.fleet.rows.row(index).cloned() else { return };
-        let calibration = self.fleet.node_mut(slot).calibration_mut(index);
-        calibration.follow(&row.key);
-        let learned = calibration.observe(phase, expected, actual);
-        tracing::trace!(node = %self.fleet.node(slot).id, ?phase, expected, actual, ?learned, "observed");
-        self.fleet.weigh(slot);
     }
 }

@@ -7,6 +7,8 @@ mod members;
 mod progress;
 mod residency;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use members::{DRAIN, LOAD_AGAIN};
@@ -27,7 +29,7 @@ use crate::{
     invocation::Invocation,
     placement::Survey,
     quarantine::Quarantine,
-    queue::{Lane, Queue},
+    queue::{Lane, Pass, Queue, Ticket},
     retry::RetryBudget,
     timer::{Timer, Timers},
 };
@@ -63,8 +65,11 @@ pub struct Scheduler {
     demand: Demand,
     placements: Interval,
     timers: Timers,
-    /// Models for which a place may have come free.
+    /// What has come and was not tried yet.
+    arrivals: VecDeque<Ticket>,
+    /// Models for which a place may have come free, and the round that goes over such.
     dirty: BTreeSet<Lane>,
+    pass: Pass,
     outputs: VecDeque<Output>,
     survey: Survey,
     rng: Rng,
@@ -85,7 +90,9 @@ impl Scheduler {
             demand: Demand::default(),
             placements: Interval::default(),
             timers: Timers::default(),
+            arrivals: VecDeque::new(),
             dirty: BTreeSet::new(),
+            pass: Pass::default(),
             outputs: VecDeque::new(),
             survey: Survey::default(),
             rng: Rng::with_seed(config.seed),
@@ -135,6 +142,8 @@ impl Scheduler {
             Timer::Stall(invocation) => self.check_stall(invocation),
             Timer::Gap(invocation) => self.check_gap(invocation),
             Timer::Backoff(invocation) => self.enqueue(invocation),
+            // Whatever happens, placing goes on afterwards.
+            Timer::Round => {}
             Timer::Pulse => self.pulse(),
         }
     }

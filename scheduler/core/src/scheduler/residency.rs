@@ -28,7 +28,7 @@ impl Scheduler {
     fn load_for(&self, alias: &Alias) -> Option<(Slot, ModelIndex, u64)> {
         let models =
             || alias.variants.iter().filter_map(|of| Some((of, self.fleet.catalog.index(&of.model)?)));
-        let unknown = |model| self.fleet.groups.of_model(model).all(|group| group.len() == 0);
+        let unknown = |model| self.fleet.groups.of_model(model).all(|(_, group)| group.len() == 0);
         let asked_for = self.queue.lane_len(&alias.name) > 0;
         if asked_for && models().all(|(_, model)| unknown(model)) {
             return models().find_map(|(variant, model)| self.roomiest(variant, model));

@@ -99,13 +99,8 @@ impl Scheduler {
         if let Some(at) = expiry.into_iter().flatten().min() {
             self.timers.set(Timer::Expiry(id), at);
         }
-        let lane = ticket.lane.clone();
-        let first = self.queue.lane_len(&lane) == 0 || !turn.fresh;
+        self.arrivals.push_back(ticket.clone());
         self.queue.push(ticket, work);
-        // Behind others it waits for its turn: whatever frees a place, or the pulse, looks at them in order.
-        if first || self.queue.len() <= crate::queue::HEADS {
-            self.dirty.insert(lane);
-        }
         self.keep_pulse();
     }
 

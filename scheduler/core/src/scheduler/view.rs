@@ -91,7 +91,7 @@ impl Scheduler {
     pub fn consider(&self, id: InvocationId) -> Option<Decision> {
         let invocation = self.invocations.get(&id).filter(|of| of.attempt().is_none())?;
         let (question, variants) = (self.question(invocation), self.variants(&invocation.request.model));
-        let mut survey = Survey::default();
+        let mut survey = Survey::thorough();
         let choice = self.decide(&question, variants, &mut survey);
         let attempt = AttemptId { invocation: id, number: invocation.next_attempt };
         let decision = DecisionId(self.next_decision);

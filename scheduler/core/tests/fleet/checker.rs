@@ -108,10 +108,8 @@ impl Checker {
                 assert_eq!(current, Some((measured.attempt, measured.node)), "measured once");
                 self.running.entry(measured.node).or_default().remove(&measured.attempt);
             }
-            Output::Fence { node, incarnation, .. } => {
-                if self.members.get(node) == Some(incarnation) {
-                    self.members.remove(node);
-                }
+            Output::Fence { node, incarnation, .. } if self.members.get(node) == Some(incarnation) => {
+                self.members.remove(node);
             }
             Output::Record(decision) => {
                 let again = decision.recomputed();

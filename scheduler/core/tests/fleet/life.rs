@@ -231,3 +231,37 @@ fn refusals_say_why_and_when_to_come_back() {
         end 5: refused, 16384 requests wait already, which is the limit; retry after 1 s
     "#]]);
 }
+
+#[test]
+fn usage_is_of_all_attempts() {
+    let mut script = two_nodes();
+    script.submit(request(1, "one")).pass(ms(300)).progress(1, 1, 0, 0, 3).pass(ms(100));
+    script.failed(1, 1, 0, Failure::Interrupted).pass_alive(ms(200)).progress(2, 1, 1, 3, 2);
+    script.pass_alive(ms(400)).progress(2, 1, 1, 5, 16).ended(2, 1, 1, 21);
+    expect![[r#"
+        [
+            Usage {
+                prompt_tokens: 100,
+                cached_tokens: 10,
+                output_tokens: 21,
+                joules: Some(
+                    5.0,
+                ),
+                emulated: false,
+                queued: 0ns,
+                ttft: Some(
+                    300ms,
+                ),
+                total: 1s,
+                nodes: [
+                    NodeId(
+                        1,
+                    ),
+                    NodeId(
+                        2,
+                    ),
+                ],
+            },
+        ]
+    "#]].assert_debug_eq(&script.usages);
+}

@@ -324,7 +324,7 @@ fn of_many_alike_the_best_are_kept_and_the_rest_is_counted() {
     script.submit(request(1, "any"));
     let decision = script.decisions.last().expect("a decision");
     let rest = [Verdict::Alike, Verdict::Unavailable, Verdict::Fits].map(|verdict| decision.rest.of(verdict));
-    assert_eq!((decision.candidates.len(), decision.predictions, rest), (8, 8, [74, 2, 0]));
+    assert_eq!((decision.candidates.len(), decision.predictions, rest), (12, 12, [72, 2, 0]));
     check_record(&script);
 }
 

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use dunlin_scheduler_core::{
     AttemptEnd, AttemptId, Config, Decision, Epoch, Failure, Fingerprint, Grants, Incarnation, Input,
     Inventory, InvocationId, Metered, NodeEvent, NodeId, Objective, Outcome, Output, Progress, Report,
-    Request, Scheduler, Targets, TenantId, Terms, Time, WhenNothingFits,
+    Request, Scheduler, Targets, TenantId, Terms, Time, Usage, WhenNothingFits,
 };
 use expect_test::Expect;
 
@@ -13,11 +13,16 @@ use crate::boards;
 
 pub(crate) const EPOCH: Epoch = Epoch(3);
 
+/// Of every attempt that ends.
+const METERED: Metered =
+    Metered { prompt_tokens: 100, cached_tokens: 10, output_tokens: 0, joules: Some(2.5), emulated: false };
+
 pub(crate) struct Script {
     pub(crate) scheduler: Scheduler,
     now: Time,
     trace: String,
     pub(crate) decisions: Vec<Decision>,
+    pub(crate) usages: Vec<Usage>,
 }
 
 /// A request of 100 tokens in and 32 out, on terms that anything keeps.
@@ -52,6 +57,7 @@ impl Script {
             now: Time::since_epoch(Duration::from_secs(1000)),
             trace: String::new(),
             decisions: Vec::new(),
+            usages: Vec::new(),
         };
         let aliases =
             vec![boards::alias("one", &[1]), boards::alias("two", &[2]), boards::alias("any", &[2, 1])];
@@ -156,7 +162,7 @@ impl Script {
         next_offset: u64,
         failure: Option<Failure>,
     ) -> &mut Self {
-        let ended = AttemptEnd { next_offset, metered: Metered::default(), failure };
+        let ended = AttemptEnd { next_offset, metered: METERED, failure };
         self.say(node, NodeEvent::AttemptEnded { attempt: attempt(id, number), epoch: EPOCH, ended })
     }
 
@@ -187,7 +193,8 @@ impl Script {
             Output::Deliver { invocation, offset, skip, length } => {
                 format!("deliver {invocation} at {offset}: {length}, skipping {skip}")
             }
-            Output::Ended { invocation, outcome, .. } => {
+            Output::Ended { invocation, outcome, usage, .. } => {
+                self.usages.push(usage);
                 format!("end {invocation}: {}", outcome_line(&outcome))
             }
             Output::Fence { node, incarnation, reason } => format!("fence {node}.{incarnation}: {reason:?}"),
