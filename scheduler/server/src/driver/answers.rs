@@ -27,6 +27,7 @@ const VERDICTS: [Verdict; Verdict::COUNT] = [
     Verdict::NotGranted,
     Verdict::Avoided,
     Verdict::Alike,
+    Verdict::Outdone,
     Verdict::Unavailable,
 ];
 

@@ -205,6 +205,7 @@ pub(crate) fn verdict(verdict: Verdict) -> &'static str {
         Verdict::NotGranted => "does not grant what is needed",
         Verdict::Avoided => "an attempt failed there",
         Verdict::Alike => "like others that were looked at, and no less busy",
+        Verdict::Outdone => "cannot be better than others that were looked at",
         Verdict::Unavailable => "not available, or without a cost row",
     }
 }
