@@ -263,5 +263,6 @@ fn usage_is_of_all_attempts() {
                 ],
             },
         ]
-    "#]].assert_debug_eq(&script.usages);
+    "#]]
+    .assert_debug_eq(&script.usages);
 }
