@@ -6,7 +6,8 @@ use dunlin_costs::Prediction;
 
 use crate::{DecisionId, ModelIndex, NodeId, RowIndex, Time, fleet::Slot, input::AttemptEnd};
 
-/// An attempt that says nothing has stalled after this, or after [`STALL_FACTOR`] times its predicted first token.
+/// An attempt that gives out nothing has stalled after this; before its first token, after four times what was predicted
+/// if that is longer.
 pub const STALL: Duration = Duration::from_secs(120);
 const STALL_FACTOR: f64 = 4.0;
 

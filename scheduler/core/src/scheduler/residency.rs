@@ -30,15 +30,14 @@ impl Scheduler {
             || alias.variants.iter().filter_map(|of| Some((of, self.fleet.catalog.index(&of.model)?)));
         let unknown = |model| self.fleet.groups.of_model(model).all(|(_, group)| group.len() == 0);
         let asked_for = self.queue.lane_len(&alias.name) > 0;
-        if asked_for && models().all(|(_, model)| unknown(model)) {
-            return models().find_map(|(variant, model)| self.roomiest(variant, model));
-        }
-        if alias.resident_on == 0 {
+        let probe = asked_for && models().all(|(_, model)| unknown(model));
+        let wanted = alias.resident_on.max(u32::from(probe)) as usize;
+        if wanted == 0 {
             return None;
         }
         let holds = |node: &Node| models().any(|(_, model)| is_near(node, model));
         let nodes = self.fleet.nodes().filter(|(_, node)| node.takes_work());
-        if nodes.filter(|(_, node)| holds(node)).count() >= alias.resident_on as usize {
+        if nodes.filter(|(_, node)| holds(node)).count() >= wanted {
             return None;
         }
         models().find_map(|(variant, model)| self.roomiest(variant, model))

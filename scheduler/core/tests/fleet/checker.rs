@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_scheduler_core::{AttemptId, Incarnation, InvocationId, NodeId, Outcome, Output};
+use dunlin_scheduler_core::{AttemptId, Incarnation, InvocationId, NodeId, Outcome, Output, Progress};
 
 #[derive(Debug, Default)]
 pub(crate) struct Checker {
@@ -40,11 +40,11 @@ impl Checker {
         self.resting.remove(&node);
     }
 
-    /// `from` is the attempt whose progress is being answered, `length` the whole of the output where it ended.
+    /// `from` is the progress that is being answered, `length` the whole of the output where it ended.
     pub(crate) fn watch(
         &mut self,
         output: &Output,
-        from: Option<AttemptId>,
+        from: Option<Progress>,
         whole: impl Fn(InvocationId) -> u64,
         slots: usize,
     ) {
@@ -80,13 +80,16 @@ impl Checker {
                 running.insert(place.attempt);
                 assert!(running.len() <= slots, "{} has more than its slots", place.node);
             }
-            Output::Deliver { invocation, offset, length, .. } => {
+            Output::Deliver { invocation, offset, skip, length } => {
+                let from = from.expect("it came from somewhere");
+                assert_eq!(*offset, from.offset + skip, "{invocation}: these pieces and no others");
+                assert!(skip + length <= from.length, "{invocation}: no more than came");
                 let watched = self.invocations.get_mut(invocation).expect("submitted");
                 assert!(!watched.ended, "{invocation}: delivered after its end");
                 assert_eq!(*offset, watched.delivered, "{invocation}: nothing lost, nothing twice");
                 assert_eq!(
                     watched.current.map(|(attempt, _)| attempt),
-                    from,
+                    Some(from.attempt),
                     "only the current attempt counts"
                 );
                 watched.delivered += length;

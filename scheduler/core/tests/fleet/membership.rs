@@ -217,6 +217,5 @@ fn models_are_kept_resident_and_probed() {
     "#]]);
     script.report(1, fast().report).submit(request(1, "new")).pass_alive(ms(600)).check(&expect![[r#"
         load 3 on 1
-        load 3 on 2
     "#]]);
 }

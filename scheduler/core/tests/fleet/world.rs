@@ -259,13 +259,13 @@ impl World {
             self.checker.joined(node, Incarnation(incarnation));
         }
         let from = match &event {
-            NodeEvent::AttemptProgress(progress) => Some(progress.attempt),
+            NodeEvent::AttemptProgress(progress) => Some(*progress),
             _ => None,
         };
         self.told_by(node, incarnation, event, from);
     }
 
-    fn told_by(&mut self, node: NodeId, incarnation: u64, event: NodeEvent, from: Option<AttemptId>) {
+    fn told_by(&mut self, node: NodeId, incarnation: u64, event: NodeEvent, from: Option<Progress>) {
         self.tell(Input::Node { node, incarnation: Incarnation(incarnation), event }, from);
     }
 
@@ -334,7 +334,7 @@ impl World {
         }
     }
 
-    fn tell(&mut self, input: Input, from: Option<AttemptId>) {
+    fn tell(&mut self, input: Input, from: Option<Progress>) {
         self.scheduler.handle(self.now, input);
         while let Some(output) = self.scheduler.poll_output() {
             let lengths = &self.lengths;
