@@ -52,8 +52,9 @@ struct Prepared {
 }
 
 async fn prepare(node: &Arc<Node>, invoke: &Invoke, log: &AttemptLog) -> Result<Prepared, Failure> {
-    let loads = invoke.models.iter().any(|binding| !node.residents.is_loaded(&binding.model));
-    log.started(loads);
+    if invoke.models.iter().any(|binding| !node.residents.is_loaded(&binding.model)) {
+        log.started(true);
+    }
     let component = component(node, &invoke.pipeline).await?;
     let (mut models, mut in_use) = (Vec::new(), Vec::new());
     for binding in &invoke.models {
@@ -126,7 +127,7 @@ async fn run(node: &Node, invoke: Invoke, log: &AttemptLog, prepared: Prepared, 
             }
         };
         match event {
-            Some(Event::Started) => {}
+            Some(Event::Started) => log.started(false),
             Some(Event::Tokens { generation, tokens, .. }) => {
                 Emission::tokens(generation, &tokens).for_each(|emission| log.say(emission));
             }

@@ -239,11 +239,11 @@ async fn tell(
     mut from: Receiver<ToAttempt>,
 ) -> Result<(), SessionError> {
     let mut changes = log.watch();
-    let (mut has_started, mut has_ended) = (false, false);
+    let (mut told_start, mut has_ended) = (None, false);
     loop {
         changes.mark_unchanged();
-        if let (false, Some(loads)) = (has_started, log.has_started()) {
-            has_started = true;
+        if let Some(loads) = log.has_started().filter(|loads| told_start != Some(*loads)) {
+            told_start = Some(loads);
             to.send(&FromAttempt::Started(Started { loads })).await?;
         }
         match log.next(offset) {
