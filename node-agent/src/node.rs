@@ -248,14 +248,6 @@ impl Node {
             pinned: false,
             cached: true,
         };
-        let attempts = lock(&self.attempts);
-        let held = attempts.iter().map(|(id, held)| HeldAttempt {
-            attempt: *id,
-            offset: held.log.offset(),
-            ended: held.log.has_ended(),
-            epoch: held.log.epoch,
-        });
-        let attempts = held.collect();
         Inventory {
             incarnation: self.memory.incarnation,
             epoch: self.memory.epoch(),
@@ -274,11 +266,21 @@ impl Node {
             models: lock(&self.models).values().take(MAX_MODELS).map(stored).collect(),
             components: self.components(),
             points: vec![self.point()],
-            attempts,
+            attempts: self.held_attempts(),
             slots: SLOTS,
             allows: Permissions { http: false, environment: true, components: true },
             state: self.report(0),
         }
+    }
+
+    fn held_attempts(&self) -> Vec<HeldAttempt> {
+        let held = |(id, held): (&AttemptId, &Held)| HeldAttempt {
+            attempt: *id,
+            offset: held.log.offset(),
+            ended: held.log.has_ended(),
+            epoch: held.log.epoch,
+        };
+        lock(&self.attempts).iter().map(held).collect()
     }
 
     fn components(&self) -> Vec<ComponentDigest> {

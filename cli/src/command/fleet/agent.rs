@@ -1,6 +1,6 @@
 //! `dunlin agent`.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use dunlin_agent::{Agent as Node, AgentOptions, Builtin, Emulation, Ending};
 use dunlin_engine_handle::Threads;

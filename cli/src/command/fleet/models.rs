@@ -1,7 +1,5 @@
 //! `dunlin models`.
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use dunlin_protocol::{Answer, Ask, BlobDigest, ModelDigest, ModelSummary, NodeId, Variant};
 use serde_json::{Value, json};
