@@ -246,7 +246,7 @@ impl Node {
             memory_bytes: model.memory_bytes,
             kv_bytes_per_token: model.kv_bytes_per_token,
             pinned: false,
-            cached: true,
+            cached: self.residents.is_cached(&model.digest),
         };
         Inventory {
             incarnation: self.memory.incarnation,

@@ -1,7 +1,7 @@
 //! The models in the memory of a node: loaded on demand, evicted where another needs the room.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -25,6 +25,8 @@ pub(crate) struct Residents {
     worker: Worker,
     memory_bytes: u64,
     began: Instant,
+    /// Models that were loaded since the agent began: the page cache is likely to have them.
+    seen: Mutex<BTreeSet<ModelDigest>>,
     inner: Mutex<BTreeMap<ModelDigest, Entry>>,
 }
 
@@ -58,7 +60,18 @@ impl Drop for InUse {
 
 impl Residents {
     pub(crate) fn new(worker: Worker, memory_bytes: u64) -> Arc<Self> {
-        Arc::new(Self { worker, memory_bytes, began: Instant::now(), inner: Mutex::default() })
+        Arc::new(Self {
+            worker,
+            memory_bytes,
+            began: Instant::now(),
+            seen: Mutex::default(),
+            inner: Mutex::default(),
+        })
+    }
+
+    /// Whether loading it again reads no disk, as far as one can tell.
+    pub(crate) fn is_cached(&self, model: &ModelDigest) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(model)
     }
 
     pub(crate) fn is_loaded(&self, model: &ModelDigest) -> bool {
@@ -151,6 +164,7 @@ impl Residents {
         };
         match state {
             Some(ModelState::Ready(info)) => {
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(model.digest);
                 if let Some(entry) = self.lock().get_mut(&model.digest) {
                     if !entry.told {
                         (entry.told, entry.reload) = (true, entry.opened.elapsed());

@@ -8,7 +8,7 @@ use crate::support::Home;
 fn the_command_as_a_whole() {
     let home = Home::new();
     home.dunlin("--help").check(&expect![[r#"
-        Runs prompt pipelines on models, on this machine.
+        Runs prompt pipelines on models, on this machine or on a fleet of boards.
 
         A pipeline is a WebAssembly component that uses a model through the interface `dunlin:llm`; a model
         is a GGUF file, which runs in a process of its own. Some pipelines are part of this command: `dunlin
@@ -25,6 +25,21 @@ fn the_command_as_a_whole() {
           check        Say what a component imports, exports and asks for, and what this host lacks
           model        Keep models: add, list, show, check, remove, and make some up
           eval         Measure how often a model is right
+          up           Run a fleet of one: scheduler and agent on this machine, in one process tree
+          scheduler    Run the scheduler of a fleet
+          agent        Run a node of a fleet on this machine
+          token        Make tokens, by which boards and people join
+          login        Become an operator or a client of a fleet, with a token that an operator made
+          nodes        Show the nodes of the fleet
+          models       The models of the fleet: list, push, alias, pin
+          deploy       Give a pipeline to the fleet, under a name
+          invoke       Run a pipeline on the fleet
+          explain      Say why an invocation went where it went: the candidates with what was predicted, and
+                       what came of it
+          policy       Check policy files, show and set those of the fleet
+          drain        Let a node end what it runs, and give it nothing new; what does not end in time goes
+                       on elsewhere
+          cordon       Give a node nothing new; what runs goes on
           doctor       Say what this machine has, and what is missing
           completions  Print what makes a shell complete this command
           help         Print this message or the help of the given subcommand(s)
@@ -54,6 +69,8 @@ fn the_command_as_a_whole() {
           dunlin run extract --param schema=@schema.json --input line.txt | jq .
           dunlin run ./mine.wasm --model ./qwen2.5-0.5b-q4_k_m.gguf < question.txt
           dunlin chat
+          dunlin up                                     a fleet of one, to try
+          dunlin invoke classify --text "disk nearly full" --param choices=ok,warning --explain
           dunlin doctor
 
         Environment:

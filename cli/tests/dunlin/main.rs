@@ -6,6 +6,7 @@ mod doctor;
 mod download;
 mod eval;
 mod faults;
+mod fleet;
 mod guests;
 mod help;
 mod manifest;

@@ -167,10 +167,12 @@ impl Invoke {
     ) -> anyhow::Result<()> {
         let (response, failure) = outcome(answered, interrupt);
         let explanation = match answered.invocation {
-            Some(invocation) if self.explain => match client.ask(Ask::Explain { invocation }).await? {
-                Answer::Explanation(explanation) => Some(explanation),
-                _ => None,
-            },
+            Some(invocation) if self.explain && answered.ended.is_ok() => {
+                match client.ask(Ask::Explain { invocation }).await? {
+                    Answer::Explanation(explanation) => Some(explanation),
+                    _ => None,
+                }
+            }
             _ => None,
         };
         report.close(response.as_ref(), || {

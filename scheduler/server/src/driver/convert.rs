@@ -78,7 +78,7 @@ pub(crate) fn report(
                 sequences: resident.map_or(SEQUENCES, |resident| resident.slots.max(1) as u16),
             },
             Some(_) => core::Residency::Loading,
-            None => core::Residency::OnDisk { cached: true },
+            None => core::Residency::OnDisk { cached: stored.cached },
         };
         ModelReport {
             model: digest(stored.digest),

@@ -128,7 +128,8 @@ impl Driver {
 
 /// Tokens that it may generate, as its limits or its parameters say.
 fn max_tokens(submit: &Submit) -> Option<u64> {
-    let named = submit.request.params.iter().find(|param| param.name == "max-tokens");
+    let named =
+        submit.request.params.iter().find(|param| matches!(param.name.as_str(), "max_tokens" | "max-tokens"));
     let asked = named.and_then(|param| param.value.parse().ok());
     [asked, submit.limits.tokens].into_iter().flatten().min()
 }

@@ -1,0 +1,317 @@
+//! Fleets: real schedulers, agents, workers and engines, on this machine.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read},
+    net::UdpSocket,
+    process::{Child, ChildStderr, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::support::{Dunlin, Home};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// A process that is killed in the end, and what it says.
+struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.env("DUNLIN_LOG", "info").stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let (to, lines) = mpsc::channel();
+        thread::spawn(move || read(stderr, &to));
+        Self { child, lines }
+    }
+
+    /// Waits until it says something with these words.
+    #[track_caller]
+    fn says(&self, words: &str) -> String {
+        let mut said = String::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(words) => return line,
+                Ok(line) => said += &(line + "\n"),
+                Err(_) => panic!("it never said {words:?}, but:\n{said}"),
+            }
+        }
+    }
+
+    /// As a power cut would end it.
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn read(stderr: ChildStderr, to: &mpsc::Sender<String>) {
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        // A test that has ended listens no more.
+        drop(to.send(line));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+struct Fleet {
+    home: Home,
+    port: u16,
+    scheduler: Running,
+    nodes: BTreeMap<String, Running>,
+}
+
+impl Fleet {
+    fn found(home: Home) -> Self {
+        let port = two_ports();
+        let scheduler = start(&home, port);
+        scheduler.says("you are logged in");
+        Self { home, port, scheduler, nodes: BTreeMap::new() }
+    }
+
+    fn dunlin(&self, arguments: &str) -> Dunlin<'_> {
+        self.home.dunlin(arguments)
+    }
+
+    /// With a token, a folder and a name of its own.
+    fn join(&mut self, name: &str, more: &str) {
+        let token = self.dunlin("token new").stdout();
+        let folder = self.home.path(name).display().to_string();
+        let Self { home, port, .. } = self;
+        let arguments = format!(
+            "agent --join {} --scheduler 127.0.0.1:{port} --name {name} --folder {folder} {more}",
+            token.trim()
+        );
+        let node = Running::start(home.dunlin(&arguments).into_command());
+        node.says("connected scheduler");
+        self.nodes.insert(name.to_owned(), node);
+    }
+
+    /// One that can serve the model right away.
+    fn join_and_load(&mut self, name: &str, model: &str) {
+        self.join(name, "--threads 1");
+        let label = format!("invoke chat --model {model} --text hello --param max_tokens=1 --json");
+        // Its first invocation loads it; others are cordoned off meanwhile.
+        let others: Vec<String> = self.nodes.keys().filter(|other| *other != name).cloned().collect();
+        others.iter().for_each(|other| drop(self.dunlin(&format!("cordon {other}")).output()));
+        let answer: Value = serde_json::from_str(&self.dunlin(&label).stdout()).unwrap();
+        assert_eq!(answer["usage"]["node"], *name, "{answer:#}");
+        others.iter().for_each(|other| drop(self.dunlin(&format!("cordon {other} --undo")).output()));
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &str) -> Value {
+        serde_json::from_str(&self.dunlin(arguments).stdout()).unwrap()
+    }
+
+    /// What a call that fails says.
+    #[track_caller]
+    fn error(&self, arguments: &str) -> (i32, String) {
+        let output = self.dunlin(arguments).output();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let code = output.status.code().unwrap();
+        assert_ne!(code, 0, "{arguments} worked");
+        (code, self.home.stable(&stderr))
+    }
+}
+
+fn start(home: &Home, port: u16) -> Running {
+    let arguments = format!("scheduler --listen 127.0.0.1 --port {port} --fleet shed");
+    Running::start(home.dunlin(&arguments).into_command())
+}
+
+/// A port that is free, and the one above it.
+fn two_ports() -> u16 {
+    loop {
+        let first = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = first.local_addr().unwrap().port();
+        if port < u16::MAX && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
+            return port;
+        }
+    }
+}
+
+#[test]
+fn a_fleet_from_nothing() {
+    let mut fleet = Fleet::found(Home::new());
+    fleet.join("ada", "--threads 1 --label site=roof");
+    fleet.dunlin("models push ./tiny.gguf --alias tiny").stdout();
+    let answer = fleet.json("invoke chat --model tiny --text hello --param max_tokens=8 --json --explain");
+    assert_eq!((&answer["usage"]["node"], &answer["usage"]["output_tokens"]), (&"ada".into(), &8.into()));
+    assert_eq!(answer["usage"]["emulated"], false);
+    let decision = &answer["explanation"]["decisions"][0];
+    assert_eq!((&decision["recomputed"], &decision["candidates"][0]["chosen"]), (&true.into(), &true.into()));
+    // What was asked for later can still be explained.
+    let explained = fleet.json(&format!("explain {} --json", answer["invocation"].as_str().unwrap()));
+    assert_eq!(explained["decisions"][0]["candidates"], decision["candidates"]);
+    let nodes = fleet.json("nodes --json");
+    assert_eq!((&nodes[0]["name"], &nodes[0]["labels"]["site"]), (&"ada".into(), &"roof".into()));
+    let models = fleet.json("models ls --json");
+    assert_eq!((&models[0]["alias"], &models[0]["variants"][0]["stored"]), (&"tiny".into(), &1.into()));
+    // A component of one's own.
+    fleet.dunlin("deploy ./script.wasm --name actor").stdout();
+    let said = fleet.dunlin("invoke actor --model tiny --quiet").input("say from the fleet").stdout();
+    assert_eq!(said, "from the fleet\nok\n");
+    // A pipeline that fails says so, and what it wrote.
+    let output = fleet.dunlin("invoke actor --model tiny").input("print some words\npanic here").output();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && stderr.contains("some words") && stderr.contains("trapped"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn what_people_get_wrong() {
+    let mut fleet = Fleet::found(Home::new());
+    let token = fleet.dunlin("token new").stdout();
+    let folder = fleet.home.path("ada").display().to_string();
+    let join = format!(
+        "agent --join {} --scheduler 127.0.0.1:{} --name ada --folder {folder} --drain 1s",
+        token.trim(),
+        fleet.port
+    );
+    let node = Running::start(fleet.dunlin(&join).into_command());
+    node.says("connected scheduler");
+    // A token is good for one.
+    let again = join.replace("--name ada", "--name eve").replace(&folder, &format!("{folder}-2"));
+    let (code, error) = fleet.error(&again);
+    assert!(code == 1 && error.contains("an operator makes a new token"), "{error}");
+    fleet.nodes.insert("ada".into(), node);
+    let check = |arguments: &str, code: i32, words: &str| {
+        let (got, error) = fleet.error(arguments);
+        assert!(got == code && error.contains(words), "{arguments}: exit code {got}\n{error}");
+    };
+    check("invoke chat --model tinny --text x", 2, "no model has the alias \"tinny\"");
+    check("invoke chatt --text x", 2, "no pipeline is called \"chatt\"; there are chat, classify");
+    check("invoke chat --text x --policy fast", 2, "no policy is called \"fast\"; there are balanced");
+    check("drain bob", 2, "no node is called bob; there are ada");
+    check("explain aaaaaaaaaaaaaaaaaaaaaabjcu", 2, "no invocation aaaaaaaaaaaaaaaaaaaaaabjcu is known");
+    check("deploy ./tiny.gguf", 7, "is not a WebAssembly component");
+    check("agent --join rubbish", 2, "rubbish");
+    check("agent --emulate pi6 --folder /nonexistent", 1, "nonexistent");
+    fleet.home.write("bad.toml", "objective = \"speed\"\n");
+    check("policy check bad.toml", 2, "line 1, column 13");
+    check("policy set bad.toml", 2, "line 1, column 13");
+    // Nobody is there to ask, and nobody is logged in.
+    let other = Home::new();
+    let output = other.dunlin("nodes").output();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(2) && stderr.contains("you are not logged in to a fleet"),
+        "{stderr}"
+    );
+    fleet.scheduler.kill();
+    let (code, error) = fleet.error("nodes");
+    assert!(code == 1 && error.contains("is `dunlin scheduler` running?"), "{error}");
+}
+
+#[test]
+fn nodes_come_and_go() {
+    let mut fleet = Fleet::found(Home::new());
+    fleet.join("ada", "--threads 1");
+    fleet.join("bob", "--threads 1");
+    fleet.dunlin("models push ./tiny.gguf --alias tiny").stdout();
+    let invoke = "invoke chat --model tiny --text hello --param max_tokens=4 --json";
+    let ran_on = |fleet: &Fleet| fleet.json(invoke)["usage"]["node"].as_str().unwrap().to_owned();
+    fleet.dunlin("cordon ada").stdout();
+    assert_eq!(ran_on(&fleet), "bob");
+    fleet.dunlin("cordon ada --undo").stdout();
+    fleet.dunlin("drain bob").stdout();
+    assert_eq!(ran_on(&fleet), "ada");
+    // Nobody is left: it waits, and its time passes.
+    fleet.dunlin("cordon ada").stdout();
+    let (code, error) = fleet.error("invoke chat --model tiny --text hello --deadline 300ms");
+    assert!(code == 6 && error.contains("the deadline passed"), "{error}");
+    // SIGTERM lets a node end what it runs.
+    let node = fleet.nodes.get_mut("bob").unwrap();
+    let pid = rustix::process::Pid::from_child(&node.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(node.child.wait().unwrap().success());
+    // A scheduler that was killed knows its fleet when it comes back, and its nodes come by themselves.
+    fleet.scheduler.kill();
+    fleet.scheduler = start(&fleet.home, fleet.port);
+    fleet.scheduler.says("joined node=ada");
+    assert_eq!(ran_on(&fleet), "ada");
+}
+
+/// Streams whose node is killed go on elsewhere: nothing of what was delivered changes, nothing is lost or repeated.
+#[test]
+fn answers_go_on_when_their_node_is_killed() {
+    const STREAMS: usize = 6;
+    const TOKENS: usize = 400;
+    let mut fleet = Fleet::found(Home::with_slow());
+    fleet.dunlin("models push ./slow.gguf --alias slow").stdout();
+    fleet.join_and_load("ada", "slow");
+    fleet.join_and_load("bob", "slow");
+    let mut streams: Vec<Child> = (0..STREAMS)
+        .map(|seed| {
+            let invoke = format!(
+                "invoke chat --model slow --text hello --param max_tokens={TOKENS} --param temperature=1 --seed {seed} --json-lines"
+            );
+            let mut command = fleet.dunlin(&invoke).into_command();
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    // Each has begun to speak.
+    let mut outputs: Vec<BufReader<_>> =
+        streams.iter_mut().map(|stream| BufReader::new(stream.stdout.take().unwrap())).collect();
+    let mut texts: Vec<String> = outputs
+        .iter_mut()
+        .map(|output| {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            line
+        })
+        .collect();
+    fleet.nodes.get_mut("ada").unwrap().kill();
+    let mut moved = 0;
+    for ((mut stream, mut output), first) in streams.into_iter().zip(outputs).zip(&mut texts) {
+        output.read_to_string(first).unwrap();
+        assert!(stream.wait().unwrap().success(), "{first}");
+        let lines: Vec<Value> = first.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (end, said) = lines.split_last().unwrap();
+        let text: String = said.iter().map(|line| line["text"].as_str().unwrap()).collect();
+        // The answer, as the last attempt has it from its start, is what was delivered piece by piece.
+        assert_eq!(end["result"].as_str().unwrap().trim(), text.trim());
+        let ended_early = end["usage"]["output_tokens"].as_u64().unwrap() < TOKENS as u64;
+        assert!(!ended_early || !text.is_empty());
+        assert_eq!(end["usage"]["node"], "bob");
+        moved += usize::from(end["attempts"].as_array().unwrap().len() > 1);
+    }
+    assert!(moved > 0, "all of them ran on the node that lived");
+}
+
+#[test]
+fn policies_choose_between_emulated_boards() {
+    let mut fleet = Fleet::found(Home::new());
+    fleet.join("fast", "--emulate orin-nano-8g --mode MAXN");
+    fleet.join("frugal", "--emulate orin-nano-8g --mode 25W");
+    let invoke = |policy: &str| {
+        let arguments = format!(
+            "invoke chat --model llama-3.2-1b --text hello --param max_tokens=64 --policy {policy} --json --explain"
+        );
+        fleet.json(&arguments)
+    };
+    // In this order: a board that has the model already is better at anything short.
+    let (latency, energy) = (invoke("latency"), invoke("energy"));
+    for (answer, node) in [(&latency, "fast"), (&energy, "frugal")] {
+        assert_eq!(answer["usage"]["node"], *node, "{answer:#}");
+        assert_eq!(answer["usage"]["emulated"], true);
+        let candidates = answer["explanation"]["decisions"][0]["candidates"].as_array().unwrap();
+        let emulated = candidates.iter().filter(|candidate| candidate["emulated"] == true).count();
+        assert_eq!((candidates.len(), emulated), (2, 2), "{candidates:#?}");
+    }
+}
