@@ -153,14 +153,15 @@ impl NodeOptions {
             })
         });
         let labels = labels.collect::<Result<Vec<_>, _>>()?;
+        let threads = self.threads.unwrap_or_else(board::threads);
         let mut options = AgentOptions {
             folder: member.path.clone(),
             scheduler: scheduler.resolve()?,
             class: self.class.clone().unwrap_or_else(board::class),
-            firmware: String::new(),
+            firmware: board::firmware(threads),
             labels,
             mode: self.mode.clone().unwrap_or_else(board::mode),
-            threads: self.threads.unwrap_or_else(board::threads),
+            threads,
             memory_bytes: self.memory,
             models: Vec::new(),
             builtins: builtins(),
@@ -235,6 +236,19 @@ mod board {
             orin if orin.contains("Orin Nano") => format!("orin-nano-{memory}g"),
             _ => "generic".to_owned(),
         }
+    }
+
+    /// What sets one machine apart from others of its class, so that they share no cost rows: its processor, and how much of
+    /// it is used.
+    pub(super) fn firmware(threads: Threads) -> String {
+        let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let names = ["model name", "Model"];
+        let name = names.iter().find_map(|name| {
+            let line = cpu.lines().find(|line| line.starts_with(name))?;
+            line.split_once(':').map(|(_, value)| value.trim().to_owned())
+        });
+        let name = name.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+        format!("{name}, {}/{} threads", threads.prefill, threads.decode)
     }
 
     pub(super) fn mode() -> String {
