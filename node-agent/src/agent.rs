@@ -6,7 +6,7 @@ use dunlin_blobs::{Limits, Store, StoreError};
 use dunlin_engine_handle::Program;
 use dunlin_link::{
     Chain, Credentials, Dialer, EndpointError, Folder, FolderError, GreetError, Link, Next, Reconnect,
-    clock::FlooredClock,
+    certificate::Standing, clock::FlooredClock,
 };
 use dunlin_protocol::BlobDigest;
 use dunlin_worker_handle::Worker;
@@ -23,6 +23,9 @@ use crate::{
     session::{self, SessionError},
     state::Memory,
 };
+
+/// How long the last words of attempts may take to be heard.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How often it is looked at whether the certificate must be renewed.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
@@ -125,6 +128,17 @@ impl Agent {
             }
         };
         drop(timeout(grace, drained).await);
+        // The scheduler says what it has got.
+        let heard = async {
+            let mut news = self.node.news.subscribe();
+            while self.node.holds_attempts() {
+                drop(news.changed().await);
+            }
+        };
+        tokio::select! {
+            _ = timeout(FAREWELL, heard) => {}
+            () = &mut serving => {}
+        }
         match self.node.running().len() {
             0 => Ending::Drained,
             left => Ending::CutOff(left),
@@ -179,6 +193,11 @@ impl Agent {
         link: &Link,
         leaving: watch::Receiver<Option<Duration>>,
     ) -> Result<(), SessionError> {
+        if self.credentials.current().leaf.standing(self.clock.now()) == Standing::RenewOnly {
+            // With it nothing else is possible; then one comes again.
+            self.renew_once(link).await;
+            return Ok(());
+        }
         let (control, welcome) = session::begin(&self.node, link).await?;
         self.clock
             .raise(dunlin_link::clock::UnixTime::since_unix_epoch(Duration::from_secs(welcome.unix_seconds)));
@@ -197,18 +216,21 @@ impl Agent {
     async fn renew(&self, link: &Link) {
         loop {
             if self.credentials.current().leaf.renew_at() <= self.clock.now() {
-                match dunlin_link::renew(link, &self.credentials, &self.clock).await {
-                    Ok(credential) => {
-                        let kept = self.folder.keep_identity(&self.credentials.trust, &credential);
-                        if let Err(error) = kept {
-                            tracing::warn!(%error, "the new certificate cannot be kept");
-                        }
-                        self.credentials.swap(credential);
-                    }
-                    Err(error) => tracing::warn!(%error, "the certificate was not renewed"),
-                }
+                self.renew_once(link).await;
             }
             sleep(RENEWAL_INTERVAL).await;
+        }
+    }
+
+    async fn renew_once(&self, link: &Link) {
+        match dunlin_link::renew(link, &self.credentials, &self.clock).await {
+            Ok(credential) => {
+                if let Err(error) = self.folder.keep_identity(&self.credentials.trust, &credential) {
+                    tracing::warn!(%error, "the new certificate cannot be kept");
+                }
+                self.credentials.swap(credential);
+            }
+            Err(error) => tracing::warn!(%error, "the certificate was not renewed"),
         }
     }
 }

@@ -189,6 +189,12 @@ impl Node {
     /// Nobody asks for it any more.
     pub(crate) fn forget(&self, id: AttemptId) {
         lock(&self.attempts).remove(&id);
+        self.tell();
+    }
+
+    /// Some attempts are not forgotten yet.
+    pub(crate) fn holds_attempts(&self) -> bool {
+        !lock(&self.attempts).is_empty()
     }
 
     /// Those that have not ended.
@@ -245,7 +251,7 @@ impl Node {
             bytes: model.bytes,
             memory_bytes: model.memory_bytes,
             kv_bytes_per_token: model.kv_bytes_per_token,
-            pinned: false,
+            pinned: self.residents.is_pinned(&model.digest),
             cached: self.residents.is_cached(&model.digest),
         };
         Inventory {

@@ -2,12 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use dunlin_engine_handle::{Load, ModelInfo, Threads};
-use dunlin_protocol::{Failure, FailureCode, ModelDigest, OperatingPoint, Residency, Resident};
+use dunlin_protocol::{
+    Failure, FailureCode, ModelDigest, OperatingPoint, Residency, Resident, limits::MAX_RESIDENTS,
+};
 use dunlin_worker_handle::{EngineKind, ModelId, ModelState, Open, Worker};
 use tokio::time::Instant;
 
@@ -27,6 +32,9 @@ pub(crate) struct Residents {
     began: Instant,
     /// Models that were loaded since the agent began: the page cache is likely to have them.
     seen: Mutex<BTreeSet<ModelDigest>>,
+    /// Models that stay once they are loaded.
+    pinned: Mutex<BTreeSet<ModelDigest>>,
+    loads: AtomicU64,
     inner: Mutex<BTreeMap<ModelDigest, Entry>>,
 }
 
@@ -35,7 +43,8 @@ struct Entry {
     memory_bytes: u64,
     point: OperatingPoint,
     running: u32,
-    pinned: bool,
+    /// Tells it from an entry of the same model before.
+    number: u64,
     demand: Demand,
     opened: Instant,
     /// What the last load took; an estimate before.
@@ -48,11 +57,13 @@ struct Entry {
 pub(crate) struct InUse {
     residents: Arc<Residents>,
     model: ModelDigest,
+    number: u64,
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        if let Some(entry) = self.residents.lock().get_mut(&self.model) {
+        let mut inner = self.residents.lock();
+        if let Some(entry) = inner.get_mut(&self.model).filter(|entry| entry.number == self.number) {
             entry.running -= 1;
         }
     }
@@ -65,6 +76,8 @@ impl Residents {
             memory_bytes,
             began: Instant::now(),
             seen: Mutex::default(),
+            pinned: Mutex::default(),
+            loads: AtomicU64::new(0),
             inner: Mutex::default(),
         })
     }
@@ -109,7 +122,7 @@ impl Residents {
                 memory_bytes: model.memory_bytes,
                 point: point.clone(),
                 running: 0,
-                pinned: false,
+                number: self.loads.fetch_add(1, Relaxed),
                 demand: Demand::default(),
                 opened: now,
                 reload: Duration::from_millis(model.bytes / (200 << 10)),
@@ -119,18 +132,20 @@ impl Residents {
             let load = Load { model: model.path.clone(), threads, ..Load::default() };
             self.worker.open(id(&model.digest), Open { load, engine });
         }
+        let mut number = 0;
         if let Some(entry) = inner.get_mut(&model.digest) {
             entry.running += 1;
             entry.demand.note_use(self.began.elapsed());
+            number = entry.number;
         }
-        Ok(InUse { residents: self.clone(), model: model.digest })
+        Ok(InUse { residents: self.clone(), model: model.digest, number })
     }
 
     /// Evicts what is missed least.
     fn make_room(&self, inner: &mut BTreeMap<ModelDigest, Entry>, model: &LocalModel) -> Result<(), Failure> {
         let now = self.began.elapsed();
         let residents: Vec<ResidentModel> =
-            inner.iter().map(|(model, entry)| entry.describe(*model, now)).collect();
+            inner.iter().map(|(model, entry)| entry.describe(*model, self.is_pinned(model), now)).collect();
         let taken: u64 = inner.values().map(|entry| entry.memory_bytes).sum();
         let free = self.memory_bytes.saturating_sub(taken);
         let evicted = evictions(model.memory_bytes, free, &residents).map_err(|error| {
@@ -174,8 +189,10 @@ impl Residents {
             }
             Some(ModelState::Failed { reason, memory }) => {
                 // The next one who wants it tries again.
-                self.evict(&model.digest);
-                let code = if memory { FailureCode::Memory } else { FailureCode::Engine };
+                if self.lock().remove(&model.digest).is_some() {
+                    self.worker.close(id.clone());
+                }
+                let code = if memory { FailureCode::Memory } else { FailureCode::Unavailable };
                 Err(Failure::new(code, format!("{}: {reason}", model.name)))
             }
             _ => Err(Failure::new(FailureCode::Unavailable, format!("{} is being reloaded", model.name))),
@@ -185,7 +202,7 @@ impl Residents {
     /// Unloads a model that nobody uses; false where somebody does.
     pub(crate) fn evict(&self, model: &ModelDigest) -> bool {
         let mut inner = self.lock();
-        if inner.get(model).is_some_and(|entry| entry.running > 1 || entry.pinned) {
+        if inner.get(model).is_some_and(|entry| entry.running > 0) || self.is_pinned(model) {
             return false;
         }
         if inner.remove(model).is_some() {
@@ -194,10 +211,18 @@ impl Residents {
         true
     }
 
+    /// It is not evicted from now on, once it is loaded.
     pub(crate) fn pin(&self, model: &ModelDigest, pinned: bool) {
-        if let Some(entry) = self.lock().get_mut(model) {
-            entry.pinned = pinned;
+        let mut all = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        if pinned {
+            all.insert(*model);
+        } else {
+            all.remove(model);
         }
+    }
+
+    pub(crate) fn is_pinned(&self, model: &ModelDigest) -> bool {
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner).contains(model)
     }
 
     /// From the next step on.
@@ -240,7 +265,7 @@ impl Residents {
                 prefixes: None,
             }
         };
-        self.lock().iter().map(resident).collect()
+        self.lock().iter().take(MAX_RESIDENTS).map(resident).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ModelDigest, Entry>> {
@@ -249,8 +274,8 @@ impl Residents {
 }
 
 impl Entry {
-    fn describe(&self, model: ModelDigest, now: Duration) -> ResidentModel {
-        let hold = match (self.pinned, self.running) {
+    fn describe(&self, model: ModelDigest, is_pinned: bool, now: Duration) -> ResidentModel {
+        let hold = match (is_pinned, self.running) {
             (true, _) => Hold::Pinned,
             (false, 0) => Hold::Idle,
             (false, _) => Hold::Busy,

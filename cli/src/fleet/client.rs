@@ -2,7 +2,9 @@
 
 use std::{fs::File, io::Read, path::Path, sync::Arc, time::SystemTime};
 
-use dunlin_link::{Chain, Credentials, Dialer, GreetError, Link, Receiver, Sender, greet};
+use dunlin_link::{
+    Chain, Credentials, Dialer, GreetError, Link, Receiver, Sender, certificate::Standing, greet,
+};
 use dunlin_protocol::{
     Answer, Ask, BlobChunk, BlobDigest, Failure as Fault, FailureCode, FromInvocation, FromStore, Hello,
     Opening, ToInvocation, ToStore, limits::MAX_BLOB_CHUNK,
@@ -48,9 +50,27 @@ impl Client {
         let credentials = Arc::new(Credentials::new(trust, credential, Chain::Leaf));
         let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let dialer = Dialer::new(any.parse()?, credentials.clone(), member.clock.clone())?;
-        let link = dialer.dial(address).await.map_err(|error| {
-            Failure::new(Exit::Failed, error.to_string()).hint("is `dunlin scheduler` running?")
-        })?;
+        let dial = async || {
+            let dialled = dialer.dial(address).await;
+            dialled.map_err(|error| {
+                Failure::new(Exit::Failed, error.to_string()).hint("is `dunlin scheduler` running?")
+            })
+        };
+        let mut link = dial().await?;
+        if credentials.current().leaf.standing(member.clock.now()) == Standing::RenewOnly {
+            // With it nothing else is possible; then one comes again.
+            let credential =
+                dunlin_link::renew(&link, &credentials, &member.clock).await.map_err(|error| {
+                    Failure::new(
+                        Exit::Failed,
+                        format!("your certificate ran out, and was not renewed: {error}"),
+                    )
+                    .hint("log in again, with a new token: dunlin login TOKEN")
+                })?;
+            member.folder.keep_identity(&credentials.trust, &credential)?;
+            credentials.swap(credential);
+            link = dial().await?;
+        }
         let unix_seconds = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let hello = Hello::new(&[], version::SHORT, unix_seconds);
         // The stream of the hello ends with this; the connection stands.

@@ -215,9 +215,8 @@ fn told(outcome: Outcome) -> Ended {
 
 fn kind(error: &InvokeError) -> FailureKind {
     match error {
-        InvokeError::Pipeline(
-            PipelineError::Busy { .. } | PipelineError::Unavailable { .. } | PipelineError::Backend(_),
-        ) => FailureKind::Engine,
+        InvokeError::Pipeline(PipelineError::Unavailable { .. }) => FailureKind::Engine,
+        InvokeError::Pipeline(PipelineError::Busy { .. } | PipelineError::Backend(_)) => FailureKind::Model,
         InvokeError::Pipeline(PipelineError::Deadline) | InvokeError::Deadline => FailureKind::Deadline,
         InvokeError::Pipeline(PipelineError::Cancelled) | InvokeError::Cancelled => FailureKind::Cancelled,
         InvokeError::Pipeline(PipelineError::Exhausted(_))

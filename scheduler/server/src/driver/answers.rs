@@ -2,7 +2,8 @@
 
 use dunlin_protocol::{
     Answer, Ask, Candidate, Counted, Explanation, Failure, FailureCode, FleetSummary, InvocationId,
-    ModelSummary, NodeId, Order, Page, Residency, Variant, VariantSummary, limits::MAX_PAGE,
+    ModelSummary, NodeId, Order, Page, Residency, Variant, VariantSummary,
+    limits::{MAX_DECISIONS, MAX_PAGE},
 };
 use dunlin_scheduler_core::{self as core, Decision, Input, Stage, Verdict};
 
@@ -198,6 +199,8 @@ impl Driver {
             waiting.attempt = None;
             decisions.push(waiting);
         }
+        // The last ones, where there are more than a message has room for.
+        decisions.drain(..decisions.len().saturating_sub(MAX_DECISIONS));
         let state = match self.core.invocation(convert::invocation(invocation)).map(|view| view.stage) {
             Some(Stage::Queued) => "queued",
             Some(Stage::Backoff) => "waiting to be tried again",

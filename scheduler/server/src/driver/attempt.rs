@@ -193,12 +193,13 @@ impl Driver {
         let offset = record.log.offset();
         let last = record.ended.values().next_back();
         let node = record.log.last_node().unwrap_or_else(|| self.scheduler.clone());
+        let is_emulated = self.nodes.get(&node).is_some_and(|node| node.inventory.emulated);
         let mut told = last.map_or_else(|| dunlin_protocol::Usage::of(node), |ended| ended.usage.clone());
         // Of all attempts, from the submission on.
         told.queue_us += usage.queued.as_micros() as u64;
         told.ttft_us = usage.ttft.map_or(told.ttft_us, |ttft| ttft.as_micros() as u64);
         told.total_us = usage.total.as_micros() as u64;
-        told.emulated |= usage.emulated;
+        told.emulated |= usage.emulated || is_emulated;
         let log = last.map(|ended| ended.log.clone()).unwrap_or_default();
         let end = match outcome {
             core::Outcome::Refused(refusal) => End::Refused(convert::refusal(&refusal)),

@@ -257,11 +257,13 @@ impl Driver {
     fn act(&mut self, output: Output) {
         match output {
             Output::Place(place) => self.on_place(place),
-            Output::CancelAttempt { attempt, .. } => {
+            Output::CancelAttempt { node, attempt } => {
                 let attempt = convert::attempt_of(attempt);
                 let epoch = self.epoch;
-                if let Some(stream) = self.stream(attempt) {
-                    stream.cancel(epoch);
+                match self.stream(attempt) {
+                    Some(stream) => stream.cancel(epoch),
+                    // One that was given up: its node came back with it.
+                    None => self.order(node, dunlin_protocol::Order::Cancel { attempt }),
                 }
             }
             Output::Resend { attempt, from, .. } => {

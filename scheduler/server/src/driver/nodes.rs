@@ -46,6 +46,7 @@ impl Driver {
         }
         let held: Vec<_> = node.inventory.attempts.iter().map(|held| held.attempt).collect();
         let (connection, link) = (node.connection, node.link.clone());
+        let is_cordoned = node.inventory.cordoned;
         let learned = self.rows.learn(&node.inventory);
         self.names.node(&name);
         self.nodes.insert(name.clone(), node);
@@ -55,6 +56,10 @@ impl Driver {
         self.tell_aliases();
         let Some(inventory) = self.core_inventory(&name) else { return };
         self.tell_core(&name, connection, NodeEvent::Joined(Box::new(inventory)));
+        // What people said of it outlives the scheduler that they said it to.
+        if let (true, Some(node)) = (is_cordoned, self.names.known(&name)) {
+            self.handle(Input::Cordon(node));
+        }
         // What went on meanwhile is listened to again.
         for attempt in held {
             self.attach(attempt, connection, link.clone());
