@@ -41,6 +41,8 @@ pub struct Asked<'a> {
     pub pipeline: &'a str,
     pub model: &'a str,
     pub tenant: &'a str,
+    /// The lowest charge of a node that runs on battery, in percent.
+    pub battery_pct: Option<u8>,
     /// Those of the request itself: they stand in the place of the policy's.
     pub targets: Targets,
 }
@@ -123,7 +125,7 @@ impl Policies {
             tenant: asked.tenant,
             labels: &labels,
             time_of_day: now(),
-            battery_pct: None,
+            battery_pct: asked.battery_pct,
         };
         let (terms, route) = policy.terms(&circumstances);
         let mut terms = terms.clone();
@@ -157,7 +159,14 @@ mod tests {
     use super::*;
 
     fn asked(policy: Option<&str>) -> Asked<'_> {
-        Asked { policy, pipeline: "chat", model: "demo", tenant: "lab", targets: Targets::default() }
+        Asked {
+            policy,
+            pipeline: "chat",
+            model: "demo",
+            tenant: "lab",
+            battery_pct: None,
+            targets: Targets::default(),
+        }
     }
 
     #[test]

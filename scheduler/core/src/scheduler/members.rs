@@ -113,8 +113,11 @@ impl Scheduler {
             if !current && report.epoch == self.config.epoch {
                 self.stop_stale(node, report.attempt);
             } else if current && rejoined {
-                let delivered = self.invocations.get(&report.attempt.invocation).map(|of| of.delivered);
-                self.ask_again(report.attempt, delivered.unwrap_or(0));
+                let delivered = self.invocations.get(&report.attempt.invocation).map_or(0, |of| of.delivered);
+                // One that still reads its prompt has nothing to say again.
+                if report.next_offset > delivered {
+                    self.ask_again(report.attempt, delivered);
+                }
             }
         }
         for attempt in expected {

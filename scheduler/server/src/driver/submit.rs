@@ -34,6 +34,7 @@ impl Driver {
             pipeline: &submit.pipeline,
             model: &model,
             tenant: &tenant,
+            battery_pct: self.lowest_battery(),
             targets: convert::targets(&submit.targets),
         };
         let (policy, terms) = self
@@ -82,6 +83,13 @@ impl Driver {
         self.records.insert(id, record);
         self.handle(Input::Submit(Box::new(request)));
         Ok(log)
+    }
+
+    /// Of nodes that run on battery, in percent.
+    fn lowest_battery(&self) -> Option<u8> {
+        let nodes = self.nodes.values().filter(|node| node.is_connected);
+        let healths = nodes.map(|node| &node.inventory.state.health);
+        healths.filter(|health| health.on_battery).filter_map(|health| health.battery_percent).min()
     }
 
     /// The same submission came before.
