@@ -7,7 +7,7 @@ use std::{
     process::{Child, ChildStderr, Command, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -109,6 +109,22 @@ impl Fleet {
         let answer: Value = serde_json::from_str(&self.dunlin(&label).stdout()).unwrap();
         assert_eq!(answer["usage"]["node"], *name, "{answer:#}");
         others.iter().for_each(|other| drop(self.dunlin(&format!("cordon {other} --undo")).output()));
+    }
+
+    /// Returns once a model is in the memory of so many nodes.
+    fn keep_resident(&self, alias: &str, nodes: u64) {
+        let find = || {
+            let models = self.json("models ls --json");
+            let model =
+                models.as_array().unwrap().iter().find(|model| model["alias"] == alias).cloned().unwrap();
+            model["variants"][0].clone()
+        };
+        let digest = find()["digest"].as_str().unwrap().to_owned();
+        self.dunlin(&format!("models alias {alias} {digest} --resident-on {nodes}")).stdout();
+        let began = Instant::now();
+        while find()["resident"] != nodes {
+            assert!(began.elapsed() < PATIENCE, "{alias} is not on {nodes} nodes");
+        }
     }
 
     #[track_caller]
@@ -294,13 +310,14 @@ fn answers_go_on_when_their_node_is_killed() {
     assert!(moved > 0, "all of them ran on the node that lived");
 }
 
-/// With nothing loaded and nothing learned yet: later, that counts more.
+/// With the model in the memory of both and nothing learned yet: what is learned, and what is loaded, may count more.
 #[test]
 fn policies_choose_between_emulated_boards() {
     for (policy, node) in [("latency", "fast"), ("energy", "frugal")] {
         let mut fleet = Fleet::found(Home::new());
         fleet.join("fast", "--emulate orin-nano-8g --mode MAXN");
         fleet.join("frugal", "--emulate orin-nano-8g --mode 25W");
+        fleet.keep_resident("llama-3.2-1b", 2);
         let answer = fleet.json(&format!(
             "invoke chat --model llama-3.2-1b --text hello --param max_tokens=64 --policy {policy} --json --explain"
         ));
