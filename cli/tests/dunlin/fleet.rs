@@ -260,6 +260,9 @@ fn nodes_come_and_go() {
     fleet.scheduler.kill();
     fleet.scheduler = start(&fleet.home, fleet.port);
     fleet.scheduler.says("joined node=ada");
+    // What was said of a node stays.
+    assert_eq!(fleet.json("nodes --json")[0]["state"], "cordoned");
+    fleet.dunlin("cordon ada --undo").stdout();
     assert_eq!(ran_on(&fleet), "ada");
 }
 
