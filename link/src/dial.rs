@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use dunlin_protocol::{ALPN, Role};
@@ -22,6 +23,9 @@ use crate::{
 
 /// What TLS wants for a name; members are known by the identity in their certificate.
 const SERVER_NAME: &str = "scheduler";
+
+/// Time for the other end to hear that a connection is over.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Why no connection came about.
 #[derive(Debug, Error)]
@@ -81,6 +85,13 @@ impl Dialer {
             outcome => outcome?,
         };
         Link::new(connection, self.clock.now()).map_err(|source| DialError::Peer { address, source })
+    }
+
+    /// Waits until the ends of all closed connections have been told, for a moment at most.
+    pub async fn leave(&self) {
+        let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Who does not hear it notices by the silence.
+        drop(timeout(FAREWELL, endpoint.wait_idle()).await);
     }
 
     fn reopen(&self) -> Result<Endpoint, EndpointError> {

@@ -3,7 +3,7 @@
 use std::{fs::File, io::Read, path::Path, sync::Arc, time::SystemTime};
 
 use dunlin_link::{
-    Chain, Credentials, Dialer, GreetError, Link, Receiver, Sender, certificate::Standing, greet,
+    Chain, Close, Credentials, Dialer, GreetError, Link, Receiver, Sender, certificate::Standing, greet,
 };
 use dunlin_protocol::{
     Answer, Ask, BlobChunk, BlobDigest, Failure as Fault, FailureCode, FromInvocation, FromStore, Hello,
@@ -26,6 +26,7 @@ const PIECE: usize = MAX_BLOB_CHUNK - 1024;
 #[derive(Debug)]
 pub(crate) struct Client {
     link: Link,
+    dialer: Dialer,
 }
 
 impl Client {
@@ -79,9 +80,15 @@ impl Client {
             error => Failure::new(Exit::Failed, format!("the scheduler does not let you in: {error}"))
                 .hint("a certificate that ran out or was denied needs a new one: dunlin login TOKEN"),
         })?;
-        let client = Self { link };
+        let client = Self { link, dialer };
         client.renew(member, &credentials).await;
         Ok(client)
+    }
+
+    /// Says goodbye: the scheduler need not wait for the silence.
+    pub(crate) async fn leave(&self) {
+        self.link.close(Close::Done, "");
+        self.dialer.leave().await;
     }
 
     /// People come rarely: the certificate is renewed when they do.

@@ -115,8 +115,13 @@ impl Invoke {
             let client = interrupt.unless(Client::connect()).await?;
             let mut report = Report::new(self.form(), Progress::new(global.quiet));
             let began = Instant::now();
-            let answered = follow(&client, submit, &mut report, &interrupt).await?;
-            self.conclude(&client, &answered, &mut report, began.elapsed(), global, &interrupt).await
+            let told = async {
+                let answered = follow(&client, submit, &mut report, &interrupt).await?;
+                self.conclude(&client, &answered, &mut report, began.elapsed(), global, &interrupt).await
+            };
+            let told = told.await;
+            client.leave().await;
+            told
         });
         runtime.shutdown_timeout(SHUTDOWN);
         done

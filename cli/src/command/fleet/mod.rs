@@ -23,11 +23,14 @@ use crate::{
 ///
 /// # Errors
 /// Its own, or of the connection.
-fn with_client<T>(work: impl AsyncFnOnce(Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
+fn with_client<T>(work: impl AsyncFnOnce(&Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let runtime = runtime()?;
     let done = runtime.block_on(async {
         let interrupt = Interrupt::watch()?;
-        interrupt.unless(async { work(Client::connect().await?).await }).await
+        let client = interrupt.unless(Client::connect()).await?;
+        let done = interrupt.unless(work(&client)).await;
+        client.leave().await;
+        done
     });
     runtime.shutdown_timeout(SHUTDOWN);
     done

@@ -103,7 +103,7 @@ async fn all(client: &Client) -> anyhow::Result<Vec<ModelSummary>> {
 
 impl List {
     fn execute(&self) -> anyhow::Result<()> {
-        let models = with_client(async |client| all(&client).await)?;
+        let models = with_client(async |client| all(client).await)?;
         if self.json {
             return terminal::print_json(&models.iter().map(document).collect::<Vec<_>>());
         }
@@ -164,7 +164,7 @@ impl Push {
         let resident_on = self.resident_on;
         with_client(async |client| {
             client.put(BlobDigest::from(digest), &model.path, &progress).await?;
-            let known = all(&client).await?.into_iter().find(|known| known.alias == alias);
+            let known = all(client).await?.into_iter().find(|known| known.alias == alias);
             let mut variants: Vec<Variant> =
                 known.into_iter().flat_map(|known| known.variants).map(|of| of.variant).collect();
             if variants.iter().all(|variant| variant.model != digest) {
@@ -186,7 +186,7 @@ impl Alias {
         let alias = self.alias.clone();
         let resident_on = self.resident_on;
         with_client(async |client| {
-            let known: Vec<Variant> = all(&client)
+            let known: Vec<Variant> = all(client)
                 .await?
                 .into_iter()
                 .flat_map(|model| model.variants)
@@ -227,7 +227,7 @@ impl Pin {
             let digests: Vec<ModelDigest> = match self.model.parse::<ModelDigest>() {
                 Ok(digest) => vec![digest],
                 Err(_) => {
-                    let found = all(&client).await?.into_iter().find(|model| model.alias == self.model);
+                    let found = all(client).await?.into_iter().find(|model| model.alias == self.model);
                     found.into_iter().flat_map(|model| model.variants).map(|of| of.variant.model).collect()
                 }
             };

@@ -27,7 +27,7 @@ impl Nodes {
     /// # Errors
     /// If the scheduler does not answer.
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let nodes = with_client(async |client| all(&client).await)?;
+        let nodes = with_client(async |client| all(client).await)?;
         if self.json {
             return terminal::print_json(&nodes.iter().map(document).collect::<Vec<_>>());
         }
