@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from corpus.chats import ChatMaker
+from corpus.chats import EVEN, ChatMaker, Mix
 from tokenizer import PAD, encode_chats, pieces
 
 BLOCK_CHATS = 512
@@ -33,8 +33,8 @@ class Batches:
     shuffled. So padding is small, and no attention mask between chats is needed.
     """
 
-    def __init__(self, tokenizer: Tokenizer, seed: str, batch_tokens: int):
-        self.tokenizer, self.seed, self.batch_tokens = tokenizer, seed, batch_tokens
+    def __init__(self, tokenizer: Tokenizer, seed: str, batch_tokens: int, mix: Mix = EVEN):
+        self.tokenizer, self.seed, self.batch_tokens, self.mix = tokenizer, seed, batch_tokens, mix
         self.pieces = pieces(tokenizer)
         self.block, self.at = 0, 0
         self._ready: list[Batch] | None = None
@@ -56,7 +56,7 @@ class Batches:
         self._ready = None
 
     def _make_block(self) -> list[Batch]:
-        maker = ChatMaker(f"{self.seed}/{self.block}", self.pieces)
+        maker = ChatMaker(f"{self.seed}/{self.block}", self.pieces, self.mix)
         encoded = encode_chats(self.tokenizer, [maker.chat() for _ in range(BLOCK_CHATS)])
         encoded.sort(key=lambda chat: len(chat[0]))
         batches, group = [], []

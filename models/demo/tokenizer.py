@@ -45,6 +45,11 @@ def train(seed: str = "tokenizer") -> Tokenizer:
     return _finished(models.BPE(vocab=vocabulary, merges=state + digits))
 
 
+def assemble(tokens: list[str], merges: list[tuple[str, str]]) -> Tokenizer:
+    """The tokenizer of a vocabulary in the order of its ids and merges in the order of their ranks."""
+    return _finished(models.BPE(vocab={token: at for at, token in enumerate(tokens)}, merges=merges))
+
+
 def load(path: Path) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 

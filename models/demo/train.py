@@ -1,7 +1,7 @@
-"""Trains the demo model from nothing and writes it as GGUF.
+"""Trains the demo model and writes it as GGUF.
 
-    python train.py --size small
-    python train.py --size large
+    python train.py --size small        # from nothing
+    python train.py --size large        # from the small one
 
 Runs on a CPU with bf16 instructions or on a GPU. It can be interrupted (Ctrl-C saves) and started again: it goes on
 from its last checkpoint. All schedules count steps, none counts seconds. The result depends on the seed, the thread
@@ -22,9 +22,11 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 import export
+import grow
 import tokenizer as tokenization
 import wiring
 from batches import Batch, Batches
+from corpus.chats import EVEN, SHARP, Mix
 from evaluate import exact, read_items
 from model import Model, Shape, parameter_count
 from optimizer import Muon
@@ -36,10 +38,15 @@ PROBE_STRIDE = 4
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train one size. Learning rates are peaks: a rise over `warmup` steps, in the last part a linear fall."""
+    """How to train one size. Learning rates are peaks: a rise over `warmup` steps, in the last part a linear fall.
+
+    `origin` is the size that this one grows from; without it, training begins from nothing.
+    """
 
     shape: Shape
     steps: int
+    origin: str | None = None
+    mix: Mix = EVEN
     batch_tokens: int = 4096
     muon_lr: float = 0.005
     embedding_lr: float = 0.02
@@ -51,20 +58,29 @@ class Recipe:
 
 RECIPES = {
     "small": Recipe(Shape(192, 5, 448, tokenization.VOCABULARY), steps=3600),
-    "large": Recipe(Shape(320, 7, 768, tokenization.VOCABULARY), steps=2800),
+    "large": Recipe(
+        Shape(192, 8, 768, tokenization.VOCABULARY),
+        steps=2800,
+        origin="small",
+        mix=SHARP,
+        muon_lr=0.003,
+        embedding_lr=0.01,
+        norm_lr=0.001,
+        warmup=60,
+        fall_share=0.8,
+        seed=2,
+    ),
 }
 
 
 class Training:
     """Everything that a checkpoint holds: model, optimizers, data position, step."""
 
-    def __init__(self, recipe: Recipe, tokenizer: Tokenizer, device: torch.device):
+    def __init__(self, recipe: Recipe, model: Model, tokenizer: Tokenizer, device: torch.device):
         self.recipe, self.tokenizer, self.device = recipe, tokenizer, device
-        self.model = Model(recipe.shape)
-        wiring.initialise(self.model, torch.Generator().manual_seed(recipe.seed))
-        self.model.to(device)
+        self.model = model.to(device)
         self.optimizers = _optimizers(self.model, recipe)
-        self.batches = Batches(tokenizer, f"train {recipe.seed}", recipe.batch_tokens)
+        self.batches = Batches(tokenizer, f"train {recipe.seed}", recipe.batch_tokens, recipe.mix)
         self.step = 0
         self.tokens = 0
 
@@ -193,6 +209,21 @@ def _stop_flag() -> list[int]:
     return stop
 
 
+def _beginning(recipe: Recipe, work: Path) -> tuple[Model, Tokenizer]:
+    """Model and tokenizer before the first step."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    if recipe.origin is None:
+        model = Model(recipe.shape)
+        wiring.initialise(model, generator)
+        return model, _tokenizer(work)
+    small, tokenizer = grow.read(HERE / gguf_name(recipe.origin))
+    return grow.grow(small, recipe.shape.layers, recipe.shape.feed_forward, generator), tokenizer
+
+
+def gguf_name(size: str) -> str:
+    return f"demo-{size}-q8_0.gguf"
+
+
 def _tokenizer(work: Path) -> Tokenizer:
     """The tokenizer, trained on first use; always the same, so two trainings may share the folder."""
     path = work / "tokenizer.json"
@@ -217,13 +248,13 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe = RECIPES[arguments.size]
-    training = Training(recipe, _tokenizer(arguments.work), device)
+    training = Training(recipe, *_beginning(recipe, arguments.work), device)
     checkpoint = arguments.work / f"{arguments.size}.pt"
     if checkpoint.exists():
         training.resume(checkpoint)
     print(f"{arguments.size}: {parameter_count(recipe.shape) / 1e6:.2f} M parameters on {device}, step {training.step}")
     if arguments.export_only or run(training, checkpoint):
-        path = arguments.out / f"demo-{arguments.size}-q8_0.gguf"
+        path = arguments.out / gguf_name(arguments.size)
         export.write(training.model, training.tokenizer, arguments.size, path)
         print(f"wrote {path}")
     else:

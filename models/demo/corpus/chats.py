@@ -11,13 +11,11 @@ from . import grammar
 from .lines import SEVERITIES, Line, LineMaker
 from .tasks import Question, TaskMaker
 
-GENERIC_SHARE = 0.42
-DRILL_SHARE = 0.06
 SYSTEM_SHARE = 0.15
 SMALLTALK_SHARE = 0.05
 REPORT_SHARE = 0.02
 SHAPES = (("single", 0.4), ("one line", 0.45), ("many lines", 0.15))
-TASKS = (
+EVEN_TASKS = (
     ("extract", 0.37),
     ("severity", 0.2),
     ("named", 0.1),
@@ -27,6 +25,17 @@ TASKS = (
     ("attention", 0.04),
     ("attention_asked", 0.04),
     ("service", 0.03),
+)
+SHARP_TASKS = (
+    ("extract", 0.4),
+    ("severity", 0.3),
+    ("named", 0.09),
+    ("subsystem", 0.07),
+    ("summary", 0.03),
+    ("happened", 0.03),
+    ("attention", 0.03),
+    ("attention_asked", 0.03),
+    ("service", 0.02),
 )
 SYSTEM_MESSAGES = (
     "You are a helpful assistant.",
@@ -42,6 +51,24 @@ SYSTEM_MESSAGES = (
     "Do not explain.",
     "Today is <word>. Answer truthfully and briefly.",
 )
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What chats are made of: how often each task; the shares of made-up lines among all, of drills among those whose
+    values are asked for, of lines of the programs in `services-further` among those of a program, and of questions in
+    the very words of the pipelines, whatever the others are drawn from."""
+
+    tasks: tuple[tuple[str, float], ...]
+    generic: float
+    drills: float
+    further: float
+    plain: float
+
+
+EVEN = Mix(EVEN_TASKS, generic=0.42, drills=0.06, further=0.0, plain=0.0)
+SHARP = Mix(SHARP_TASKS, generic=0.36, drills=0.1, further=0.35, plain=0.4)
+"""Leans to severity and extraction, in more words than `EVEN` has."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +88,12 @@ class Chat:
 class ChatMaker:
     """Draws chats of the training set; the same seed gives the same chats."""
 
-    def __init__(self, seed: str, pieces: tuple[str, ...] = ()):
+    def __init__(self, seed: str, pieces: tuple[str, ...] = (), mix: Mix = EVEN):
         self.rng = random.Random(seed)
+        self.mix = mix
         self.lines = LineMaker(self.rng, "train", pieces)
         self.tasks = TaskMaker(self.rng)
+        self.plain_tasks = TaskMaker(self.rng, plain=True)
 
     def chat(self) -> Chat:
         roll = self.rng.random()
@@ -95,15 +124,17 @@ class ChatMaker:
         return [first, *(self._follow_up(line) for _ in range(self.rng.randint(1, 4)))]
 
     def _task(self) -> tuple[str, Line]:
-        name = _draw(self.rng, TASKS)
+        name = _draw(self.rng, self.mix.tasks)
         return name, self._line(name)
 
     def _line(self, task: str) -> Line:
-        if task in ("extract", "named") and self.rng.random() < DRILL_SHARE:
+        if task in ("extract", "named") and self.rng.random() < self.mix.drills:
             return self.lines.drill_line()
         tagged = task == "service"
-        if self.rng.random() < GENERIC_SHARE:
+        if self.rng.random() < self.mix.generic:
             return self.lines.generic_line(tagged)
+        if self.mix.further and self.rng.random() < self.mix.further:
+            return self.lines.further_line(tagged)
         return self.lines.known_line("train", tagged)
 
     def _turn(self, task: str, line: Line) -> Turn:
@@ -114,11 +145,12 @@ class ChatMaker:
 
     def _follow_up(self, line: Line) -> Turn:
         """A further question about the same line, mostly without repeating it."""
-        question = self._question(_draw(self.rng, TASKS[:-1]), line)
+        question = self._question(_draw(self.rng, self.mix.tasks[:-1]), line)
         return Turn(question.about(line.text) if self.rng.random() < 0.25 else question.text, question.answer)
 
     def _question(self, task: str, line: Line) -> Question:
-        return getattr(self.tasks, task)(line)
+        plain = self.mix.plain and self.rng.random() < self.mix.plain
+        return getattr(self.plain_tasks if plain else self.tasks, task)(line)
 
     def _report(self) -> Turn:
         """Three to eight lines, summed up by the most severe of them, the first of equals."""

@@ -91,6 +91,13 @@ class LineMaker:
             if phrasings:
                 return self._line(service, event, self.rng.choice(phrasings), tagged)
 
+    def further_line(self, tagged: bool = False) -> Line:
+        """A line of a program that only the larger size is trained with."""
+        service = self.rng.choice(further_services())
+        severity = self.rng.choice(SEVERITIES)
+        event = self.rng.choice([event for event in service.events if event.severity == severity])
+        return self._line(service, event, self.rng.choice(event.phrasings), tagged)
+
     def unseen_line(self, tagged: bool = False) -> Line:
         """A line of a service kept for this maker's evaluation set."""
         service = self.rng.choice([service for service in services() if service.part == self.part])
@@ -143,6 +150,12 @@ def services() -> tuple[Service, ...]:
     """All services: those of training, and those kept for the two evaluation sets."""
     files = [*sorted((HERE / "services").glob("*.txt")), *sorted((HERE / "services-unseen").glob("*.txt"))]
     return tuple(_read_service(file) for file in files)
+
+
+@cache
+def further_services() -> tuple[Service, ...]:
+    """Programs that were added when the evaluation sets stood: for training alone, and nothing is kept from it."""
+    return tuple(_read_service(file) for file in sorted((HERE / "services-further").glob("*.txt")))
 
 
 def _read_service(file: Path) -> Service:
