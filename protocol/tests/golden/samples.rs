@@ -416,6 +416,7 @@ fn submit() -> Submit {
         grants: grants(),
         limits: limits(),
         seed: Some(5),
+        labels: vec![parameter()],
     }
 }
 
@@ -549,6 +550,7 @@ fn joined_node() -> JoinedNode {
         health: health(),
         seen_ms_ago: Some(250),
         build: text("0.1.0"),
+        unconfined: text("network (no seccomp)"),
     }
 }
 
