@@ -275,6 +275,7 @@ fn inventory() -> Inventory {
         emulated: true,
         cordoned: true,
         labels: vec![parameter()],
+        unconfined: text("files (no Landlock)"),
         allows: Permissions { http: true, environment: true, components: true },
         slots: 8,
         memory_bytes: 8 << 30,

@@ -130,7 +130,7 @@ fn a_scheduler_that_was_away_extends_leases() {
 #[test]
 fn a_drained_node_finishes_or_hands_over() {
     let mut script = running();
-    let within = Duration::from_secs(30);
+    let within = ms(30_000);
     script.tell(Input::Drain { node: NodeId(1), within }).submit(request(2, "one")).check(&expect![[r#"
         place 2/0 on 2 from 0: model 1 in ondemand with 4 threads
     "#]]);

@@ -25,7 +25,7 @@ pub(crate) struct Told {
 }
 
 /// The driver is there no more: the process is about to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Gone;
 
 impl Events {
