@@ -13,6 +13,7 @@ use crate::{
 #[allow(dead_code, reason = "the tests of the core use all of it")]
 mod boards;
 #[path = "../../../../scheduler/core/benches/fleet/mod.rs"]
+#[allow(dead_code, reason = "the benchmarks of the core use all of it")]
 mod fleet;
 
 use fleet::{Bench, Mix};

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     mem::size_of,
-    sync::Arc,
     time::Duration,
 };
 
@@ -137,6 +136,8 @@ fn decision_bytes(decision: &Decision) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use dunlin_protocol::ByteBuf;
 
     use super::*;
