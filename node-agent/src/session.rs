@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dunlin_link::{GreetError, Link, Lost, ReceiveError, Receiver, SendError, Sender, clock::unix_seconds, greet};
+use dunlin_link::{
+    GreetError, Link, Lost, ReceiveError, Receiver, SendError, Sender, clock::unix_seconds, greet,
+};
 use dunlin_protocol::{
     AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, Order, Started, ToAttempt,
     ToNode, ToScheduler, Welcome,

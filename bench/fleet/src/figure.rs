@@ -92,7 +92,10 @@ mod tests {
     #[test]
     fn figures_say_whether_they_hold() {
         let fits = Figure::at_most("a", 50.0, 49.96, "us");
-        assert_eq!((fits.holds, fits.asked.as_str(), fits.measured.as_str()), (Some(true), "<= 50.0 us", "50.0 us"));
+        assert_eq!(
+            (fits.holds, fits.asked.as_str(), fits.measured.as_str()),
+            (Some(true), "<= 50.0 us", "50.0 us")
+        );
         assert_eq!(Figure::at_least("b", 5000.0, 58_123.4, "/s").measured, "58123 /s");
         assert_eq!(Figure::at_least("b", 5000.0, 4999.0, "/s").holds, Some(false));
         let mut values = vec![3.0, 1.0, 2.0];

@@ -135,7 +135,16 @@ impl Stand {
         if real_engine {
             command.env("DUNLIN_ENGINE", &self.programs.engine);
         }
-        command.args(["agent", "--join", token.trim(), "--scheduler", &scheduler, "--name", name, "--folder"]);
+        command.args([
+            "agent",
+            "--join",
+            token.trim(),
+            "--scheduler",
+            &scheduler,
+            "--name",
+            name,
+            "--folder",
+        ]);
         let agent = Running::start(command.arg(folder).args(more))?;
         agent.says("connected scheduler")?;
         self.agents.insert(name.to_owned(), agent);
@@ -155,7 +164,10 @@ impl Stand {
     }
 
     /// What a command says that works.
-    pub(crate) fn said<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> anyhow::Result<String> {
+    pub(crate) fn said<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> anyhow::Result<String> {
         let output = command(&self.programs, self.home.path()).args(arguments).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         anyhow::ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));

@@ -189,7 +189,8 @@ impl Questions {
     /// What the routes of a policy name and the fleet does not have (yet).
     async fn unknown(&self, name: &str) -> Result<Vec<PolicyFault>, Failure> {
         let catalogued = self.catalogued().await.map_err(|error| failed(&error))?;
-        let listed = self.ask(|reply| Event::Ask { ask: Box::new(Ask::Models { after: None }), tenant: None, reply });
+        let listed =
+            self.ask(|reply| Event::Ask { ask: Box::new(Ask::Models { after: None }), tenant: None, reply });
         let Answer::Models(page) = listed.await else { return Ok(Vec::new()) };
         if page.more {
             // Too many to say that one is missing.

@@ -223,7 +223,8 @@ mod tests {
         let text = "objective = \"energy\"\n[[route]]\nname = \"urgent\"\nobjective = \"latency\"\nmatch = { labels = { urgent = \"yes\" } }\n";
         policies.add("lab", text).unwrap();
         let with = |labels: &[(&str, &str)]| {
-            let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let labels =
+                labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             policies.terms(&Asked { labels, ..asked(Some("lab")) }).unwrap()
         };
         let (name, terms) = with(&[("urgent", "yes"), ("room", "attic")]);

@@ -98,5 +98,6 @@ fn throughput(nodes: u64) -> anyhow::Result<Figure> {
     }
     let rate = f64::from(INVOCATIONS) / (cpu_time() - begin).as_secs_f64();
     let what = format!("core: short invocations a second of CPU, {nodes} nodes");
-    Ok(Figure::at_least(what, 5000.0, rate, "/s").note(format!("{INVOCATIONS} at 5,000 a second; none refused")))
+    Ok(Figure::at_least(what, 5000.0, rate, "/s")
+        .note(format!("{INVOCATIONS} at 5,000 a second; none refused")))
 }

@@ -78,8 +78,13 @@ pub(super) fn streams(programs: &Programs) -> anyhow::Result<Vec<Figure>> {
     );
     Ok(vec![
         Figure::at_least("loss: streams that ended", STREAMS as f64, answers.len() as f64, "of 50"),
-        Figure::at_least("loss: streams of which nothing is lost or repeated", STREAMS as f64, whole as f64, "of 50")
-            .note(note),
+        Figure::at_least(
+            "loss: streams of which nothing is lost or repeated",
+            STREAMS as f64,
+            whole as f64,
+            "of 50",
+        )
+        .note(note),
     ])
 }
 
@@ -116,7 +121,10 @@ pub(super) fn restart(programs: &Programs) -> anyhow::Result<Vec<Figure>> {
             took.push(begin.elapsed().as_secs_f64());
         }
         let worst = quantile(&mut took, 1.0);
-        let note = format!("from the start of its process, the worst of 3; the middle one {:.2} s; real processes", quantile(&mut took, 0.5));
+        let note = format!(
+            "from the start of its process, the worst of 3; the middle one {:.2} s; real processes",
+            quantile(&mut took, 0.5)
+        );
         Ok(vec![Figure::at_most("restart: 20 agents are back", 3.5, worst, "s").note(note)])
     })
 }

@@ -116,13 +116,14 @@ pub(super) fn tpot(programs: &Programs) -> anyhow::Result<Vec<Figure>> {
     stand.push(&model, "m135")?;
     stand.join("ada", true, &["--threads", "2"])?;
     let model = model.to_str().context("a path in UTF-8")?;
-    let arguments =
-        |name: &str, model: &str| format!("{name} chat --model {model} --text hello --param max_tokens=48 --json");
+    let arguments = |name: &str, model: &str| {
+        format!("{name} chat --model {model} --text hello --param max_tokens=48 --json")
+    };
     let tpot = |said: &str| -> anyhow::Result<f64> {
         let said: Value = serde_json::from_str(said)?;
-        let us = said["usage"]["tpot_p50_us"].as_u64().or_else(|| {
-            said["usage"]["tpot_p50_ms"].as_f64().map(|ms| (ms * 1e3) as u64)
-        });
+        let us = said["usage"]["tpot_p50_us"]
+            .as_u64()
+            .or_else(|| said["usage"]["tpot_p50_ms"].as_f64().map(|ms| (ms * 1e3) as u64));
         Ok(us.with_context(|| format!("no TPOT in {said}"))? as f64)
     };
     let fleet = || tpot(&stand.said(arguments("invoke", "m135").split(' '))?);
@@ -141,5 +142,8 @@ pub(super) fn tpot(programs: &Programs) -> anyhow::Result<Vec<Figure>> {
         spread.1,
         rounded(quantile(&mut steps, 0.5))
     );
-    Ok(vec![Figure::at_most("tpot: through the fleet by dunlin run", 1.02, quantile(&mut ratios, 0.5), "x").note(note)])
+    Ok(vec![
+        Figure::at_most("tpot: through the fleet by dunlin run", 1.02, quantile(&mut ratios, 0.5), "x")
+            .note(note),
+    ])
 }

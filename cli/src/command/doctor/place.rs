@@ -49,13 +49,19 @@ pub(super) fn confinement() -> Finding {
     let said = std::env::current_exe().map(|own| asked(&own, &format!("{WORKER} {TRY_CONFINEMENT}")));
     let tried: Option<Confinement> = said.ok().and_then(|said| serde_json::from_str(&said).ok());
     match tried.as_ref().map(Confinement::gaps) {
-        Some(None) => Finding::ok("confinement", "pipelines on a node have no network, and no files but their own"),
+        Some(None) => {
+            Finding::ok("confinement", "pipelines on a node have no network, and no files but their own")
+        }
         Some(Some(gaps)) => Finding::note(
             "confinement",
             format!("on a node, nothing keeps pipelines and engines from {gaps}"),
             "a kernel from 6.2 on with Landlock and seccomp does; until then run only pipelines that you trust",
         ),
-        None => Finding::note("confinement", "it could not be tried", "`dunlin agent` says at its start what holds"),
+        None => Finding::note(
+            "confinement",
+            "it could not be tried",
+            "`dunlin agent` says at its start what holds",
+        ),
     }
 }
 

@@ -168,11 +168,13 @@ fn a_drained_node_hands_over_when_its_time_is_up_and_not_before() {
 #[test]
 fn a_node_that_leaves_is_drained_and_welcome_back() {
     let mut script = running();
-    script.say(1, NodeEvent::Leaving { within: ms(5000) }).progress(1, 1, 0, 4, 4).ended(1, 1, 0, 8).check(&expect![[r#"
+    script.say(1, NodeEvent::Leaving { within: ms(5000) }).progress(1, 1, 0, 4, 4).ended(1, 1, 0, 8).check(
+        &expect![[r#"
         deliver 1 at 4: 4, skipping 0
         drained 1
         end 1: done
-    "#]]);
+    "#]],
+    );
     script.say_as(1, 2, NodeEvent::Joined(Box::new(fast()))).submit(request(2, "one")).check(&expect![[r#"
         fence 1.1: Superseded
         place 2/0 on 1 from 0: model 1 in max with 4 threads

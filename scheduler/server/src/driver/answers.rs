@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use dunlin_protocol::{
     Answer, Ask, Candidate, Counted, Explanation, Failure, FailureCode, FleetSummary, InvocationId,
-    ModelSummary, NodeId, Order, Page, Residency, Variant, VariantSummary,
-    limits::MAX_DECISIONS,
+    ModelSummary, NodeId, Order, Page, Residency, Variant, VariantSummary, limits::MAX_DECISIONS,
 };
 use dunlin_scheduler_core::{self as core, Decision, Input, Stage, Verdict};
 

@@ -11,7 +11,7 @@ use tokio::{
     time::{Duration, Instant, timeout},
 };
 
-use super::{records::MAX_SAID, ConnectionId, Driver, End, Event, Events, convert, placed};
+use super::{ConnectionId, Driver, End, Event, Events, convert, placed, records::MAX_SAID};
 
 /// How long a node that was told to forget may take to hear it.
 const FAREWELL: Duration = Duration::from_secs(5);

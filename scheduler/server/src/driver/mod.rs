@@ -28,13 +28,13 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-pub(crate) use self::{
-    inbox::Events,
-    log::{End, Log, Next},
-};
 use self::{
     attempt::Stream, expect::Expectations, inbox::Told, names::Names, nodes::Connected, records::Records,
     rows::Rows,
+};
+pub(crate) use self::{
+    inbox::Events,
+    log::{End, Log, Next},
 };
 use crate::{catalog::Alias, policies::Policies};
 

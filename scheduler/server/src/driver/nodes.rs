@@ -182,8 +182,17 @@ impl Driver {
             Some(view) => convert::standing(view.standing, node.is_connected),
             None => NodeState::Lost,
         };
-        let Inventory { class, emulated, labels, memory_bytes, state: report, models, engine_build, unconfined, .. } =
-            &node.inventory;
+        let Inventory {
+            class,
+            emulated,
+            labels,
+            memory_bytes,
+            state: report,
+            models,
+            engine_build,
+            unconfined,
+            ..
+        } = &node.inventory;
         let Report { free_memory_bytes, residents, health, .. } = report;
         JoinedNode {
             name: name.clone(),

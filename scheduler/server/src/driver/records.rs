@@ -66,11 +66,7 @@ impl Records {
     }
 
     /// Tells whether it has just said more than it may.
-    pub(super) fn deliver(
-        &mut self,
-        id: InvocationId,
-        emissions: impl Iterator<Item = Emission>,
-    ) -> bool {
+    pub(super) fn deliver(&mut self, id: InvocationId, emissions: impl Iterator<Item = Emission>) -> bool {
         let Some(record) = self.all.get_mut(&id) else { return false };
         let before = record.log.bytes();
         let said = record.log.deliver(emissions);
