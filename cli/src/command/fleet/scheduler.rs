@@ -8,7 +8,7 @@ use dunlin_scheduler::{BuiltinPipeline, Listen, Server, ServerOptions};
 
 use crate::{
     arguments::Global,
-    failure::Failure,
+    failure::{Exit, Failure},
     fleet::member::{Address, Member, PORT, node_name},
     folders::Folders,
     interrupt::Interrupt,
@@ -69,13 +69,22 @@ impl Scheduler {
                 terminal::tell("`dunlin token new` makes a token for a board, Ctrl-C ends");
             }
             log_in(&server).await?;
-            interrupt.token.cancelled().await;
+            tokio::select! {
+                () = interrupt.token.cancelled() => {}
+                () = server.failed() => return Err(failed().into()),
+            }
             server.stop().await;
             Ok(())
         });
         runtime.shutdown_timeout(SHUTDOWN);
         done
     }
+}
+
+/// What whoever supervises this process is told.
+pub(crate) fn failed() -> Failure {
+    Failure::new(Exit::Failed, "the scheduler failed: a bug of Dunlin")
+        .hint("start it again: nodes come back by themselves, and tell what they hold")
 }
 
 /// # Errors

@@ -65,6 +65,7 @@ impl Up {
             tokio::pin!(running);
             tokio::select! {
                 _ = &mut running => {}
+                () = server.failed() => return Err(scheduler::failed().into()),
                 _ = connected.wait_for(|connected| *connected) => {
                     if !global.quiet {
                         terminal::tell(format_args!(
@@ -74,7 +75,10 @@ impl Up {
                             server.members()
                         ));
                     }
-                    running.await;
+                    tokio::select! {
+                        _ = &mut running => {}
+                        () = server.failed() => return Err(scheduler::failed().into()),
+                    }
                 }
             }
             server.stop().await;
