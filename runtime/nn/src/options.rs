@@ -11,6 +11,41 @@ pub const MAX_OPTIONS_BYTES: usize = 512 << 10;
 /// Options that would give another answer if they were understood, and are not. Each is refused unless it is empty.
 const REFUSED: [&str; 2] = ["mmproj", "image"];
 
+/// Options that change a text where they are on, and are not understood. Their effect is missing, which a guest should know.
+const IGNORED: [(&str, Off); 8] = [
+    ("mirostat", Off::Zero),
+    ("dry-multiplier", Off::Zero),
+    ("top-n-sigma", Off::NotPositive),
+    ("samplers", Off::Empty),
+    ("sampling-seq", Off::Empty),
+    ("lora", Off::Empty),
+    ("control-vector", Off::Empty),
+    ("logit-bias", Off::Empty),
+];
+
+/// The value at which an option does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Off {
+    Zero,
+    NotPositive,
+    Empty,
+}
+
+impl Off {
+    fn is(self, value: &Value) -> bool {
+        match self {
+            Self::Zero => value.as_f64() == Some(0.0),
+            Self::NotPositive => value.as_f64().is_some_and(|number| number <= 0.0),
+            Self::Empty => match value {
+                Value::String(text) => text.is_empty(),
+                Value::Array(list) => list.is_empty(),
+                Value::Object(map) => map.is_empty(),
+                _ => false,
+            },
+        }
+    }
+}
+
 /// Added to the logits of tokens that must not come.
 const NEVER: f32 = -1e9;
 
@@ -36,6 +71,12 @@ pub struct Options {
     pub top_k: u32,
     pub top_p: f32,
     pub min_p: f32,
+    /// Locally typical sampling; 1 is off.
+    pub typ_p: f32,
+    pub xtc_probability: f32,
+    pub xtc_threshold: f32,
+    pub dynatemp_range: f32,
+    pub dynatemp_exponent: f32,
     pub repeat_penalty: f32,
     /// Tokens that `repeat_penalty` looks back at.
     pub last_n_penalty: u32,
@@ -47,6 +88,8 @@ pub struct Options {
     /// In GBNF.
     pub grammar: Option<String>,
     pub json_schema: Option<String>,
+    /// Keys of options that are on, and have no effect here.
+    pub ignored: Vec<&'static str>,
 }
 
 impl Default for Options {
@@ -62,6 +105,11 @@ impl Default for Options {
             top_k: 40,
             top_p: 0.95,
             min_p: 0.05,
+            typ_p: 1.0,
+            xtc_probability: 0.0,
+            xtc_threshold: 0.1,
+            dynatemp_range: 0.0,
+            dynatemp_exponent: 1.0,
             repeat_penalty: 1.0,
             last_n_penalty: 64,
             presence_penalty: 0.0,
@@ -70,6 +118,7 @@ impl Default for Options {
             ignore_eos: false,
             grammar: None,
             json_schema: None,
+            ignored: Vec::new(),
         }
     }
 }
@@ -126,12 +175,24 @@ impl Options {
         keys.number("temp", &mut self.temp)?;
         keys.number("top-p", &mut self.top_p)?;
         keys.number("min-p", &mut self.min_p)?;
+        keys.number("typ-p", &mut self.typ_p)?;
+        keys.number("xtc-probability", &mut self.xtc_probability)?;
+        keys.number("xtc-threshold", &mut self.xtc_threshold)?;
+        keys.number("dynatemp-range", &mut self.dynatemp_range)?;
+        keys.number("dynatemp-exponent", &mut self.dynatemp_exponent)?;
         keys.number("repeat-penalty", &mut self.repeat_penalty)?;
         keys.number("presence-penalty", &mut self.presence_penalty)?;
         keys.number("frequency-penalty", &mut self.frequency_penalty)?;
         keys.text("reverse-prompt", &mut self.reverse_prompt)?;
         keys.text("grammar", &mut self.grammar)?;
         keys.schema(&mut self.json_schema)?;
+        for (key, off) in IGNORED {
+            let Some(value) = keys.find(key) else { continue };
+            self.ignored.retain(|&ignored| ignored != key);
+            if !off.is(value) {
+                self.ignored.push(key);
+            }
+        }
         Ok(self)
     }
 
@@ -148,6 +209,11 @@ impl Options {
             top_k: self.top_k,
             top_p: self.top_p.clamp(0.0, 1.0),
             min_p: self.min_p.clamp(0.0, 1.0),
+            typical_p: self.typ_p.clamp(0.0, 1.0),
+            xtc_probability: self.xtc_probability.clamp(0.0, 1.0),
+            xtc_threshold: self.xtc_threshold.clamp(0.0, 1.0),
+            dynamic_temperature_range: self.dynatemp_range.max(0.0),
+            dynamic_temperature_exponent: self.dynatemp_exponent.max(0.0),
             repeat_penalty: if self.repeat_penalty > 0.0 { self.repeat_penalty } else { 1.0 },
             repeat_last_n: self.last_n_penalty,
             frequency_penalty: self.frequency_penalty,
@@ -242,6 +308,8 @@ fn wrong(key: &str, wanted: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use dunlin_engine_handle::fake::Fake;
+
     use super::*;
 
     fn merged(json: &str) -> Result<Options, Fault> {
@@ -284,6 +352,26 @@ mod tests {
         assert_eq!(options.constraint().unwrap(), None);
         assert!(options.merge(br#"{"temp": 1.5, "top-k": "many"}"#).is_err());
         assert_eq!((options.temp, options.top_k), (0.5, 3));
+    }
+
+    #[test]
+    fn options_without_effect_are_named() {
+        let ignored = |json| merged(json).unwrap().ignored;
+        assert_eq!(ignored(r#"{"mirostat": 2, "dry-multiplier": 0.8}"#), ["mirostat", "dry-multiplier"]);
+        assert_eq!(ignored(r#"{"mirostat": 0, "top-n-sigma": -1.0, "samplers": "", "lora": null}"#), [""; 0]);
+        let mut options = merged(r#"{"mirostat": 1}"#).unwrap();
+        options.merge(br#"{"temp": 0.5}"#).unwrap();
+        assert_eq!(options.ignored, ["mirostat"]);
+        options.merge(br#"{"mirostat": 0}"#).unwrap();
+        assert_eq!(options.ignored, [""; 0]);
+    }
+
+    #[test]
+    fn samplers_are_passed_on_within_their_bounds() {
+        let json = r#"{"typ-p": 0.7, "xtc-probability": 1.5, "xtc-threshold": 0.2, "dynatemp-range": -1}"#;
+        let sampling = merged(json).unwrap().sampling(&Fake::default().model);
+        assert_eq!((sampling.typical_p, sampling.xtc_probability, sampling.xtc_threshold), (0.7, 1.0, 0.2));
+        assert_eq!(sampling.dynamic_temperature_range, 0.0);
     }
 
     #[test]
