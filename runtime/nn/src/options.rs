@@ -1,8 +1,11 @@
 //! Options of a guest, as JSON with the keys of the GGML guests, and what an engine is asked for them.
 
-use dunlin_engine_handle::{Constraint, ModelInfo, Sampling};
-use serde_json::{Map, Value};
+mod keys;
 
+use dunlin_engine_handle::{Constraint, ModelInfo, Sampling};
+use serde_json::Value;
+
+use self::keys::Keys;
 use crate::{Fault, gbnf};
 
 /// Largest JSON of options, in bytes.
@@ -10,41 +13,6 @@ pub const MAX_OPTIONS_BYTES: usize = 512 << 10;
 
 /// Options that would give another answer if they were understood, and are not. Each is refused unless it is empty.
 const REFUSED: [&str; 2] = ["mmproj", "image"];
-
-/// Options that change a text where they are on, and are not understood. Their effect is missing, which a guest should know.
-const IGNORED: [(&str, Off); 8] = [
-    ("mirostat", Off::Zero),
-    ("dry-multiplier", Off::Zero),
-    ("top-n-sigma", Off::NotPositive),
-    ("samplers", Off::Empty),
-    ("sampling-seq", Off::Empty),
-    ("lora", Off::Empty),
-    ("control-vector", Off::Empty),
-    ("logit-bias", Off::Empty),
-];
-
-/// The value at which an option does nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Off {
-    Zero,
-    NotPositive,
-    Empty,
-}
-
-impl Off {
-    fn is(self, value: &Value) -> bool {
-        match self {
-            Self::Zero => value.as_f64() == Some(0.0),
-            Self::NotPositive => value.as_f64().is_some_and(|number| number <= 0.0),
-            Self::Empty => match value {
-                Value::String(text) => text.is_empty(),
-                Value::Array(list) => list.is_empty(),
-                Value::Object(map) => map.is_empty(),
-                _ => false,
-            },
-        }
-    }
-}
 
 /// Added to the logits of tokens that must not come.
 const NEVER: f32 = -1e9;
@@ -186,13 +154,7 @@ impl Options {
         keys.text("reverse-prompt", &mut self.reverse_prompt)?;
         keys.text("grammar", &mut self.grammar)?;
         keys.schema(&mut self.json_schema)?;
-        for (key, off) in IGNORED {
-            let Some(value) = keys.find(key) else { continue };
-            self.ignored.retain(|&ignored| ignored != key);
-            if !off.is(value) {
-                self.ignored.push(key);
-            }
-        }
+        keys.note_ignored(&mut self.ignored);
         Ok(self)
     }
 
@@ -241,69 +203,6 @@ impl Options {
 /// Negative counts are none.
 fn clamped(count: i64) -> u32 {
     count.clamp(0, u32::MAX.into()) as u32
-}
-
-/// The keys of one JSON object. One that is null is one that is not there.
-struct Keys<'a>(&'a Map<String, Value>);
-
-impl Keys<'_> {
-    fn find(&self, key: &str) -> Option<&Value> {
-        self.0.get(key).filter(|value| !value.is_null())
-    }
-
-    fn names_something(&self, key: &str) -> bool {
-        self.find(key).is_some_and(|value| value.as_str() != Some(""))
-    }
-
-    fn flag(&self, key: &str, into: &mut bool) -> Result<(), Fault> {
-        if let Some(value) = self.find(key) {
-            *into = value.as_bool().ok_or_else(|| wrong(key, "true or false"))?;
-        }
-        Ok(())
-    }
-
-    /// Also one that is written with a point, as some guests do.
-    fn integer(&self, key: &str) -> Result<Option<i64>, Fault> {
-        let Some(value) = self.find(key) else { return Ok(None) };
-        let whole = |number: f64| (number.trunc() == number && number.abs() < 1e15).then_some(number as i64);
-        match value.as_i64().or_else(|| value.as_f64().and_then(whole)) {
-            Some(integer) => Ok(Some(integer)),
-            None => Err(wrong(key, "an integer")),
-        }
-    }
-
-    fn number(&self, key: &str, into: &mut f32) -> Result<(), Fault> {
-        let Some(value) = self.find(key) else { return Ok(()) };
-        match value.as_f64().map(|number| number as f32).filter(|number| number.is_finite()) {
-            Some(number) => *into = number,
-            None => return Err(wrong(key, "a number")),
-        }
-        Ok(())
-    }
-
-    /// Empty is none.
-    fn text(&self, key: &str, into: &mut Option<String>) -> Result<(), Fault> {
-        let Some(value) = self.find(key) else { return Ok(()) };
-        let text = value.as_str().ok_or_else(|| wrong(key, "text"))?;
-        *into = Some(text.to_owned()).filter(|text| !text.is_empty());
-        Ok(())
-    }
-
-    /// The schema itself, or its text.
-    fn schema(&self, into: &mut Option<String>) -> Result<(), Fault> {
-        match self.find("json-schema") {
-            None => Ok(()),
-            Some(Value::Object(schema)) => {
-                *into = Some(Value::Object(schema.clone()).to_string());
-                Ok(())
-            }
-            Some(_) => self.text("json-schema", into),
-        }
-    }
-}
-
-fn wrong(key: &str, wanted: &str) -> Fault {
-    Fault::InvalidArgument(format!("the option {key} is not {wanted}"))
 }
 
 #[cfg(test)]

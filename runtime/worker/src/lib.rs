@@ -8,6 +8,7 @@
 mod attempt;
 mod confine;
 mod models;
+mod pipelines;
 mod serve;
 
 use std::{

@@ -17,7 +17,7 @@ use tokio_util::{
     sync::CancellationToken,
 };
 
-use crate::{attempt::Attempt, models::Models};
+use crate::{attempt::Attempt, models::Models, pipelines::Pipelines};
 
 /// Serves until the agent closes the socket.
 pub(crate) async fn serve(socket: UnixStream, host: Host) {
@@ -28,6 +28,7 @@ pub(crate) async fn serve(socket: UnixStream, host: Host) {
     let mut worker = Serving {
         models: Models::new(out.clone()),
         host,
+        pipelines: Pipelines::default(),
         running: HashMap::new(),
         attempts: JoinSet::new(),
         out,
@@ -61,6 +62,7 @@ pub(crate) async fn serve(socket: UnixStream, host: Host) {
 struct Serving {
     models: Models,
     host: Host,
+    pipelines: Pipelines,
     running: HashMap<CallId, CancellationToken>,
     attempts: JoinSet<CallId>,
     out: mpsc::UnboundedSender<FromWorker>,
@@ -77,9 +79,9 @@ impl Serving {
                 self.running.insert(call, cancel.clone());
                 let attempt = Attempt::new(call, self.out.clone());
                 let engines = invoke.models.iter().map(|bound| self.models.engine(&bound.model)).collect();
-                let host = self.host.clone();
+                let (host, pipelines) = (self.host.clone(), self.pipelines.clone());
                 self.attempts.spawn(async move {
-                    attempt.run(&host, *invoke, engines, cancel).await;
+                    attempt.run(&host, &pipelines, *invoke, engines, cancel).await;
                     call
                 });
             }
