@@ -7,6 +7,7 @@ use std::{
 };
 
 use dunlin_engine_handle::{Engine, EngineError, Load, ModelInfo, Patience, Program, State, Status, Threads};
+use dunlin_host::StartEngine;
 use tokio::task::AbortHandle;
 
 use crate::{
@@ -47,14 +48,26 @@ pub(crate) fn threads(text: &str) -> Result<Threads, String> {
 /// # Errors
 /// If there is no engine executable.
 pub(crate) fn start(model: &Model, options: &EngineOptions) -> Result<Engine, Failure> {
-    let program = Program::new(executable()?);
+    Ok(start_file(executable()?, &model.path, options))
+}
+
+/// The same for files that are not known yet.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) fn starter(options: &EngineOptions) -> Result<StartEngine, Failure> {
+    let (program, options) = (executable()?, *options);
+    Ok(Arc::new(move |model| Ok(start_file(program.clone(), model, &options))))
+}
+
+fn start_file(program: PathBuf, model: &Path, options: &EngineOptions) -> Engine {
     let load = Load {
-        model: model.path.clone(),
+        model: model.to_owned(),
         context: options.context.unwrap_or(0),
         threads: options.threads.unwrap_or_default(),
         ..Load::default()
     };
-    Ok(Engine::start(program, load, Patience::default()))
+    Engine::start(Program::new(program), load, Patience::default())
 }
 
 /// Waits as long as an engine that died is about to be started again.

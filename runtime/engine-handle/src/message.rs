@@ -201,8 +201,8 @@ impl Default for Generate {
     }
 }
 
-/// Filters and penalties, in the order in which they are applied: bias, penalties, then top-k, top-p and min-p on
-/// the distribution at `temperature`. The default is off throughout.
+/// Filters and penalties, in the order in which they are applied: bias, penalties, then top-k, typical-p, top-p, min-p
+/// and XTC on the distribution at `temperature`, then the dynamic temperature. The default is off throughout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sampling {
@@ -212,6 +212,17 @@ pub struct Sampling {
     pub top_k: u32,
     pub top_p: f32,
     pub min_p: f32,
+    /// Locally typical sampling (Meister et al., 2023): the share to keep of the tokens whose surprise is closest to what
+    /// is expected. 1: off.
+    pub typical_p: f32,
+    /// How often XTC leaves out the likely tokens but the least likely of them, 0 to 1. 0: off.
+    pub xtc_probability: f32,
+    /// The probability from which a token is a likely one; above 0.5: off.
+    pub xtc_threshold: f32,
+    /// Half the width of the temperatures around `temperature`, of which the entropy chooses one. 0: off.
+    pub dynamic_temperature_range: f32,
+    /// The power to which the entropy, as a share of the largest possible one, counts.
+    pub dynamic_temperature_exponent: f32,
     /// Divides positive logits of tokens seen in the last `repeat_last_n`, multiplies negative ones (Keskar et al., 2019).
     pub repeat_penalty: f32,
     pub repeat_last_n: u32,
@@ -230,6 +241,11 @@ impl Default for Sampling {
             top_k: 0,
             top_p: 1.0,
             min_p: 0.0,
+            typical_p: 1.0,
+            xtc_probability: 0.0,
+            xtc_threshold: 0.1,
+            dynamic_temperature_range: 0.0,
+            dynamic_temperature_exponent: 1.0,
             repeat_penalty: 1.0,
             repeat_last_n: 0,
             frequency_penalty: 0.0,

@@ -4,9 +4,13 @@
 //! (seed, position, token). So a draw depends on nothing else: not on the batch, not on how many draws came before,
 //! not on where the sequence ran until now.
 
+mod filters;
+
 use std::collections::HashMap;
 
 use dunlin_engine_handle::{Logprob, Sampling, Token, TokenInfo};
+
+use self::filters::survivors;
 
 /// Most alternatives reported per token.
 pub(crate) const MAX_TOP_LOGPROBS: u32 = 64;
@@ -40,6 +44,11 @@ impl Sampler {
             ("temperature", settings.temperature),
             ("top-p", settings.top_p),
             ("min-p", settings.min_p),
+            ("typical-p", settings.typical_p),
+            ("xtc-probability", settings.xtc_probability),
+            ("xtc-threshold", settings.xtc_threshold),
+            ("dynamic-temperature-range", settings.dynamic_temperature_range),
+            ("dynamic-temperature-exponent", settings.dynamic_temperature_exponent),
             ("repeat-penalty", settings.repeat_penalty),
             ("frequency-penalty", settings.frequency_penalty),
             ("presence-penalty", settings.presence_penalty),
@@ -50,11 +59,18 @@ impl Sampler {
         if settings.temperature < 0.0 {
             return Some(format!("temperature is {}, below 0", settings.temperature));
         }
-        if !(0.0..=1.0).contains(&settings.top_p) || !(0.0..=1.0).contains(&settings.min_p) {
-            return Some(format!(
-                "top-p is {} and min-p {}; both lie in 0 to 1",
-                settings.top_p, settings.min_p
-            ));
+        let shares = [
+            ("top-p", settings.top_p),
+            ("min-p", settings.min_p),
+            ("typical-p", settings.typical_p),
+            ("xtc-probability", settings.xtc_probability),
+            ("xtc-threshold", settings.xtc_threshold),
+        ];
+        if let Some((name, share)) = shares.iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
+            return Some(format!("{name} is {share}; it lies in 0 to 1"));
+        }
+        if settings.dynamic_temperature_range < 0.0 || settings.dynamic_temperature_exponent < 0.0 {
+            return Some("range and exponent of the dynamic temperature are not below 0".to_owned());
         }
         if settings.repeat_penalty <= 0.0 {
             return Some(format!("repeat-penalty is {}; it must be above 0", settings.repeat_penalty));
@@ -151,68 +167,15 @@ fn draw(logits: &[f32], settings: &Sampling, key: u64) -> Result<Token, NoFinite
     let inverse = 1.0 / settings.temperature;
     let scale = |(token, logit): (usize, &f32)| Candidate { scaled: logit * inverse, token: token as Token };
     let first = scale((likeliest as usize, &logits[likeliest as usize]));
-    if settings.top_k == 0 && settings.top_p >= 1.0 {
+    if !filters::wants_order(settings) {
         let floor = if settings.min_p > 0.0 { first.scaled + settings.min_p.ln() } else { f32::NEG_INFINITY };
         let all = logits.iter().enumerate().map(scale).filter(|candidate| candidate.scaled >= floor);
         return Ok(noisy_argmax(first, all, key));
     }
-    let survivors = survivors(logits, settings, inverse, first.scaled);
+    let survivors = survivors(logits, settings, first.scaled, unit(noise_bits(key, Token::MAX)));
+    // Some filters leave out the likeliest of all.
+    let first = survivors.first().copied().unwrap_or(first);
     Ok(noisy_argmax(first, survivors.into_iter(), key))
-}
-
-/// What top-k, then top-p on what is left, then min-p keep: the most likely first.
-fn survivors(logits: &[f32], settings: &Sampling, inverse: f32, best: f32) -> Vec<Candidate> {
-    let limit = if settings.top_k == 0 { usize::MAX } else { settings.top_k as usize };
-    let total = (limit == usize::MAX).then(|| mass(logits, inverse, best));
-    // Nearly always a few candidates close to the best suffice; reach further only if they do not.
-    for reach in [4.0, 8.0, 16.0, f32::INFINITY] {
-        let mut head = collect(logits, inverse, best - reach);
-        let is_all = reach.is_infinite();
-        if head.len() < limit && limit != usize::MAX && !is_all {
-            continue;
-        }
-        sort_head(&mut head, limit);
-        let mass_of_head = || head.iter().map(|candidate| f64::from((candidate.scaled - best).exp())).sum();
-        let wanted = f64::from(settings.top_p) * total.unwrap_or_else(mass_of_head);
-        if let Some(nucleus) = nucleus(&head, wanted, best) {
-            head.truncate(nucleus);
-        } else if !is_all && head.len() < limit {
-            continue;
-        }
-        let floor = best + settings.min_p.ln();
-        head.retain(|candidate| candidate.scaled >= floor);
-        return head;
-    }
-    Vec::new()
-}
-
-fn collect(logits: &[f32], inverse: f32, floor: f32) -> Vec<Candidate> {
-    let scaled = logits
-        .iter()
-        .enumerate()
-        .map(|(token, logit)| Candidate { scaled: logit * inverse, token: token as Token });
-    scaled.filter(|candidate| candidate.scaled >= floor && candidate.scaled > f32::NEG_INFINITY).collect()
-}
-
-/// Leaves the `limit` most likely, in descending order; of equals, the lower token first.
-fn sort_head(head: &mut Vec<Candidate>, limit: usize) {
-    let descending = |a: &Candidate, b: &Candidate| b.scaled.total_cmp(&a.scaled).then(a.token.cmp(&b.token));
-    if limit < head.len() {
-        head.select_nth_unstable_by(limit - 1, descending);
-        head.truncate(limit);
-    }
-    head.sort_unstable_by(descending);
-}
-
-/// How many of the sorted candidates it takes to cover `wanted`, at least one; `None` where all do not suffice.
-fn nucleus(head: &[Candidate], wanted: f64, best: f32) -> Option<usize> {
-    let mut covered = 0.0;
-    head.iter()
-        .position(|candidate| {
-            covered += f64::from((candidate.scaled - best).exp());
-            covered >= wanted
-        })
-        .map(|last| last + 1)
 }
 
 /// The argmax of scaled logit plus noise, where `first` is one of the candidates.
@@ -239,10 +202,14 @@ fn noise_bits(key: u64, token: Token) -> u64 {
     mix(key.wrapping_add(u64::from(token).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
-/// Standard Gumbel noise, -ln(-ln u), for the uniform number u of 53 bits strictly between 0 and 1.
+/// Standard Gumbel noise, -ln(-ln u), for a uniform number u.
 fn gumbel(bits: u64) -> f64 {
-    let uniform = ((bits >> 11) as f64 + 0.5) * 2f64.powi(-53);
-    -(-uniform.ln()).ln()
+    -(-unit(bits).ln()).ln()
+}
+
+/// A uniform number of 53 bits, strictly between 0 and 1.
+fn unit(bits: u64) -> f64 {
+    ((bits >> 11) as f64 + 0.5) * 2f64.powi(-53)
 }
 
 /// No less than [`gumbel`] of the same bits: -ln(1 - u), rounded up to the next power of two.
@@ -381,9 +348,25 @@ mod tests {
         check_shares(&Sampling { top_p: 0.85, ..plain.clone() }, &logits, &[0.667, 0.333, 0.0, 0.0]);
         check_shares(&Sampling { top_p: 0.0, ..plain.clone() }, &logits, &[1.0, 0.0, 0.0, 0.0]);
         check_shares(&Sampling { min_p: 0.1, ..plain.clone() }, &logits, &[0.612, 0.306, 0.082, 0.0]);
-        check_shares(&Sampling { top_k: 3, min_p: 0.4, ..plain }, &logits, &[0.667, 0.333, 0.0, 0.0]);
+        check_shares(&Sampling { top_k: 3, min_p: 0.4, ..plain.clone() }, &logits, &[0.667, 0.333, 0.0, 0.0]);
+        // The entropy is 0.95 nats: the second token is closest to what is expected of one, then the first.
+        check_shares(&Sampling { typical_p: 0.2, ..plain.clone() }, &logits, &[0.0, 1.0, 0.0, 0.0]);
+        check_shares(&Sampling { typical_p: 0.8, ..plain.clone() }, &logits, &[0.667, 0.333, 0.0, 0.0]);
+        // Of those that are likely enough, only the least likely one stays, half of the time.
+        let xtc = Sampling { xtc_probability: 1.0, xtc_threshold: 0.1, ..plain.clone() };
+        check_shares(&xtc, &logits, &[0.0, 0.75, 0.2, 0.05]);
+        check_shares(&Sampling { xtc_threshold: 0.5, ..xtc.clone() }, &logits, &[0.6, 0.3, 0.08, 0.02]);
+        check_shares(&Sampling { xtc_probability: 0.5, ..xtc }, &logits, &[0.3, 0.525, 0.14, 0.035]);
         let sharp: Vec<f64> = [0.36, 0.09, 0.0064, 0.0004].iter().map(|p| p / 0.4568).collect();
         check_shares(&settings(0.5), &logits, &sharp);
+        // A certain model is cooled down to 0.5, one that knows nothing is heated to 1.5.
+        let dynamic = Sampling { dynamic_temperature_range: 0.5, ..plain };
+        check_shares(&dynamic, &[30.0, 0.0], &[1.0, 0.0]);
+        let entropy = -[0.6f64, 0.3, 0.08, 0.02].iter().map(|p| p * p.ln()).sum::<f64>();
+        let temperature = 0.5 + entropy / 4f64.ln();
+        let heated = [0.6f64, 0.3, 0.08, 0.02].map(|p| p.powf(1.0 / temperature));
+        let total: f64 = heated.iter().sum();
+        check_shares(&dynamic, &logits, &heated.map(|share| share / total));
     }
 
     #[test]
@@ -397,7 +380,7 @@ mod tests {
                 covered < f64::from(top_p) * total
             });
             let expected = short.count() + 1;
-            let kept = survivors(&logits, &Sampling { top_p, ..settings(1.0) }, 1.0, 0.0);
+            let kept = survivors(&logits, &Sampling { top_p, ..settings(1.0) }, 0.0, 0.5);
             assert!(
                 kept.len().abs_diff(expected) <= 1 + expected / 100,
                 "{} against {expected} for {top_p}",
@@ -483,6 +466,7 @@ mod tests {
         assert!(complaint(settings(-1.0)).unwrap().contains("temperature"));
         assert!(complaint(settings(f32::NAN)).unwrap().contains("temperature"));
         assert!(complaint(Sampling { top_p: 1.5, ..settings(1.0) }).unwrap().contains("top-p"));
+        assert!(complaint(Sampling { typical_p: -0.1, ..settings(1.0) }).unwrap().contains("typical-p"));
         assert!(complaint(Sampling { repeat_penalty: 0.0, ..settings(1.0) }).unwrap().contains("repeat"));
         assert!(
             complaint(Sampling { logit_bias: vec![(10, 1.0)], ..settings(1.0) })

@@ -9,6 +9,7 @@ pub(crate) mod nn {
         path: "../../wit/deps/nn",
         world: "ml",
         imports: {
+            "wasi:nn/graph.load": async | trappable,
             "wasi:nn/graph.load-by-name": async | trappable,
             "wasi:nn/inference.[method]graph-execution-context.compute": async | trappable,
             default: trappable,

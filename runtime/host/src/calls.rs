@@ -16,6 +16,7 @@ pub(crate) mod preview1;
 mod sequence;
 pub(crate) mod wasi;
 pub(crate) mod wasi_nn;
+pub(crate) mod weights;
 
 use wasmtime::{
     Linker as CoreLinker,

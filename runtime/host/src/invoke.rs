@@ -28,6 +28,7 @@ use crate::{
         http::Http,
         job::{Job, Meters},
         wasi::{self, Clock},
+        weights::Weights,
     },
     host::Inner,
     invoke::{
@@ -206,6 +207,9 @@ impl InvokeError {
     }
 }
 
+/// What a call with a model carries beside it, in bytes.
+const CALL_OVERHEAD: usize = 1 << 20;
+
 impl Host {
     /// Runs a pipeline once. Must be called on a tokio runtime with time enabled.
     ///
@@ -234,8 +238,14 @@ async fn run(
     cancel: CancellationToken,
 ) -> Outcome {
     let began = Instant::now();
-    let interrupt = Interrupt::new(cancel, began, invocation.limits.wall_time);
-    let log = GuestLog::new(invocation.limits.log_bytes);
+    let mut limits = invocation.limits;
+    let interrupt = Interrupt::new(cancel, began, limits.wall_time);
+    let log = GuestLog::new(limits.log_bytes);
+    if let Some(weights) = &invocation.grants.weights {
+        // A model comes in one call.
+        let bytes = usize::try_from(weights.bytes).unwrap_or(usize::MAX);
+        limits.call_bytes = limits.call_bytes.max(bytes.saturating_add(CALL_OVERHEAD));
+    }
     let seed = Seed::of_invocation(invocation.seed);
     let clock = Clock::new(began);
     let wasi = wasi::context(clock, &seed, &invocation.grants.environment, &log);
@@ -244,7 +254,7 @@ async fn run(
     let job = Job {
         began,
         interrupt: interrupt.clone(),
-        meters: Meters::new(&invocation.limits),
+        meters: Meters::new(&limits),
         models: invocation.grants.models.into_iter().map(Arc::new).collect(),
         tenant: invocation.tenant,
         public_prefixes: invocation.grants.public_prefixes,
@@ -258,13 +268,15 @@ async fn run(
         compiled: Default::default(),
         totals: totals.clone(),
         announcements: JoinSet::new(),
+        log: log.clone(),
+        weights: Weights::new(invocation.grants.weights),
     };
     let meters = job.meters.clone();
     let http = Http::new(invocation.grants.http, interrupt.clone(), meters.host_calls.clone());
     let entry = Entry {
         request: invocation.request,
         arguments: invocation.arguments,
-        limits: invocation.limits,
+        limits,
         interrupt: interrupt.clone(),
         clock,
         log: log.clone(),

@@ -34,7 +34,7 @@ pub use invoke::{
     Chunk, Invocation, InvokeError, Node, Outcome, Request, Response, Spent,
     budget::{Budget, Limits, MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS},
     failure::PipelineError,
-    grants::{Grants, ModelGrant},
+    grants::{Grants, ModelGrant, StartEngine, WeightsGrant},
     log::Log,
     outbound::{Destination, DestinationError, Outbound},
     resume::{Recorded, Resume},

@@ -1,8 +1,11 @@
 //! Options of a guest, as JSON with the keys of the GGML guests, and what an engine is asked for them.
 
-use dunlin_engine_handle::{Constraint, ModelInfo, Sampling};
-use serde_json::{Map, Value};
+mod keys;
 
+use dunlin_engine_handle::{Constraint, ModelInfo, Sampling};
+use serde_json::Value;
+
+use self::keys::Keys;
 use crate::{Fault, gbnf};
 
 /// Largest JSON of options, in bytes.
@@ -36,6 +39,12 @@ pub struct Options {
     pub top_k: u32,
     pub top_p: f32,
     pub min_p: f32,
+    /// Locally typical sampling; 1 is off.
+    pub typ_p: f32,
+    pub xtc_probability: f32,
+    pub xtc_threshold: f32,
+    pub dynatemp_range: f32,
+    pub dynatemp_exponent: f32,
     pub repeat_penalty: f32,
     /// Tokens that `repeat_penalty` looks back at.
     pub last_n_penalty: u32,
@@ -47,6 +56,8 @@ pub struct Options {
     /// In GBNF.
     pub grammar: Option<String>,
     pub json_schema: Option<String>,
+    /// Keys of options that are on, and have no effect here.
+    pub ignored: Vec<&'static str>,
 }
 
 impl Default for Options {
@@ -62,6 +73,11 @@ impl Default for Options {
             top_k: 40,
             top_p: 0.95,
             min_p: 0.05,
+            typ_p: 1.0,
+            xtc_probability: 0.0,
+            xtc_threshold: 0.1,
+            dynatemp_range: 0.0,
+            dynatemp_exponent: 1.0,
             repeat_penalty: 1.0,
             last_n_penalty: 64,
             presence_penalty: 0.0,
@@ -70,6 +86,7 @@ impl Default for Options {
             ignore_eos: false,
             grammar: None,
             json_schema: None,
+            ignored: Vec::new(),
         }
     }
 }
@@ -126,12 +143,18 @@ impl Options {
         keys.number("temp", &mut self.temp)?;
         keys.number("top-p", &mut self.top_p)?;
         keys.number("min-p", &mut self.min_p)?;
+        keys.number("typ-p", &mut self.typ_p)?;
+        keys.number("xtc-probability", &mut self.xtc_probability)?;
+        keys.number("xtc-threshold", &mut self.xtc_threshold)?;
+        keys.number("dynatemp-range", &mut self.dynatemp_range)?;
+        keys.number("dynatemp-exponent", &mut self.dynatemp_exponent)?;
         keys.number("repeat-penalty", &mut self.repeat_penalty)?;
         keys.number("presence-penalty", &mut self.presence_penalty)?;
         keys.number("frequency-penalty", &mut self.frequency_penalty)?;
         keys.text("reverse-prompt", &mut self.reverse_prompt)?;
         keys.text("grammar", &mut self.grammar)?;
         keys.schema(&mut self.json_schema)?;
+        keys.note_ignored(&mut self.ignored);
         Ok(self)
     }
 
@@ -148,6 +171,11 @@ impl Options {
             top_k: self.top_k,
             top_p: self.top_p.clamp(0.0, 1.0),
             min_p: self.min_p.clamp(0.0, 1.0),
+            typical_p: self.typ_p.clamp(0.0, 1.0),
+            xtc_probability: self.xtc_probability.clamp(0.0, 1.0),
+            xtc_threshold: self.xtc_threshold.clamp(0.0, 1.0),
+            dynamic_temperature_range: self.dynatemp_range.max(0.0),
+            dynamic_temperature_exponent: self.dynatemp_exponent.max(0.0),
             repeat_penalty: if self.repeat_penalty > 0.0 { self.repeat_penalty } else { 1.0 },
             repeat_last_n: self.last_n_penalty,
             frequency_penalty: self.frequency_penalty,
@@ -177,71 +205,10 @@ fn clamped(count: i64) -> u32 {
     count.clamp(0, u32::MAX.into()) as u32
 }
 
-/// The keys of one JSON object. One that is null is one that is not there.
-struct Keys<'a>(&'a Map<String, Value>);
-
-impl Keys<'_> {
-    fn find(&self, key: &str) -> Option<&Value> {
-        self.0.get(key).filter(|value| !value.is_null())
-    }
-
-    fn names_something(&self, key: &str) -> bool {
-        self.find(key).is_some_and(|value| value.as_str() != Some(""))
-    }
-
-    fn flag(&self, key: &str, into: &mut bool) -> Result<(), Fault> {
-        if let Some(value) = self.find(key) {
-            *into = value.as_bool().ok_or_else(|| wrong(key, "true or false"))?;
-        }
-        Ok(())
-    }
-
-    /// Also one that is written with a point, as some guests do.
-    fn integer(&self, key: &str) -> Result<Option<i64>, Fault> {
-        let Some(value) = self.find(key) else { return Ok(None) };
-        let whole = |number: f64| (number.trunc() == number && number.abs() < 1e15).then_some(number as i64);
-        match value.as_i64().or_else(|| value.as_f64().and_then(whole)) {
-            Some(integer) => Ok(Some(integer)),
-            None => Err(wrong(key, "an integer")),
-        }
-    }
-
-    fn number(&self, key: &str, into: &mut f32) -> Result<(), Fault> {
-        let Some(value) = self.find(key) else { return Ok(()) };
-        match value.as_f64().map(|number| number as f32).filter(|number| number.is_finite()) {
-            Some(number) => *into = number,
-            None => return Err(wrong(key, "a number")),
-        }
-        Ok(())
-    }
-
-    /// Empty is none.
-    fn text(&self, key: &str, into: &mut Option<String>) -> Result<(), Fault> {
-        let Some(value) = self.find(key) else { return Ok(()) };
-        let text = value.as_str().ok_or_else(|| wrong(key, "text"))?;
-        *into = Some(text.to_owned()).filter(|text| !text.is_empty());
-        Ok(())
-    }
-
-    /// The schema itself, or its text.
-    fn schema(&self, into: &mut Option<String>) -> Result<(), Fault> {
-        match self.find("json-schema") {
-            None => Ok(()),
-            Some(Value::Object(schema)) => {
-                *into = Some(Value::Object(schema.clone()).to_string());
-                Ok(())
-            }
-            Some(_) => self.text("json-schema", into),
-        }
-    }
-}
-
-fn wrong(key: &str, wanted: &str) -> Fault {
-    Fault::InvalidArgument(format!("the option {key} is not {wanted}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use dunlin_engine_handle::fake::Fake;
+
     use super::*;
 
     fn merged(json: &str) -> Result<Options, Fault> {
@@ -284,6 +251,26 @@ mod tests {
         assert_eq!(options.constraint().unwrap(), None);
         assert!(options.merge(br#"{"temp": 1.5, "top-k": "many"}"#).is_err());
         assert_eq!((options.temp, options.top_k), (0.5, 3));
+    }
+
+    #[test]
+    fn options_without_effect_are_named() {
+        let ignored = |json| merged(json).unwrap().ignored;
+        assert_eq!(ignored(r#"{"mirostat": 2, "dry-multiplier": 0.8}"#), ["mirostat", "dry-multiplier"]);
+        assert_eq!(ignored(r#"{"mirostat": 0, "top-n-sigma": -1.0, "samplers": "", "lora": null}"#), [""; 0]);
+        let mut options = merged(r#"{"mirostat": 1}"#).unwrap();
+        options.merge(br#"{"temp": 0.5}"#).unwrap();
+        assert_eq!(options.ignored, ["mirostat"]);
+        options.merge(br#"{"mirostat": 0}"#).unwrap();
+        assert_eq!(options.ignored, [""; 0]);
+    }
+
+    #[test]
+    fn samplers_are_passed_on_within_their_bounds() {
+        let json = r#"{"typ-p": 0.7, "xtc-probability": 1.5, "xtc-threshold": 0.2, "dynatemp-range": -1}"#;
+        let sampling = merged(json).unwrap().sampling(&Fake::default().model);
+        assert_eq!((sampling.typical_p, sampling.xtc_probability, sampling.xtc_threshold), (0.7, 1.0, 0.2));
+        assert_eq!(sampling.dynamic_temperature_range, 0.0);
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Attempt {
     /// `engines`: of the models of `invoke`, in their order.
     pub(crate) async fn run(
         mut self,
+        host: &Host,
         pipelines: &Pipelines,
         invoke: Invoke,
         engines: Vec<Option<Engine>>,
@@ -57,7 +58,7 @@ impl Attempt {
         let prepared = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(Ended::failed(FailureKind::Cancelled, "cancelled", false)),
-            prepared = prepare(pipelines, &invoke, engines) => prepared,
+            prepared = prepare(host, pipelines, &invoke, engines) => prepared,
         };
         let mut ended = match prepared {
             Ok((pipeline, grants)) => {
@@ -133,11 +134,13 @@ impl Attempt {
 }
 
 async fn prepare(
+    host: &Host,
     pipelines: &Pipelines,
     invoke: &Invoke,
     engines: Vec<Option<Engine>>,
 ) -> Result<(Pipeline, Grants), Ended> {
-    let loading = async { pipelines.load(&invoke.component).await.map_err(|error| not_loaded(&error)) };
+    let loading =
+        async { pipelines.load(host, &invoke.component).await.map_err(|error| not_loaded(&error)) };
     let models = async {
         let mut models = Vec::new();
         for (bound, engine) in invoke.models.iter().zip(engines) {

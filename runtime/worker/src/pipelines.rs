@@ -1,58 +1,123 @@
-//! Pipelines that ran here of late: reading, checking and hashing a component anew for each attempt takes longer than a short
-//! attempt does.
+//! The pipelines of a worker, ready to run: a component that is invoked again is neither read nor hashed again.
 
 use std::{
-    collections::VecDeque,
+    fs::Metadata,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
 use dunlin_host::{Host, LoadError, Pipeline, PipelineSource};
 
-/// Pipelines that are kept ready; of more, the one that was used least recently goes.
-const MAX_KEPT: usize = 32;
+/// Pipelines that are kept ready; of more, those that were not used for longest are loaded anew.
+const KEPT: usize = 32;
 
-/// By the file of their component. The agent names such files by their digests, so what is in one never changes.
-#[derive(Debug, Clone)]
-pub(crate) struct Pipelines {
-    host: Host,
-    recent: Arc<Mutex<VecDeque<(PathBuf, Pipeline)>>>,
+/// Shared by all attempts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pipelines(Arc<Mutex<Vec<Kept>>>);
+
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    stamp: Stamp,
+    pipeline: Pipeline,
+}
+
+/// What changes when a file is written or replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: SystemTime,
+    bytes: u64,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> io::Result<Self> {
+        Ok(Self { modified: metadata.modified()?, bytes: metadata.len() })
+    }
 }
 
 impl Pipelines {
-    pub(crate) fn new(host: Host) -> Self {
-        Self { host, recent: Arc::default() }
-    }
-
-    pub(crate) fn host(&self) -> &Host {
-        &self.host
-    }
-
-    pub(crate) async fn load(&self, component: &Path) -> Result<Pipeline, LoadError> {
-        if let Some(known) = self.known(component) {
-            return Ok(known);
+    /// # Errors
+    /// As [`Host::load`].
+    pub(crate) async fn load(&self, host: &Host, path: &Path) -> Result<Pipeline, LoadError> {
+        // Taken before the file is read: what is written meanwhile is found at the next time.
+        let stamp = tokio::fs::metadata(path).await.and_then(|metadata| Stamp::of(&metadata)).ok();
+        if let Some(pipeline) = stamp.and_then(|stamp| self.find(path, stamp)) {
+            return Ok(pipeline);
         }
-        let pipeline = self.host.load_watched(PipelineSource::file(component), |_| ()).await?;
-        let mut recent = self.lock();
-        if recent.iter().all(|(path, _)| path != component) {
-            recent.push_back((component.to_owned(), pipeline.clone()));
-            let surplus = recent.len().saturating_sub(MAX_KEPT);
-            recent.drain(..surplus);
+        let pipeline = host.load_watched(PipelineSource::file(path), |_| ()).await?;
+        if let Some(stamp) = stamp {
+            self.keep(Kept { path: path.to_owned(), stamp, pipeline: pipeline.clone() });
         }
         Ok(pipeline)
     }
 
-    /// Moves it to the end of those that might go.
-    fn known(&self, component: &Path) -> Option<Pipeline> {
-        let mut recent = self.lock();
-        let at = recent.iter().position(|(path, _)| path == component)?;
-        let entry = recent.remove(at)?;
-        let pipeline = entry.1.clone();
-        recent.push_back(entry);
+    fn find(&self, path: &Path, stamp: Stamp) -> Option<Pipeline> {
+        let mut all = self.lock();
+        let at = all.iter().position(|kept| kept.path == path && kept.stamp == stamp)?;
+        let kept = all.remove(at);
+        let pipeline = kept.pipeline.clone();
+        // The last one was used last.
+        all.push(kept);
         Some(pipeline)
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(PathBuf, Pipeline)>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn keep(&self, kept: Kept) {
+        let mut all = self.lock();
+        all.retain(|other| other.path != kept.path);
+        if all.len() >= KEPT {
+            all.remove(0);
+        }
+        all.push(kept);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin_host::{Compile, HostConfig};
+
+    use super::*;
+
+    /// A component that does nothing, and one that exports something more.
+    const PLAIN: &str = r#"(module (func (export "_start")))"#;
+    const OTHER: &str = r#"(module (func (export "_start")) (func (export "more")))"#;
+
+    #[tokio::test]
+    async fn a_file_is_loaded_once_until_it_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("it.wasm");
+        std::fs::write(&path, wat::parse_str(PLAIN).unwrap()).unwrap();
+        let host = Host::new(HostConfig::new(Compile::InProcess)).unwrap();
+        let pipelines = Pipelines::default();
+        let first = pipelines.load(&host, &path).await.unwrap();
+        let stamp = Stamp::of(&std::fs::metadata(&path).unwrap()).unwrap();
+        assert_eq!(pipelines.find(&path, stamp).map(|kept| kept.digest()), Some(first.digest()));
+        std::fs::write(&path, wat::parse_str(OTHER).unwrap()).unwrap();
+        let second = pipelines.load(&host, &path).await.unwrap();
+        assert_ne!(first.digest(), second.digest());
+        assert_eq!(pipelines.lock().len(), 1);
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(pipelines.load(&host, &path).await, Err(LoadError::Read { .. })));
+    }
+
+    #[tokio::test]
+    async fn those_that_were_not_used_for_longest_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::new(HostConfig::new(Compile::InProcess)).unwrap();
+        let pipelines = Pipelines::default();
+        let path = |n: usize| folder.path().join(format!("{n}.wasm"));
+        for n in 0..=KEPT {
+            std::fs::write(path(n), wat::parse_str(PLAIN).unwrap()).unwrap();
+            pipelines.load(&host, &path(n)).await.unwrap();
+            pipelines.load(&host, &path(0)).await.unwrap();
+        }
+        let all = pipelines.lock();
+        assert_eq!(all.len(), KEPT);
+        assert!(all.iter().any(|kept| kept.path == path(0)) && all.iter().all(|kept| kept.path != path(1)));
     }
 }

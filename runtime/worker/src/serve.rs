@@ -28,7 +28,8 @@ pub(crate) async fn serve(socket: UnixStream, host: Host, confinement: Confineme
     let writing = tokio::spawn(write(FramedWrite::new(writer, Codec::default()), outbox));
     let mut worker = Serving {
         models: Models::new(out.clone()),
-        pipelines: Pipelines::new(host),
+        host,
+        pipelines: Pipelines::default(),
         running: HashMap::new(),
         attempts: JoinSet::new(),
         out,
@@ -61,6 +62,7 @@ pub(crate) async fn serve(socket: UnixStream, host: Host, confinement: Confineme
 
 struct Serving {
     models: Models,
+    host: Host,
     pipelines: Pipelines,
     running: HashMap<CallId, CancellationToken>,
     attempts: JoinSet<CallId>,
@@ -78,9 +80,9 @@ impl Serving {
                 self.running.insert(call, cancel.clone());
                 let attempt = Attempt::new(call, self.out.clone());
                 let engines = invoke.models.iter().map(|bound| self.models.engine(&bound.model)).collect();
-                let pipelines = self.pipelines.clone();
+                let (host, pipelines) = (self.host.clone(), self.pipelines.clone());
                 self.attempts.spawn(async move {
-                    attempt.run(&pipelines, *invoke, engines, cancel).await;
+                    attempt.run(&host, &pipelines, *invoke, engines, cancel).await;
                     call
                 });
             }

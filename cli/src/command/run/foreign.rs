@@ -1,4 +1,4 @@
-//! `dunlin run --foreign-guests`: guests that others built, known by their digest, each called as it wants to be.
+//! `dunlin run --foreign-guests`: guests of others, known by their digest or by their name, each called as it wants to be.
 //!
 //! They are not part of this repository; a folder with some of them is given.
 
@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
+use dunlin_engine_handle::{Engine, Message, Role};
 use dunlin_host::{
     AskedBudget, Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Request,
 };
@@ -18,7 +19,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use self::known::{End, KNOWN, Known};
+use self::known::{End, KNOWN, Known, PROMPT};
 use super::Run;
 use crate::{
     arguments::Global,
@@ -62,6 +63,7 @@ impl Run {
             let host = host::open(&compiled)?;
             let engine = engine::start(&model, &self.engine)?;
             interrupt.unless(async { Ok(engine::ready(&engine, &model, &progress).await?) }).await?;
+            let prompt = prompt(&engine).await;
             let grant = ModelGrant::new("default", model.sha256.clone().unwrap_or_default(), engine);
             let (output, _) = mpsc::channel(1);
             let template = Invocation {
@@ -72,7 +74,7 @@ impl Run {
             };
             let mut rows = Vec::new();
             for file in &files {
-                let running = run(&host, file, &grant, &template);
+                let running = run(&host, file, &grant, &prompt, &template);
                 rows.push(interrupt.unless(running).await?);
             }
             report(&rows, self.json)
@@ -82,6 +84,18 @@ impl Run {
     }
 }
 
+/// Guests hand prompts over as they are, so they are given one as the model wants it: after others, some models never end
+/// their answer, and a guest that gets `ContextFull` gives up.
+async fn prompt(engine: &Engine) -> String {
+    let message = Message {
+        role: Role::User,
+        content: PROMPT.to_owned(),
+        tool_calls: Vec::new(),
+        tool_call_id: None,
+    };
+    engine.render(vec![message], Vec::new(), true).await.map_or(PROMPT.to_owned(), |rendered| rendered.text)
+}
+
 /// What became of one file.
 #[derive(Debug, Serialize)]
 struct Row {
@@ -89,11 +103,28 @@ struct Row {
     sha256: String,
     /// `None` for a file that is not known, which is not run.
     guest: Option<&'static str>,
+    known_by: Option<KnownBy>,
     passed: bool,
     output_tokens: u32,
     wall_ms: u64,
     /// Why it did not pass, or the end of what it said.
     note: String,
+}
+
+/// How a file was recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum KnownBy {
+    Digest,
+    /// Another build of it, by its name.
+    Name,
+}
+
+fn recognise(file: &Path, digest: &str) -> Option<(&'static Known, KnownBy)> {
+    let stem = file.file_stem()?.to_string_lossy();
+    let by_digest = KNOWN.iter().find(|known| digest.starts_with(known.sha256));
+    let by_name = || KNOWN.iter().find(|known| known.is_called(&stem));
+    by_digest.map(|known| (known, KnownBy::Digest)).or_else(|| Some((by_name()?, KnownBy::Name)))
 }
 
 /// The guests in a folder, by their paths.
@@ -131,20 +162,27 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Re
 ///
 /// # Errors
 /// If it cannot be read.
-async fn run(host: &Host, file: &Path, grant: &ModelGrant, template: &Invocation) -> anyhow::Result<Row> {
+async fn run(
+    host: &Host,
+    file: &Path,
+    grant: &ModelGrant,
+    prompt: &str,
+    template: &Invocation,
+) -> anyhow::Result<Row> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let known = KNOWN.iter().find(|known| digest.starts_with(known.sha256));
+    let recognised = recognise(file, &digest);
     let mut row = Row {
         file: file.to_owned(),
         sha256: digest,
-        guest: known.map(|known| known.name),
+        guest: recognised.map(|(known, _)| known.name),
+        known_by: recognised.map(|(_, by)| by),
         passed: false,
         output_tokens: 0,
         wall_ms: 0,
         note: String::new(),
     };
-    let Some(known) = known else { return Ok(row) };
+    let Some((known, _)) = recognised else { return Ok(row) };
     let pipeline = match host.load(PipelineSource::bytes(known.name, bytes)).await {
         Ok(pipeline) => pipeline,
         Err(error) => {
@@ -153,7 +191,7 @@ async fn run(host: &Host, file: &Path, grant: &ModelGrant, template: &Invocation
         }
     };
     let (output, mut chunks) = mpsc::channel(64);
-    let invocation = invocation(known, grant, template, output);
+    let invocation = invocation(known, grant, prompt, template, output);
     let (outcome, said) = tokio::join!(host.invoke(&pipeline, invocation), async {
         let mut said = String::new();
         while let Some(chunk) = chunks.recv().await {
@@ -175,6 +213,7 @@ async fn run(host: &Host, file: &Path, grant: &ModelGrant, template: &Invocation
 fn invocation(
     known: &Known,
     grant: &ModelGrant,
+    prompt: &str,
     template: &Invocation,
     output: mpsc::Sender<Chunk>,
 ) -> Invocation {
@@ -187,7 +226,11 @@ fn invocation(
         limits.wall_time = limits.wall_time.min(INTERACTIVE);
     }
     Invocation {
-        arguments: known.arguments.iter().map(|&argument| argument.to_owned()).collect(),
+        arguments: known
+            .arguments
+            .iter()
+            .map(|&argument| if argument == PROMPT { prompt } else { argument }.to_owned())
+            .collect(),
         grants: Grants { models, environment, ..Grants::default() },
         limits,
         seed: template.seed,
@@ -287,6 +330,18 @@ mod tests {
         assert!(
             digests.iter().all(|digest| digest.len() == 8 && digest.chars().all(|c| c.is_ascii_hexdigit()))
         );
+    }
+
+    #[test]
+    fn guests_are_known_by_digest_and_by_name() {
+        let known = |file: &str, digest: &str| {
+            recognise(Path::new(file), digest).map(|(known, by)| (known.name, by))
+        };
+        assert_eq!(known("x.wasm", "e808cd04f00d"), Some(("basic", KnownBy::Digest)));
+        assert_eq!(known("a/wasmedge-ggml-basic.wasm", "00"), Some(("basic", KnownBy::Name)));
+        assert_eq!(known("wasmedge-ggml-llama-embedding.wasm", "00"), Some(("embedding", KnownBy::Name)));
+        assert_eq!(known("llama-chat.wasm", "00"), Some(("llama-chat", KnownBy::Name)));
+        assert_eq!(known("chat.wasm", "00"), None);
     }
 
     #[test]

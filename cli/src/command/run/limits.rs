@@ -2,7 +2,7 @@
 
 use std::{env, time::Duration};
 
-use dunlin_host::{AskedBudget, Destination, DestinationError, Limits, Manifest};
+use dunlin_host::{AskedBudget, Destination, DestinationError, Limits, MAX_MEMORY_BYTES, Manifest};
 
 use crate::{duration, failure::Failure};
 
@@ -16,7 +16,7 @@ pub(crate) struct LimitArguments {
     #[arg(long = "limit", value_name = "NAME=N")]
     limits: Vec<String>,
     /// Something else that it may use: `env=NAME[=VALUE]`, a variable; `model=[NAME=]ALIAS|FILE`, one more model;
-    /// `http=HOST[:PORT]`, requests to there; `env` or `http` alone, those that it asks for; `budget`, more than the defaults
+    /// `http=HOST[:PORT]`, requests to there; `nn-load[=MIB]`, models of wasi-nn that it brings itself; `env` or `http` alone, those that it asks for; `budget`, more than the defaults
     /// where it asks for more; `all`, all that it asks for
     #[arg(long = "grant", value_name = "WHAT=...")]
     grants: Vec<String>,
@@ -38,7 +38,12 @@ pub(crate) struct Granted {
     /// The name for the pipeline, and what the model is called here.
     pub(crate) models: Vec<(String, String)>,
     pub(crate) http: Vec<Destination>,
+    /// Of models that the guest brings itself.
+    pub(crate) weights_bytes: Option<u64>,
 }
+
+/// Of models that a guest brings, where it is not said how much.
+const WEIGHTS_MIB: u64 = 64;
 
 impl LimitArguments {
     /// # Errors
@@ -61,6 +66,7 @@ impl LimitArguments {
             match text.split_once('=') {
                 // Seen to by `limits`.
                 None if text == "budget" => {}
+                None if text == "nn-load" => granted.weights_bytes = Some(WEIGHTS_MIB << 20),
                 None if text == "env" => granted.environment.extend(variables(asked)),
                 None if text == "http" => granted.http.extend(asked.http.iter().cloned()),
                 None if text == "all" => {
@@ -73,6 +79,7 @@ impl LimitArguments {
                         Failure::usage(format!("cannot grant requests: {error}"))
                     })?);
                 }
+                Some(("nn-load", mib)) => granted.weights_bytes = Some(mebibytes(mib)?),
                 Some(("env", variable)) => granted.environment.push(self::variable(variable)?),
                 Some(("model", model)) => {
                     let (name, model) = model.split_once('=').unwrap_or((model, model));
@@ -80,7 +87,7 @@ impl LimitArguments {
                 }
                 _ => {
                     return Err(Failure::usage(format!("--grant {text:?} is not known"))
-                        .hint("there are env=NAME, env=NAME=VALUE, model=ALIAS, model=NAME=FILE, http=HOST, http=HOST:PORT, env, http, budget and all"));
+                        .hint("there are env=NAME, env=NAME=VALUE, model=ALIAS, model=NAME=FILE, http=HOST, http=HOST:PORT, nn-load, nn-load=MIB, env, http, budget and all"));
                 }
             }
         }
@@ -138,6 +145,15 @@ fn variables(asked: &Manifest) -> impl Iterator<Item = (String, String)> {
     asked.environment.iter().filter_map(|name| Some((name.clone(), env::var(name).ok()?)))
 }
 
+/// As bytes. A guest cannot hold more than its own memory.
+fn mebibytes(text: &str) -> Result<u64, Failure> {
+    match text.parse::<u64>() {
+        Ok(mib) if (1..=MAX_MEMORY_BYTES >> 20).contains(&mib) => Ok(mib << 20),
+        _ => Err(Failure::usage(format!("--grant nn-load={text:?} is no number of MiB"))
+            .hint(format!("write --grant nn-load=64; {} is the most", MAX_MEMORY_BYTES >> 20))),
+    }
+}
+
 fn variable(text: &str) -> Result<(String, String), Failure> {
     if let Some((name, value)) = text.split_once('=') {
         return Ok((name.to_owned(), value.to_owned()));
@@ -187,7 +203,10 @@ mod tests {
         let models: Vec<_> =
             granted.models.iter().map(|(name, model)| (name.as_str(), model.as_str())).collect();
         assert_eq!(models, [("demo:small", "demo:small"), ("judge", "./x.gguf")]);
-        for wrong in ["env=DUNLIN_NOT_SET", "file=/etc", "demo", "http=https://example.com"] {
+        let weights = |grant| arguments(&[], &[grant]).granted(&asked).map(|granted| granted.weights_bytes);
+        assert_eq!(weights("nn-load").unwrap(), Some(64 << 20));
+        assert_eq!(weights("nn-load=3").unwrap(), Some(3 << 20));
+        for wrong in ["nn-load=", "nn-load=0", "nn-load=4096", "env=DUNLIN_NOT_SET", "file=/etc", "demo", "http=https://example.com"] {
             assert!(arguments(&[], &[wrong]).granted(&asked).is_err(), "{wrong}");
         }
     }

@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context;
 use clap_complete::engine::ArgValueCandidates;
 use dunlin_engine_handle::{Engine, ModelInfo};
-use dunlin_host::{Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage};
+use dunlin_host::{Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage, WeightsGrant};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -176,6 +176,7 @@ impl Run {
                     environment: granted.environment,
                     http: granted.http.into_iter().collect(),
                     public_prefixes: asked.public_prefixes,
+                    weights: granted.weights_bytes.map(|bytes| weights(bytes, &self.engine)).transpose()?,
                     ..opened.grants()
                 },
                 seed,
@@ -227,6 +228,11 @@ fn models(
         }
     }
     Ok(models)
+}
+
+/// Models that the guest brings are files in the system's folder for such while they load.
+fn weights(bytes: u64, options: &EngineOptions) -> Result<WeightsGrant, Failure> {
+    Ok(WeightsGrant { bytes, folder: std::env::temp_dir().into(), start: engine::starter(options)? })
 }
 
 /// Passes chunks on until there are no more. If nobody reads them, there need be no more.

@@ -304,6 +304,7 @@ fn sampling(sampling: Sampling) -> engine::Sampling {
         frequency_penalty: sampling.frequency_penalty,
         presence_penalty: sampling.presence_penalty,
         logit_bias: sampling.logit_bias,
+        ..engine::Sampling::default()
     }
 }
 

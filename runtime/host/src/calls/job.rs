@@ -15,11 +15,12 @@ use crate::{
         job::{Child, Chunk as WitChunk, Host, HostChild, Node as WitNode, Place},
         types::{Budget as WitBudget, Error, Usage as WitUsage},
     },
-    calls::{cells::CellMeters, constraints::Cache},
+    calls::{cells::CellMeters, constraints::Cache, weights::Weights},
     invoke::{
         budget::{Exhausted, Meter},
         failure::{Failure, invalid},
         interrupt::Interrupt,
+        log::GuestLog,
         resume::{Delivered, Recorder},
         seed::Seed,
         state::State,
@@ -53,6 +54,8 @@ pub(crate) struct Job {
     pub(crate) compiled: Cache,
     pub(crate) totals: Arc<Totals>,
     pub(crate) announcements: JoinSet<()>,
+    pub(crate) log: GuestLog,
+    pub(crate) weights: Weights,
 }
 
 #[derive(Debug, Clone)]

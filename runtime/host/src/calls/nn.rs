@@ -1,12 +1,14 @@
 //! Models as wasi-nn knows them, for both of its faces: graphs, execution contexts, and how a call on them fails.
 
+use std::sync::Arc;
+
 use dunlin_engine_handle::{self as engine, EngineError};
 use dunlin_nn::{Ended, Fault, Mode, Options, Session};
-use tokio::time::timeout;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use crate::{
     InvokeError,
-    calls::{account::Account, cells::Cells, job::Job, models::Model},
+    calls::{account::Account, cells::Cells, job::Job, models::Model, weights::Brought},
     invoke::{
         budget::{Exhausted, Held},
         interrupt::{SETTLE, Stop},
@@ -67,6 +69,8 @@ impl From<wasmtime::Error> for Refusal {
 pub struct Graph {
     model: Model,
     pub(crate) options: Options,
+    /// Where the guest brought it.
+    room: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Graph {
@@ -76,7 +80,27 @@ impl Graph {
             return Err(Fault::ModelNotFound(alias.to_owned()).into());
         };
         let model = job.interrupt.unless_stopped(Model::ready(grant.clone())).await??;
-        Ok(Self { model, options })
+        note_ignored(job, &options);
+        Ok(Self { model, options, room: None })
+    }
+
+    /// The model that these bytes are, for which there is room.
+    pub(crate) async fn bring(
+        job: &Job,
+        room: OwnedSemaphorePermit,
+        bytes: Vec<u8>,
+        options: Options,
+    ) -> Result<Self, Refusal> {
+        let Brought { model, room } = job.weights.load(&job.interrupt, room, bytes).await?;
+        note_ignored(job, &options);
+        Ok(Self { model, options, room: Some(room) })
+    }
+}
+
+/// A guest that sets what has no effect is told so, once, in its log.
+fn note_ignored(job: &Job, options: &Options) {
+    for key in &options.ignored {
+        job.log.note_once(&format!("wasi-nn: the option {key} has no effect on this host"));
     }
 }
 
@@ -92,6 +116,7 @@ pub struct Execution {
     live: Option<Live>,
     /// Its place among the contexts alive.
     _place: Held,
+    _room: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 #[derive(Debug)]
@@ -124,7 +149,15 @@ impl Execution {
             generations: 0,
             live: None,
             _place: place,
+            _room: graph.room.clone(),
         })
+    }
+
+    /// Takes options over, as JSON.
+    pub(crate) fn configure(&mut self, job: &Job, json: &[u8]) -> Result<(), Fault> {
+        self.session.configure(json)?;
+        note_ignored(job, self.session.options());
+        Ok(())
     }
 
     pub(crate) async fn set_prompt(&mut self, job: &Job, prompt: Vec<u8>) -> Result<(), Refusal> {

@@ -1,5 +1,7 @@
 //! What an invocation may use. Whatever is not named here does not exist for it.
 
+use std::{fmt, io, path::Path, sync::Arc};
+
 use dunlin_engine_handle::Engine;
 
 use crate::Outbound;
@@ -14,6 +16,8 @@ pub struct Grants {
     pub http: Outbound,
     /// See [`crate::Manifest::public_prefixes`].
     pub public_prefixes: Vec<String>,
+    /// Models that guests of wasi-nn bring themselves, as bytes; `None`: none.
+    pub weights: Option<WeightsGrant>,
 }
 
 impl Grants {
@@ -38,5 +42,27 @@ pub struct ModelGrant {
 impl ModelGrant {
     pub fn new(alias: impl Into<String>, digest: impl Into<String>, engine: Engine) -> Self {
         Self { alias: alias.into(), digest: digest.into(), engine, operating_point: String::new() }
+    }
+}
+
+/// Leave to load models from bytes of the guest.
+#[derive(Clone)]
+pub struct WeightsGrant {
+    /// Of all of them that are loaded at a time.
+    pub bytes: u64,
+    /// Where a model is a file for as long as it is being loaded.
+    pub folder: Arc<Path>,
+    pub start: StartEngine,
+}
+
+/// Starts an engine on a GGUF file, which nobody has looked at yet.
+pub type StartEngine = Arc<dyn Fn(&Path) -> io::Result<Engine> + Send + Sync>;
+
+impl fmt::Debug for WeightsGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeightsGrant")
+            .field("bytes", &self.bytes)
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,9 @@
 //! What a guest writes to its stdout and stderr.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
@@ -33,6 +36,8 @@ struct Buffer {
     traced: usize,
     limit: usize,
     lost_bytes: u64,
+    /// Lines of the host's own that are said once.
+    noted: BTreeSet<String>,
 }
 
 impl GuestLog {
@@ -49,6 +54,14 @@ impl GuestLog {
     /// A line of the host's own, on a call that failed.
     pub(crate) fn note(&self, line: &str) {
         self.lock().write(format!("{line}\n").as_bytes());
+    }
+
+    /// The same, for what would be said at every call. There must be few of such lines.
+    pub(crate) fn note_once(&self, line: &str) {
+        let mut buffer = self.lock();
+        if buffer.noted.insert(line.to_owned()) {
+            buffer.write(format!("{line}\n").as_bytes());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Buffer> {

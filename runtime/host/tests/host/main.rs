@@ -21,3 +21,4 @@ mod scene;
 mod stopping;
 mod talk;
 mod wasi;
+mod weights;

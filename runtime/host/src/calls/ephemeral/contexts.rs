@@ -92,7 +92,7 @@ async fn set_input(
     };
     match index {
         PROMPT => of.execution.set_prompt(&state.job, input?).await?,
-        METADATA => of.execution.session.configure(&input?)?,
+        METADATA => of.execution.configure(&state.job, &input?)?,
         other => return Err(Fault::InvalidArgument(format!("there is no input {other}")).into()),
     }
     Ok(Answer::Done)

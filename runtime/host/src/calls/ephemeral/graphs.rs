@@ -1,13 +1,29 @@
 //! Loading, unloading, and making contexts.
 
 use dunlin_nn::{Fault, Options};
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::{Caller, Linker};
 
 use super::{Answer, Answered, Context, CoreState, MAX_GRAPHS, MISSING_MEMORY, MODULE, memory, number};
-use crate::calls::nn::{Execution, Graph};
+use crate::calls::{
+    job::Job,
+    nn::{Execution, Graph},
+};
 
 pub(super) fn link(linker: &mut Linker<CoreState>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "load", load)?;
+    linker.func_wrap_async(
+        MODULE,
+        "load",
+        |mut caller, (builders, count, encoding, _target, graph): (u32, u32, u32, u32, u32)| {
+            Box::new(async move {
+                caller.data().job.count_call()?;
+                let Some((data, state)) = memory::split(&mut caller) else { return Ok(MISSING_MEMORY) };
+                let bringing = Bringing::read(data, &state.job, (builders, count), encoding, graph);
+                let answered = load(&mut caller, bringing, graph).await;
+                number(&mut caller, "load", answered)
+            })
+        },
+    )?;
     linker.func_wrap_async(
         MODULE,
         "load_by_name",
@@ -60,24 +76,68 @@ fn enter<'a>(caller: &'a mut Caller<'_, CoreState>) -> wasmtime::Result<Option<&
     Ok(memory::split(caller).map(|(data, _)| data))
 }
 
-/// Weights in the guest's memory: no guest is granted to bring its own.
-fn load(
-    mut caller: Caller<'_, CoreState>,
-    builders: u32,
-    count: u32,
-    _encoding: u32,
-    _target: u32,
+/// What a guest brings: a model, and options. Read and checked before anything is waited for.
+struct Bringing {
+    room: OwnedSemaphorePermit,
+    weights: Vec<u8>,
+    options: Options,
+}
+
+impl Bringing {
+    fn read(
+        data: &[u8],
+        job: &Job,
+        (builders, count): (u32, u32),
+        encoding: u32,
+        graph: u32,
+    ) -> Result<Self, Fault> {
+        let too_many = || Fault::InvalidArgument(format!("{count} builders"));
+        let pairs = memory::bytes(data, builders, count.checked_mul(8).ok_or_else(too_many)?)?;
+        memory::check_u32(data, graph)?;
+        let builder = |index: usize| {
+            let pair = pairs.get(8 * index..8 * index + 8)?;
+            let word = |at: usize| u32::from_le_bytes([pair[at], pair[at + 1], pair[at + 2], pair[at + 3]]);
+            Some(memory::bytes(data, word(0), word(4)))
+        };
+        let weights = builder(0).transpose()?.unwrap_or_default();
+        let room = job.weights.room(weights.len())?;
+        if count > 2 {
+            return Err(too_many());
+        }
+        if !ENCODINGS.contains(&encoding) {
+            return Err(Fault::InvalidEncoding(format!("{encoding}, and there is only GGML")));
+        }
+        let mut options = Options::default();
+        if let Some(json) = builder(1).transpose()? {
+            options.merge(json)?;
+        }
+        Ok(Self { room, weights: weights.to_vec(), options })
+    }
+}
+
+/// GGML, and the number by which a guest leaves it to the host.
+const ENCODINGS: [u32; 2] = [6, 5];
+
+async fn load(
+    caller: &mut Caller<'_, CoreState>,
+    bringing: Result<Bringing, Fault>,
     graph: u32,
-) -> wasmtime::Result<i32> {
-    let Some(data) = enter(&mut caller)? else { return Ok(MISSING_MEMORY) };
-    let builders = count
-        .checked_mul(8)
-        .ok_or_else(|| Fault::InvalidArgument(format!("{count} builders")))
-        .and_then(|bytes| memory::bytes(data, builders, bytes).map(drop))
-        .and_then(|()| memory::check_u32(data, graph));
-    let refused = Fault::Security("weights from a guest; load a granted model by its name".into());
-    let answered = Err(builders.err().unwrap_or(refused).into());
-    number(&mut caller, "load", answered)
+) -> Answered {
+    let Bringing { room, weights, options } = bringing?;
+    let state = caller.data_mut();
+    check_count(state)?;
+    let loaded = Graph::bring(&state.job, room, weights, options).await?;
+    let handle = state.handle();
+    state.graphs.insert(handle, loaded);
+    put(caller, graph, handle)
+}
+
+fn check_count(state: &CoreState) -> Result<(), Fault> {
+    if state.graphs.len() >= MAX_GRAPHS {
+        let reason = format!("{MAX_GRAPHS} graphs are loaded, which is the most; unload some");
+        return Err(Fault::TooLarge(reason));
+    }
+    Ok(())
 }
 
 /// A name and options, read and checked before anything is waited for.
@@ -103,12 +163,7 @@ async fn load_by_name(
 ) -> Answered {
     let (name, options) = named?;
     let state = caller.data_mut();
-    if state.graphs.len() >= MAX_GRAPHS {
-        return Err(Fault::TooLarge(format!(
-            "{MAX_GRAPHS} graphs are loaded, which is the most; unload some"
-        ))
-        .into());
-    }
+    check_count(state)?;
     let loaded = Graph::load(&state.job, &name, options).await?;
     let handle = state.handle();
     state.graphs.insert(handle, loaded);
