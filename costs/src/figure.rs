@@ -39,6 +39,11 @@ impl Figure {
         Self { nominal, range, source: Some(source.into()) }
     }
 
+    /// Zero, and known to be.
+    pub fn is_zero(&self) -> bool {
+        self.nominal == 0.0 && self.range.is_none() && self.source.is_none()
+    }
+
     pub const fn nominal(&self) -> f64 {
         self.nominal
     }

@@ -2,6 +2,8 @@
 //!
 //! Relative, since a short prompt should be predicted as well as a long one. Coefficients are not negative.
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 
 use crate::{Decode, Figure, Fit, Prefill, least_squares::least_squares, step::BATCHES};
@@ -84,9 +86,12 @@ pub fn decode(samples: &[(u32, u32, f64)]) -> Result<(Decode, Goodness), FitErro
         return Err(FitError::NotAlone);
     }
     // With d1 where the samples tell it and it is not negative, else without.
-    let (mut steps, d1) = flat_or_growing(samples, &batches, true)
-        .or_else(|| flat_or_growing(samples, &batches, false))
-        .ok_or(FitError::Unsolvable)?;
+    let flat = || {
+        let (steps, ..) = flat_or_growing(samples, &batches, None)?;
+        Some((steps, Depth { d1: 0.0, shared: 0.0 }))
+    };
+    let (mut steps, depth) =
+        sharing(samples, &batches).or_else(flat).ok_or(FitError::Unsolvable)?;
     // A larger batch takes no less time: what looks otherwise is noise.
     for at in 1..steps.len() {
         steps[at] = steps[at].max(steps[at - 1]);
@@ -97,34 +102,90 @@ pub fn decode(samples: &[(u32, u32, f64)]) -> Result<(Decode, Goodness), FitErro
         batch_ms: (0..=largest.ilog2().min(BATCHES as u32 - 1))
             .map(|power| Figure::known(step(1 << power) * 1e3))
             .collect(),
-        depth_ms_per_token: Figure::known(d1 * 1e3),
+        depth_ms_per_token: Figure::known(depth.d1 * 1e3),
+        depth_shared: Figure::known(depth.shared),
         contention: Figure::default(),
         measured_depth: samples.iter().map(|(depth, sequences, _)| depth / sequences).max().unwrap_or(0),
     };
-    let fitted = |depth: u32, sequences: u32| step(sequences) + d1 * f64::from(depth);
+    let fitted = |tokens: u32, sequences: u32| step(sequences) + depth.seconds(tokens, sequences);
     Ok((
         decode,
         goodness(samples.iter().map(|(depth, sequences, seconds)| (fitted(*depth, *sequences), *seconds))),
     ))
 }
 
-/// Seconds of a step of each of `batches`, and `d1`, which is 0 unless `grows`.
-fn flat_or_growing(samples: &[(u32, u32, f64)], batches: &[u32], grows: bool) -> Option<(Vec<f64>, f64)> {
+/// How `d1` acts on a step.
+#[derive(Debug, Clone, Copy)]
+struct Depth {
+    d1: f64,
+    /// See [`Decode::depth_shared`].
+    shared: f64,
+}
+
+impl Depth {
+    fn seconds(self, depth: u32, sequences: u32) -> f64 {
+        self.d1 * walked(depth, sequences, self.shared)
+    }
+}
+
+/// Tokens that a step goes over for a total of `depth`.
+fn walked(depth: u32, sequences: u32, shared: f64) -> f64 {
+    f64::from(depth) * (1.0 + shared * f64::from(sequences.saturating_sub(1)))
+}
+
+/// A few sequences are measured at two depths: only then does a fit tell what they pay for each other's tokens.
+fn tells_sharing(samples: &[(u32, u32, f64)]) -> bool {
+    let of_several = samples.iter().filter(|(_, sequences, _)| *sequences > 1);
+    let depths = of_several.map(|(depth, sequences, _)| (*sequences, *depth));
+    let mut range = BTreeMap::<u32, (u32, u32)>::new();
+    for (sequences, depth) in depths {
+        let (least, most) = range.entry(sequences).or_insert((depth, depth));
+        (*least, *most) = ((*least).min(depth), (*most).max(depth));
+    }
+    range.values().any(|(least, most)| *most > 4 * (*least).max(16))
+}
+
+/// The best of a few parts, since the problem is linear for each.
+fn sharing(samples: &[(u32, u32, f64)], batches: &[u32]) -> Option<(Vec<f64>, Depth)> {
+    const STEPS: u32 = 20;
+    let parts = if tells_sharing(samples) { STEPS } else { 0 };
+    let fits = (0..=parts).filter_map(|part| {
+        let shared = f64::from(part) / f64::from(STEPS);
+        let (steps, d1, error) = flat_or_growing(samples, batches, Some(shared))?;
+        Some((steps, Depth { d1, shared }, error))
+    });
+    fits.min_by(|a, b| a.2.total_cmp(&b.2)).map(|(steps, depth, _)| (steps, depth))
+}
+
+/// Seconds of a step of each of `batches`, `d1`, which is 0 unless it grows, and the error that is left.
+fn flat_or_growing(
+    samples: &[(u32, u32, f64)],
+    batches: &[u32],
+    shared: Option<f64>,
+) -> Option<(Vec<f64>, f64, f64)> {
     let deepest = samples.iter().map(|(depth, ..)| *depth).max()?;
     let scale = f64::from(deepest.max(1));
     let row = |(depth, sequences, _): &(u32, u32, f64)| {
         let mut row: Vec<f64> = batches.iter().map(|batch| f64::from(u8::from(batch == sequences))).collect();
-        row.extend(grows.then(|| f64::from(*depth) / scale));
+        row.extend(shared.map(|shared| walked(*depth, *sequences, shared) / scale));
         row
     };
     let matrix: Vec<Vec<f64>> = samples.iter().map(row).collect();
     let times: Vec<f64> = samples.iter().map(|(.., seconds)| *seconds).collect();
-    let (mut found, _) = least_squares(&matrix, &times)?;
+    let (mut found, error) = least_squares(&matrix, &times)?;
     if found.iter().any(|value| *value < 0.0) {
         return None;
     }
-    let d1 = if grows { found.pop()? / scale } else { 0.0 };
-    Some((found, d1))
+    let d1 = if shared.is_some() { found.pop()? / scale } else { 0.0 };
+    Some((found, d1, error))
+}
+
+/// Seconds of a step of `sequences` with `context` tokens in all, by a fit.
+pub fn step_seconds(decode: &Decode, sequences: u32, context: f64) -> f64 {
+    let parts: Vec<f64> = decode.batch_ms.iter().map(|ms| ms.nominal() / 1e3).collect();
+    let sizes: Vec<u32> = (0..parts.len() as u32).map(|power| 1 << power).collect();
+    let shared = 1.0 + decode.depth_shared.nominal() * f64::from(sequences.saturating_sub(1));
+    interpolate(&sizes, &parts, sequences) + decode.depth_ms_per_token.nominal() / 1e3 * context * shared
 }
 
 /// Of a row that both fits make.
@@ -134,6 +195,8 @@ pub fn fit_of(prefill: Goodness, decode: Goodness) -> Fit {
         decode_mape_pct: Some(decode.mape_pct),
         cv_pct: None,
         residual_q90: prefill.residual_q90.max(decode.residual_q90),
+        prefill_residual_q90: Some(prefill.residual_q90),
+        decode_residual_q90: Some(decode.residual_q90),
     }
 }
 

@@ -91,7 +91,8 @@ impl Steps {
     pub fn predict(&self, work: &Work, situation: &Situation, calibration: &Calibration) -> Prediction {
         let times = self.times(work, situation, calibration);
         let estimate = |mean: f64, margin: f64| Estimate { mean, q90: mean * margin };
-        let (late, slow) = (calibration.prefill.margin(self.margin), calibration.decode.margin(self.margin));
+        let (late, slow) = 
+            (calibration.prefill.margin(self.margin_prefill), calibration.decode.margin(self.margin_decode));
         let ttft = estimate(situation.queue + times.load + times.reading, late);
         let rest = estimate(times.decode, slow);
         Prediction {
@@ -114,8 +115,9 @@ impl Steps {
         let read = (f64::from(work.prompt_tokens) - cached).max(1.0);
         let others = k_decode * self.decode_step(sequences, context as f64);
         let p0 = k_prefill * self.p0;
-        let own_prompt = k_prefill * self.reading(read, cached);
-        let prompts = own_prompt + k_prefill * self.reading(backlog_tokens as f64, 0.0);
+        let passed = self.passed(context as f64);
+        let own_prompt = k_prefill * self.reading(read, cached + passed);
+        let prompts = own_prompt + k_prefill * self.reading(backlog_tokens as f64, passed);
         let chunk = chunk(others, prompts / (read + backlog_tokens as f64)).min(prompts);
         let shared_steps = if sequences > 0 { prompts / chunk } else { 0.0 };
 
@@ -123,7 +125,8 @@ impl Steps {
         let mean_depth = cached + read + (further - 1.0).max(0.0) / 2.0;
         let with = sequences.saturating_add(1);
         let tpot = k_decode * self.decode_step(with, context as f64 + mean_depth);
-        let growth = k_decode * (self.batch(with) - self.batch(sequences) + self.d1 * mean_depth);
+        let depth = self.depth(with, context as f64 + mean_depth) - self.depth(sequences, context as f64);
+        let growth = k_decode * (self.batch(with) - self.batch(sequences) + depth);
         Times {
             load: calibration.load.factor() * self.load_time(situation.load),
             reading: slowdown * (p0 + prompts + shared_steps * others),
@@ -166,7 +169,7 @@ impl Steps {
         let marginal = prefill + decode + load;
         Joules {
             marginal,
-            marginal_q90: marginal * calibration.joules.margin(self.margin),
+            marginal_q90: marginal * calibration.joules.margin(self.margin_prefill.max(self.margin_decode)),
             total: power * (loading + watts.prefill * times.reading + watts.decode * times.decode),
             prefill,
             decode,

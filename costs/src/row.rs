@@ -35,6 +35,8 @@ pub enum RowFault {
     Measured(u32, u32),
     #[error("fit.residual_q90 is {0}, it is a logarithm between 0 and 3")]
     Residual(String),
+    #[error("decode.depth_shared is {0}, it is a part: 0 to 1")]
+    Shared(String),
 }
 
 /// Time and energy to make the model resident.
@@ -72,7 +74,7 @@ pub struct Prefill {
     pub measured: [u32; 2],
 }
 
-/// A step that decodes b sequences of K tokens in all: `d(b) + d1 K`.
+/// A step that decodes b sequences of K tokens in all: `d(b) + d1 K (1 + s (b - 1))`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decode {
@@ -81,6 +83,10 @@ pub struct Decode {
     /// `d1`.
     #[serde(default)]
     pub depth_ms_per_token: Figure,
+    /// `s`: the part of `d1` that a sequence pays for the tokens of each other one. 0 where every sequence has a cache
+    /// of its own; in a unified cache each row walks over the cells of all, up to 1.
+    #[serde(default, skip_serializing_if = "Figure::is_zero")]
+    pub depth_shared: Figure,
     /// By which part of itself a step gets longer for each other model that works on the node.
     #[serde(default)]
     pub contention: Figure,
@@ -112,11 +118,34 @@ pub struct Fit {
     pub cv_pct: Option<f64>,
     /// `ln(actual / predicted)` that 90 % of requests stay below.
     pub residual_q90: f64,
+    /// The same of the time to read a prompt, where it is known apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefill_residual_q90: Option<f64>,
+    /// The same of the time of a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decode_residual_q90: Option<f64>,
+}
+
+impl Fit {
+    pub fn prefill_q90(&self) -> f64 {
+        self.prefill_residual_q90.unwrap_or(self.residual_q90)
+    }
+
+    pub fn decode_q90(&self) -> f64 {
+        self.decode_residual_q90.unwrap_or(self.residual_q90)
+    }
 }
 
 impl Default for Fit {
     fn default() -> Self {
-        Self { prefill_mape_pct: None, decode_mape_pct: None, cv_pct: None, residual_q90: DEFAULT_RESIDUAL }
+        Self {
+            prefill_mape_pct: None,
+            decode_mape_pct: None,
+            cv_pct: None,
+            residual_q90: DEFAULT_RESIDUAL,
+            prefill_residual_q90: None,
+            decode_residual_q90: None,
+        }
     }
 }
 
@@ -189,8 +218,13 @@ impl RowParts {
         if shortest > longest {
             return Err(RowFault::Measured(shortest, longest));
         }
-        if !(0.0..=3.0).contains(&self.fit.residual_q90) {
-            return Err(RowFault::Residual(self.fit.residual_q90.to_string()));
+        for residual in [self.fit.residual_q90, self.fit.prefill_q90(), self.fit.decode_q90()] {
+            if !(0.0..=3.0).contains(&residual) {
+                return Err(RowFault::Residual(residual.to_string()));
+            }
+        }
+        if !(0.0..=1.0).contains(&self.decode.depth_shared.nominal()) {
+            return Err(RowFault::Shared(self.decode.depth_shared.nominal().to_string()));
         }
         Ok(())
     }

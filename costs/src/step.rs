@@ -18,14 +18,16 @@ pub struct Steps {
     pub(crate) p2: f64,
     batch: [f64; BATCHES],
     pub(crate) d1: f64,
+    shared: f64,
     pub(crate) contention: f64,
     pub(crate) load_warm: f64,
     pub(crate) load_cold: f64,
     pub(crate) load_warm_joules: Option<f64>,
     pub(crate) load_cold_joules: Option<f64>,
     pub(crate) watts: Option<Watts>,
-    /// `exp` of the residual that 90 % of requests stay below.
-    pub(crate) margin: f64,
+    /// `exp` of the residual that 90 % of requests stay below, of each phase.
+    pub(crate) margin_prefill: f64,
+    pub(crate) margin_decode: f64,
     /// Largest measured.
     pub(crate) prompt: u32,
     pub(crate) sequences: u32,
@@ -54,13 +56,15 @@ impl Steps {
             p2: seconds(&row.prefill.p2_ms_per_token2),
             batch: batches(&measured),
             d1: seconds(&row.decode.depth_ms_per_token),
+            shared: row.decode.depth_shared.at(bound),
             contention: row.decode.contention.at(bound),
             load_warm: seconds(&row.load.warm_ms),
             load_cold: seconds(&row.load.cold_ms),
             load_warm_joules: joules(&row.load.warm_joules),
             load_cold_joules: joules(&row.load.cold_joules),
             watts: row.power.as_ref().and_then(|power| power.board(bound).ok()),
-            margin: row.fit.residual_q90.exp(),
+            margin_prefill: row.fit.prefill_q90().exp(),
+            margin_decode: row.fit.decode_q90().exp(),
             prompt: row.prefill.measured[1],
             sequences: 1 << measured.len().clamp(1, BATCHES).saturating_sub(1),
             depth: if row.decode.measured_depth > 0 { row.decode.measured_depth } else { u32::MAX },
@@ -86,7 +90,17 @@ impl Steps {
 
     /// Seconds of a step that decodes `sequences` of `context` tokens in all, alone on the node.
     pub fn decode_step(&self, sequences: u32, context: f64) -> f64 {
-        self.batch(sequences) + self.d1 * context
+        self.batch(sequences) + self.depth(sequences, context)
+    }
+
+    /// What `context` tokens of `sequences` add to a step.
+    pub(crate) fn depth(&self, sequences: u32, context: f64) -> f64 {
+        self.d1 * context * (1.0 + self.shared * f64::from(sequences.saturating_sub(1)))
+    }
+
+    /// Tokens that a prompt is read past as if they were its own, where others hold `context`.
+    pub(crate) fn passed(&self, context: f64) -> f64 {
+        self.shared * context
     }
 
     /// Seconds to read `tokens` of a prompt after `done` of it.

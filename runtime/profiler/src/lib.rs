@@ -1,0 +1,32 @@
+//! Measures what a model costs on this machine, and makes cost rows of it.
+//!
+//! A [`Plan`] says which cells are measured (a prompt length, a depth and batch, a load), by how many threads; a
+//! [`Campaign`] decides what runs next, in an order drawn from a seed, and knows when the budget is used up. Both are
+//! pure. [`Bench`] runs them on engines, and [`rows`] fits what was measured. Read [`Campaign`] and [`profile`].
+//!
+//! Absent: where models and engines are, terminals, the fleet; sensors are behind [`Meter`].
+
+mod campaign;
+mod cell;
+mod energy;
+mod halving;
+mod machine;
+mod plan;
+mod probe;
+mod quality;
+mod rows;
+mod run;
+mod state;
+mod statistics;
+
+pub use campaign::{Campaign, Progress, Task};
+pub use cell::{Cell, Measured, Sample, Spoilt};
+pub use energy::{Energy, Meter, NoMeter};
+pub use machine::{Conditions, Dropped, Machine, Senses};
+pub use plan::{Depth, Plan, Points};
+pub use probe::{probe, probe_unmetered};
+pub use quality::{Choice, QualityError, accuracy, perplexity};
+pub use rows::{Of, Profile, Subject, rows};
+pub use run::{Bench, ProfileError, Watcher, profile};
+pub use state::{State, StateError};
+pub use statistics::{Summary, summarize};

@@ -1,0 +1,168 @@
+//! What the machine says of itself while it is measured: heat, memory and processor time of an engine, the page cache.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Advice, fadvise};
+
+/// A Pi 5 begins to throttle between 80 and 85 C (Raspberry Pi documentation, "Frequency management and thermal control").
+const THROTTLED_CELSIUS: f32 = 82.0;
+/// Threads of an engine that are looked at.
+const MAX_TASKS: usize = 4096;
+
+/// The state of the board.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Conditions {
+    /// Of the hottest zone.
+    pub celsius: Option<f32>,
+    pub throttled: bool,
+}
+
+/// Tells the state of the board.
+pub trait Senses: Send + Sync {
+    fn conditions(&self) -> Conditions;
+}
+
+/// What became of a file in the page cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// The kernel was asked to forget it, which it may not do.
+    Asked,
+    /// It could not be asked.
+    Refused,
+}
+
+/// This machine, by `/sys` and `/proc`.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    sys: PathBuf,
+    proc: PathBuf,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { sys: "/sys".into(), proc: "/proc".into() }
+    }
+}
+
+/// What a process used since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Used {
+    /// Processor time of all its threads.
+    pub(crate) seconds: f64,
+    /// Context switches of the threads that live, of both kinds.
+    pub(crate) switches: u64,
+    /// Bytes that were fetched from storage for it.
+    pub(crate) read: u64,
+    /// Highest resident memory, in bytes.
+    pub(crate) peak: u64,
+}
+
+impl Senses for Machine {
+    fn conditions(&self) -> Conditions {
+        let zones = fs::read_dir(self.sys.join("class/thermal")).into_iter().flatten().flatten();
+        let celsius = zones
+            .filter_map(|zone| number(&zone.path().join("temp")))
+            .map(|millidegrees| millidegrees as f32 / 1000.0)
+            .max_by(f32::total_cmp);
+        Conditions { celsius, throttled: celsius.is_some_and(|celsius| celsius >= THROTTLED_CELSIUS) }
+    }
+}
+
+impl Machine {
+    /// One that is recorded below these folders.
+    pub fn at(sys: impl Into<PathBuf>, proc: impl Into<PathBuf>) -> Self {
+        Self { sys: sys.into(), proc: proc.into() }
+    }
+
+    /// Asks the kernel to forget what it keeps of a file, so that the next read comes from the disk. What somebody has
+    /// mapped stays.
+    pub(crate) fn drop_cache(files: &[PathBuf]) -> Dropped {
+        let ask = |file: &PathBuf| {
+            let file = File::open(file).ok()?;
+            // What is dirty cannot be dropped.
+            file.sync_all().ok()?;
+            fadvise(&file, 0, None, Advice::DontNeed).ok()
+        };
+        let asked = !files.is_empty() && files.iter().all(|file| ask(file).is_some());
+        if asked { Dropped::Asked } else { Dropped::Refused }
+    }
+
+    /// `None` once it is gone.
+    pub(crate) fn used(&self, pid: u32) -> Option<Used> {
+        // POSIX, and what Linux has had since 2.4.
+        const TICKS: f64 = 100.0;
+        let folder = self.proc.join(pid.to_string());
+        let stat = fs::read_to_string(folder.join("stat")).ok()?;
+        // The name may hold anything, also parentheses.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
+        let tasks = fs::read_dir(folder.join("task")).into_iter().flatten().flatten().take(MAX_TASKS);
+        Some(Used {
+            seconds: (ticks(11)? + ticks(12)?) / TICKS,
+            switches: tasks.map(|task| switches(&task.path())).sum(),
+            read: field(&folder.join("io"), "read_bytes:").unwrap_or(0),
+            peak: field(&folder.join("status"), "VmHWM:").unwrap_or(0) * 1024,
+        })
+    }
+}
+
+fn switches(task: &Path) -> u64 {
+    let status = fs::read_to_string(task.join("status")).unwrap_or_default();
+    let lines = status.lines().filter(|line| line.contains("ctxt_switches:"));
+    lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+}
+
+fn field(file: &Path, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+fn number(path: &Path) -> Option<i64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    fn write(root: &Path, file: &str, text: &str) {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn heat_and_use_are_read_from_the_trees() {
+        let root = tempfile::tempdir().unwrap();
+        let machine = Machine::at(root.path().join("sys"), root.path().join("proc"));
+        assert_eq!(machine.conditions(), Conditions::default());
+        assert_eq!(machine.used(7), None);
+        write(root.path(), "sys/class/thermal/thermal_zone0/temp", "45277\n");
+        write(root.path(), "sys/class/thermal/thermal_zone1/temp", "83600\n");
+        write(root.path(), "sys/class/thermal/cooling_device0/type", "Fan\n");
+        assert_eq!(machine.conditions(), Conditions { celsius: Some(83.6), throttled: true });
+        let stat = "7 (an (odd) name) S 1 1 1 0 -1 0 1 2 3 4 250 50 0 0 20 0 3 0 100 1 1\n";
+        write(root.path(), "proc/7/stat", stat);
+        write(root.path(), "proc/7/io", "rchar: 5\nread_bytes: 4096\n");
+        write(root.path(), "proc/7/status", "Name:\tx\nVmHWM:\t    2048 kB\n");
+        for (task, count) in [(7, 3), (8, 40)] {
+            let text = format!("voluntary_ctxt_switches:\t{count}\nnonvoluntary_ctxt_switches:\t2\n");
+            write(root.path(), &format!("proc/7/task/{task}/status"), &text);
+        }
+        let used = machine.used(7).unwrap();
+        assert_eq!(used, Used { seconds: 3.0, switches: 47, read: 4096, peak: 2 << 20 });
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_cannot_be_forgotten() {
+        assert_eq!(Machine::drop_cache(&[]), Dropped::Refused);
+        assert_eq!(Machine::drop_cache(&["/nowhere/model.gguf".into()]), Dropped::Refused);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(Machine::drop_cache(&[file.path().to_owned()]), Dropped::Asked);
+    }
+}

@@ -1,0 +1,290 @@
+//! Cost rows of what was measured.
+
+use dunlin_costs::{
+    Correction, Decode, Figure, Fit, LoadCosts, Memory, Origin, Power, Prefill, Provenance, Quality, Row,
+    RowKey, RowParts, Scope, fit,
+};
+use serde::Serialize;
+
+use crate::{Cell, Meter, State, Summary, summarize};
+
+/// Rows of one profile.
+const MAX_ROWS: usize = 256;
+/// Nobody repeats better than that: a row says no less of its residuals.
+const LEAST_RESIDUAL: f64 = 0.02;
+
+/// What a row is of, beside what is measured.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub name: String,
+    /// Its threads are replaced.
+    pub key: RowKey,
+    pub memory: Memory,
+    /// Not measured: two models would have to be loaded.
+    pub contention: Figure,
+    /// The machine.
+    pub source: String,
+    /// As in `2026-11-29`.
+    pub date: String,
+}
+
+/// What came of a profile.
+#[derive(Debug, Clone, Serialize)]
+pub struct Profile {
+    pub name: String,
+    #[serde(skip)]
+    pub rows: Vec<Row>,
+    pub cells: Vec<Of>,
+    /// What could not be measured, and why.
+    pub notes: Vec<String>,
+    /// Of the sensor that counted joules; `None` without one.
+    pub meter: Option<String>,
+}
+
+/// What repeats of one cell say.
+#[derive(Debug, Clone, Serialize)]
+pub struct Of {
+    #[serde(flatten)]
+    pub cell: Cell,
+    #[serde(flatten)]
+    pub seconds: Summary,
+    /// Runs that do not count.
+    pub spoilt: u32,
+    /// As the sensor reads them.
+    pub watts: Option<f64>,
+    /// Highest memory of the engine by the end of these runs, in bytes.
+    pub memory: Option<u64>,
+    /// Processors in use, on average.
+    pub cores: Option<f64>,
+    /// Context switches a second.
+    pub switches: Option<f64>,
+    pub celsius: Option<f32>,
+}
+
+/// Fits rows to the samples: one for each pair of thread counts that was measured.
+pub fn rows(subject: &Subject, state: &State, meter: &dyn Meter) -> Profile {
+    let cells = cells(state);
+    let mut notes = Vec::new();
+    let prefills: Vec<(u16, Fitted<Prefill>)> = counts(&cells, true)
+        .into_iter()
+        .filter_map(|threads| fitted_prefill(state, &cells, threads).map(|fit| (threads, fit)))
+        .collect();
+    let decodes: Vec<(u16, Fitted<Decode>)> = counts(&cells, false)
+        .into_iter()
+        .filter_map(|threads| fitted_decode(state, &cells, threads).map(|fit| (threads, fit)))
+        .collect();
+    let load = load(&cells, subject, &mut notes);
+    let mut rows = Vec::new();
+    for (prefill_threads, prefill) in &prefills {
+        for (decode_threads, decode) in &decodes {
+            let threads = (*prefill_threads, *decode_threads);
+            let power = power(state, threads, meter);
+            let parts = parts(subject, threads, prefill, decode, &load, power, &cells);
+            match Row::try_from(parts) {
+                Ok(row) if rows.len() < MAX_ROWS => rows.push(row),
+                Ok(_) => {}
+                Err(fault) => notes.push(format!("no row for {}/{} threads: {fault}", threads.0, threads.1)),
+            }
+        }
+    }
+    if rows.is_empty() {
+        notes.push("too little was measured for a row: at least one prompt and one answer are needed".to_owned());
+    }
+    let has_power = rows.iter().any(|row| row.power.is_some());
+    let throttled: u32 = cells.iter().map(|of| of.spoilt).sum();
+    if throttled > 0 {
+        notes.push(format!("{throttled} runs do not count: throttled, cut short, or of a prefix that was held"));
+    }
+    notes.push("contention with other models is assumed, not measured".to_owned());
+    if !has_power {
+        notes.push("joules are not known: no sensor counted them".to_owned());
+    }
+    let meter = has_power.then(|| meter.source());
+    Profile { name: subject.name.clone(), rows, cells, notes, meter }
+}
+
+struct Fitted<T> {
+    of: T,
+    mape_pct: f64,
+    /// Over all runs, not only the medians that were fitted.
+    residual_q90: f64,
+}
+
+fn cells(state: &State) -> Vec<Of> {
+    let mut cells: Vec<Cell> = state.samples.iter().map(|sample| sample.cell).collect();
+    cells.sort_unstable();
+    cells.dedup();
+    let of = |cell: Cell| {
+        let seconds = summarize(&state.seconds(cell))?;
+        let counted = || state.of(cell).filter(|sample| sample.counts()).map(|sample| &sample.measured);
+        let median = |values: Vec<f64>| summarize(&values).map(|of| of.median);
+        Some(Of {
+            cell,
+            seconds,
+            spoilt: state.of(cell).filter(|sample| sample.spoilt.is_some()).count() as u32,
+            watts: state.watts(cell),
+            memory: counted().filter_map(|measured| measured.memory).max(),
+            cores: median(counted().filter_map(|measured| measured.cores).collect()),
+            switches: median(counted().filter_map(|measured| measured.switches).collect()),
+            celsius: counted().filter_map(|measured| measured.celsius).max_by(f32::total_cmp),
+        })
+    };
+    cells.into_iter().filter_map(of).collect()
+}
+
+fn counts(cells: &[Of], of_prefill: bool) -> Vec<u16> {
+    let of_phase = cells.iter().filter(|of| match of.cell {
+        Cell::Prefill { .. } => of_prefill,
+        Cell::Decode { .. } => !of_prefill,
+        _ => false,
+    });
+    let mut counts: Vec<u16> = of_phase.filter_map(|of| of.cell.threads()).collect();
+    counts.sort_unstable();
+    counts.dedup();
+    counts
+}
+
+fn fitted_prefill(state: &State, cells: &[Of], threads: u16) -> Option<Fitted<Prefill>> {
+    let prompt = |cell: Cell| match cell {
+        Cell::Prefill { threads: of, prompt } if of == threads => Some(prompt),
+        _ => None,
+    };
+    let medians: Vec<(u32, f64)> =
+        cells.iter().filter_map(|of| Some((prompt(of.cell)?, of.seconds.median))).collect();
+    let (prefill, goodness) = fit::prefill(&medians).ok()?;
+    let runs = state.samples.iter().filter(|sample| sample.counts());
+    let predicted = |n: u32| {
+        let n = f64::from(n);
+        let ms = prefill.p0_ms.nominal()
+            + prefill.p1_ms_per_token.nominal() * n
+            + prefill.p2_ms_per_token2.nominal() * n * n;
+        ms / 1e3
+    };
+    let residuals =
+        runs.filter_map(|run| Some((run.measured.seconds / predicted(prompt(run.cell)?)).ln())).collect();
+    Some(Fitted { residual_q90: q90(residuals), of: prefill, mape_pct: goodness.mape_pct })
+}
+
+fn fitted_decode(state: &State, cells: &[Of], threads: u16) -> Option<Fitted<Decode>> {
+    let batch = |cell: Cell| match cell {
+        Cell::Decode { threads: of, batch, .. } if of == threads => Some(u32::from(batch)),
+        _ => None,
+    };
+    let context = |cell: Cell| {
+        let counted = state.of(cell).filter(|sample| sample.counts());
+        let contexts: Vec<f64> = counted.map(|sample| f64::from(sample.measured.context)).collect();
+        summarize(&contexts).map(|of| of.median as u32)
+    };
+    let medians: Vec<(u32, u32, f64)> = cells
+        .iter()
+        .filter_map(|of| Some((context(of.cell)?, batch(of.cell)?, of.seconds.median)))
+        .collect();
+    let (decode, goodness) = fit::decode(&medians).ok()?;
+    let residuals = state
+        .samples
+        .iter()
+        .filter(|sample| sample.counts())
+        .filter_map(|run| {
+            let sequences = batch(run.cell)?;
+            let predicted = fit::step_seconds(&decode, sequences, f64::from(run.measured.context));
+            Some((run.measured.seconds / predicted).ln())
+        })
+        .collect();
+    Some(Fitted { residual_q90: q90(residuals), of: decode, mape_pct: goodness.mape_pct })
+}
+
+fn q90(mut residuals: Vec<f64>) -> f64 {
+    residuals.sort_unstable_by(f64::total_cmp);
+    let at = (residuals.len() * 9).div_ceil(10).max(1) - 1;
+    residuals.get(at).copied().unwrap_or(LEAST_RESIDUAL).clamp(LEAST_RESIDUAL, 3.0)
+}
+
+fn load(cells: &[Of], subject: &Subject, notes: &mut Vec<String>) -> LoadCosts {
+    let of = |cold: bool| cells.iter().find(|of| of.cell == Cell::Load { cold });
+    let ms = |of: &Of| Figure::known(of.seconds.median * 1e3);
+    let joules = |of: &Of| Some(Figure::known(of.watts? * of.seconds.median));
+    match (of(true), of(false)) {
+        (None, None) => {
+            notes.push("loads were not measured".to_owned());
+            LoadCosts::default()
+        }
+        (cold, warm) => {
+            let warm_ms = warm.or(cold).map(ms).unwrap_or_default();
+            // Between NVMe and a slow SD card: the range of the embedded classes.
+            let mib = subject.memory.weights_bytes as f64 / f64::from(1 << 20);
+            let guess = |per_mib: f64| warm_ms.nominal() + per_mib * mib;
+            let cold_ms = cold.map(ms).unwrap_or_else(|| {
+                Figure::assumed(guess(0.4), guess(2.0), guess(25.0), "assumed: the disk was not measured")
+            });
+            LoadCosts {
+                cold_joules: cold.and_then(joules),
+                warm_joules: warm.and_then(joules),
+                cold_ms,
+                warm_ms,
+            }
+        }
+    }
+}
+
+/// `None` unless idle, reading and writing were all metered.
+fn power(state: &State, (prefill, decode): (u16, u16), meter: &dyn Meter) -> Option<Power> {
+    let scope: Scope = meter.scope()?;
+    let correction: Option<Correction> = meter.correction();
+    let mean = |keep: &dyn Fn(Cell) -> bool| {
+        let metered = state.samples.iter().filter(|sample| sample.counts() && keep(sample.cell));
+        let (joules, seconds) = metered
+            .filter_map(|sample| sample.measured.joules)
+            .fold((0.0, 0.0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
+        (seconds > 0.0).then(|| joules / seconds)
+    };
+    let idle = mean(&|cell| cell == Cell::Idle)?;
+    let reading = mean(&|cell| matches!(cell, Cell::Prefill { threads, .. } if threads == prefill))?;
+    let writing = mean(&|cell| matches!(cell, Cell::Decode { threads, .. } if threads == decode))?;
+    let loading = mean(&|cell| matches!(cell, Cell::Load { .. })).unwrap_or(writing);
+    let watts = |watts: f64| Figure::known(watts.max(0.0));
+    Some(Power {
+        scope,
+        idle_w: watts(idle),
+        load_w: watts(loading),
+        prefill_w: watts(reading),
+        decode_w: watts(writing),
+        correction,
+    })
+}
+
+fn parts(
+    subject: &Subject,
+    (prefill_threads, decode_threads): (u16, u16),
+    prefill: &Fitted<Prefill>,
+    decode: &Fitted<Decode>,
+    load: &LoadCosts,
+    power: Option<Power>,
+    cells: &[Of],
+) -> RowParts {
+    let own = |of: &&Of| of.cell.threads().is_some_and(|of| of == prefill_threads || of == decode_threads);
+    let cvs: Vec<f64> = cells.iter().filter(own).map(|of| of.seconds.cv_pct).collect();
+    RowParts {
+        name: subject.name.clone(),
+        key: RowKey { prefill_threads, decode_threads, ..subject.key.clone() },
+        provenance: Provenance {
+            origin: Origin::Measured,
+            grade: None,
+            source: subject.source.clone(),
+            date: subject.date.clone(),
+        },
+        load: load.clone(),
+        memory: subject.memory,
+        prefill: prefill.of.clone(),
+        decode: Decode { contention: subject.contention.clone(), ..decode.of.clone() },
+        power,
+        quality: Quality::default(),
+        fit: Fit {
+            prefill_mape_pct: Some(prefill.mape_pct),
+            decode_mape_pct: Some(decode.mape_pct),
+            cv_pct: summarize(&cvs).map(|of| of.median),
+            residual_q90: prefill.residual_q90.max(decode.residual_q90),
+            prefill_residual_q90: Some(prefill.residual_q90),
+            decode_residual_q90: Some(decode.residual_q90),
+        },
+    }
+}
