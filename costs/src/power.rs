@@ -17,6 +17,8 @@ pub enum Scope {
     CpuGpuRail,
     /// A package as RAPL counts it.
     Package,
+    /// The board of a discrete GPU, as NVML counts it.
+    Accelerator,
 }
 
 /// How readings of a narrower scope become board input: `factor x reading + offset`.
