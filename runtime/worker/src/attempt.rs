@@ -63,7 +63,7 @@ impl Attempt {
         let mut ended = match prepared {
             Ok((pipeline, grants)) => {
                 self.tell(Event::Started);
-                self.invoke(pipelines.host(), &pipeline, grants, invoke, cancel).await
+                self.invoke(host, &pipeline, grants, invoke, cancel).await
             }
             Err(ended) => ended,
         };
@@ -139,8 +139,7 @@ async fn prepare(
     invoke: &Invoke,
     engines: Vec<Option<Engine>>,
 ) -> Result<(Pipeline, Grants), Ended> {
-    let loading =
-        async { pipelines.load(host, &invoke.component).await.map_err(|error| not_loaded(&error)) };
+    let loading = async { pipelines.load(host, &invoke.component).await.map_err(|error| not_loaded(&error)) };
     let models = async {
         let mut models = Vec::new();
         for (bound, engine) in invoke.models.iter().zip(engines) {
