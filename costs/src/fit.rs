@@ -90,8 +90,7 @@ pub fn decode(samples: &[(u32, u32, f64)]) -> Result<(Decode, Goodness), FitErro
         let (steps, ..) = flat_or_growing(samples, &batches, None)?;
         Some((steps, Depth { d1: 0.0, shared: 0.0 }))
     };
-    let (mut steps, depth) =
-        sharing(samples, &batches).or_else(flat).ok_or(FitError::Unsolvable)?;
+    let (mut steps, depth) = sharing(samples, &batches).or_else(flat).ok_or(FitError::Unsolvable)?;
     // A larger batch takes no less time: what looks otherwise is noise.
     for at in 1..steps.len() {
         steps[at] = steps[at].max(steps[at - 1]);

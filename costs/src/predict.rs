@@ -91,7 +91,7 @@ impl Steps {
     pub fn predict(&self, work: &Work, situation: &Situation, calibration: &Calibration) -> Prediction {
         let times = self.times(work, situation, calibration);
         let estimate = |mean: f64, margin: f64| Estimate { mean, q90: mean * margin };
-        let (late, slow) = 
+        let (late, slow) =
             (calibration.prefill.margin(self.margin_prefill), calibration.decode.margin(self.margin_decode));
         let ttft = estimate(situation.queue + times.load + times.reading, late);
         let rest = estimate(times.decode, slow);

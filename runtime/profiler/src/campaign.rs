@@ -18,10 +18,15 @@ const ATTEMPTS: u32 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     /// End the engine that runs, if any, and start one: a run of `Cell::Load`.
-    Start { cold: bool },
+    Start {
+        cold: bool,
+    },
     /// Something short that does not count, on an engine that was just started.
     WarmUp,
-    Run { cell: Cell, warm_up: bool },
+    Run {
+        cell: Cell,
+        warm_up: bool,
+    },
 }
 
 /// How far a campaign is.
@@ -54,8 +59,7 @@ impl Campaign {
     /// Goes on where `state` ended. `metered`: a sensor counts joules, so that idle draw is worth a look.
     pub fn new(plan: Plan, state: State, budget: Option<Duration>, metered: bool) -> Self {
         let (prefill_threads, decode_threads) = (plan.prefill_threads.clone(), plan.decode_threads.clone());
-        let scouting =
-            if plan.prunes { rounds(prefill_threads.len().max(decode_threads.len())) } else { 0 };
+        let scouting = if plan.prunes { rounds(prefill_threads.len().max(decode_threads.len())) } else { 0 };
         Self {
             plan,
             state,
@@ -97,7 +101,8 @@ impl Campaign {
     pub fn next(&mut self, spent: Duration) -> Option<Task> {
         loop {
             if self.budget.is_some_and(|budget| spent >= budget) {
-                self.skipped += self.queue.iter().filter(|task| matches!(task, Task::Run { .. })).count() as u32;
+                self.skipped +=
+                    self.queue.iter().filter(|task| matches!(task, Task::Run { .. })).count() as u32;
                 self.queue.clear();
                 return None;
             }
@@ -120,10 +125,7 @@ impl Campaign {
     pub fn progress(&self) -> Progress {
         let cells = self.plan.cells(&self.prefill_threads, &self.decode_threads);
         let done = |cell: &Cell| self.state.counted(*cell).min(self.plan.repeats);
-        Progress {
-            done: cells.iter().map(done).sum(),
-            total: cells.len() as u32 * self.plan.repeats,
-        }
+        Progress { done: cells.iter().map(done).sum(), total: cells.len() as u32 * self.plan.repeats }
     }
 
     /// A run that would end after the budget is not begun. What was never run is tried.
@@ -246,7 +248,8 @@ mod tests {
         let tasks = run(&mut campaign, flat);
         let cells = campaign.plan().cells(&[2], &[2]);
         for cell in &cells {
-            let runs = |warm_up| tasks.iter().filter(|task| **task == Task::Run { cell: *cell, warm_up }).count();
+            let runs =
+                |warm_up| tasks.iter().filter(|task| **task == Task::Run { cell: *cell, warm_up }).count();
             assert_eq!((runs(true), runs(false)), (1, 3), "{cell}");
         }
         let starts = |cold| tasks.iter().filter(|task| **task == Task::Start { cold }).count();
@@ -255,7 +258,10 @@ mod tests {
         // Another order in each round.
         let order = |round: usize| {
             let rounds: Vec<&[Task]> = tasks.split(|task| *task == Task::WarmUp).collect();
-            rounds[round].iter().filter(|task| matches!(task, Task::Run { warm_up: false, .. })).collect::<Vec<_>>()
+            rounds[round]
+                .iter()
+                .filter(|task| matches!(task, Task::Run { warm_up: false, .. }))
+                .collect::<Vec<_>>()
         };
         assert_ne!(order(1), order(2));
     }
@@ -281,7 +287,10 @@ mod tests {
         });
         assert_eq!(campaign.threads(), (&[7, 8][..], &[2, 3][..]));
         let on = |count: u16| {
-            tasks.iter().filter(|task| matches!(task, Task::Run { cell, .. } if cell.threads() == Some(count))).count()
+            tasks
+                .iter()
+                .filter(|task| matches!(task, Task::Run { cell, .. } if cell.threads() == Some(count)))
+                .count()
         };
         assert!(on(1) <= 6 && on(3) > 20, "{} {}", on(1), on(3));
     }

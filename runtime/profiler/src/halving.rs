@@ -19,10 +19,8 @@ pub(crate) fn survivors(seen: &[Seen]) -> Vec<u16> {
     let mut ranked: Vec<&Seen> = seen.iter().collect();
     ranked.sort_by(|a, b| a.seconds.total_cmp(&b.seconds).then(a.threads.cmp(&b.threads)));
     let mut kept: Vec<u16> = ranked.iter().take(keep).map(|seen| seen.threads).collect();
-    let thriftiest = seen
-        .iter()
-        .filter_map(|seen| Some((seen.joules?, seen.threads)))
-        .min_by(|a, b| a.0.total_cmp(&b.0));
+    let thriftiest =
+        seen.iter().filter_map(|seen| Some((seen.joules?, seen.threads))).min_by(|a, b| a.0.total_cmp(&b.0));
     kept.extend(thriftiest.map(|(_, threads)| threads));
     kept.sort_unstable();
     kept.dedup();
@@ -45,8 +43,10 @@ mod tests {
     use super::*;
 
     fn seen(times: &[(u16, f64, Option<f64>)]) -> Vec<u16> {
-        let seen: Vec<Seen> =
-            times.iter().map(|(threads, seconds, joules)| Seen { threads: *threads, seconds: *seconds, joules: *joules }).collect();
+        let seen: Vec<Seen> = times
+            .iter()
+            .map(|(threads, seconds, joules)| Seen { threads: *threads, seconds: *seconds, joules: *joules })
+            .collect();
         survivors(&seen)
     }
 

@@ -24,8 +24,12 @@ pub enum Depth {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Points {
     /// All up to the cores of the machine, pruned as soon as they are beaten.
-    Auto { cores: u16 },
-    All { cores: u16 },
+    Auto {
+        cores: u16,
+    },
+    All {
+        cores: u16,
+    },
     /// These, for both phases.
     Only(Vec<u16>),
 }
@@ -111,11 +115,9 @@ impl Plan {
     pub fn scouts(&self, prefill_threads: &[u16], decode_threads: &[u16]) -> Vec<Cell> {
         let prompt = self.prompts[self.prompts.len().min(2) - 1];
         let shallow = self.depths.first().copied().unwrap_or(0);
-        let prompts =
-            prefill_threads.iter().map(|threads| Cell::Prefill { threads: *threads, prompt });
-        let answers = decode_threads
-            .iter()
-            .map(|threads| Cell::Decode { threads: *threads, depth: shallow, batch: 1 });
+        let prompts = prefill_threads.iter().map(|threads| Cell::Prefill { threads: *threads, prompt });
+        let answers =
+            decode_threads.iter().map(|threads| Cell::Decode { threads: *threads, depth: shallow, batch: 1 });
         prompts.chain(answers).collect()
     }
 }

@@ -5,10 +5,7 @@ use std::time::Duration;
 use dunlin_engine_handle::{Engine, EngineError, Threads};
 use tokio::time::Instant;
 
-use crate::{
-    Cell, Machine, Meter, NoMeter, Sample, Senses, Spoilt,
-    run::Measuring,
-};
+use crate::{Cell, Machine, Meter, NoMeter, Sample, Senses, Spoilt, run::Measuring};
 
 /// Tokens of an answer.
 const OUTPUT: u32 = 12;

@@ -110,8 +110,7 @@ pub async fn accuracy(
 ) -> Result<f64, QualityError> {
     let mut right = 0;
     for (at, choice) in choices.iter().enumerate() {
-        let tokenize =
-            Tokenize { text: choice.question.clone(), add_special: true, parse_special: false };
+        let tokenize = Tokenize { text: choice.question.clone(), add_special: true, parse_special: false };
         let prompt = engine.tokenize(tokenize).await?;
         let logprobs = score(engine, prompt, choice.choices.clone()).await?;
         let mean = |of: &Vec<f32>| {

@@ -88,12 +88,16 @@ pub fn rows(subject: &Subject, state: &State, meter: &dyn Meter) -> Profile {
         }
     }
     if rows.is_empty() {
-        notes.push("too little was measured for a row: at least one prompt and one answer are needed".to_owned());
+        notes.push(
+            "too little was measured for a row: at least one prompt and one answer are needed".to_owned(),
+        );
     }
     let has_power = rows.iter().any(|row| row.power.is_some());
     let throttled: u32 = cells.iter().map(|of| of.spoilt).sum();
     if throttled > 0 {
-        notes.push(format!("{throttled} runs do not count: throttled, cut short, or of a prefix that was held"));
+        notes.push(format!(
+            "{throttled} runs do not count: throttled, cut short, or of a prefix that was held"
+        ));
     }
     notes.push("contention with other models is assumed, not measured".to_owned());
     if !has_power {
@@ -175,10 +179,8 @@ fn fitted_decode(state: &State, cells: &[Of], threads: u16) -> Option<Fitted<Dec
         let contexts: Vec<f64> = counted.map(|sample| f64::from(sample.measured.context)).collect();
         summarize(&contexts).map(|of| of.median as u32)
     };
-    let medians: Vec<(u32, u32, f64)> = cells
-        .iter()
-        .filter_map(|of| Some((context(of.cell)?, batch(of.cell)?, of.seconds.median)))
-        .collect();
+    let medians: Vec<(u32, u32, f64)> =
+        cells.iter().filter_map(|of| Some((context(of.cell)?, batch(of.cell)?, of.seconds.median))).collect();
     let (decode, goodness) = fit::decode(&medians).ok()?;
     let residuals = state
         .samples

@@ -78,7 +78,8 @@ pub async fn profile(
     campaign: &mut Campaign,
     watcher: &mut dyn Watcher,
 ) -> Result<(), ProfileError> {
-    let mut running = Running { bench, watcher, engine: None, began: Instant::now(), coolest: None, told_warm: false };
+    let mut running =
+        Running { bench, watcher, engine: None, began: Instant::now(), coolest: None, told_warm: false };
     let done = running.all(campaign).await;
     if let Some((engine, _)) = running.engine.take() {
         engine.drain().await;
@@ -136,17 +137,14 @@ impl Running<'_> {
                 let before = self.bench.senses.conditions();
                 let (measured, spoilt) = self.run(cell, campaign).await?;
                 let after = self.bench.senses.conditions();
-                let spoilt = if before.throttled || after.throttled { Some(Spoilt::Throttled) } else { spoilt };
+                let spoilt =
+                    if before.throttled || after.throttled { Some(Spoilt::Throttled) } else { spoilt };
                 Ok(Some(Sample { cell, measured: at(measured, after), spoilt, warm_up }))
             }
         }
     }
 
-    async fn run(
-        &self,
-        cell: Cell,
-        campaign: &Campaign,
-    ) -> Result<(Measured, Option<Spoilt>), ProfileError> {
+    async fn run(&self, cell: Cell, campaign: &Campaign) -> Result<(Measured, Option<Spoilt>), ProfileError> {
         match cell {
             Cell::Prefill { threads, prompt } => Ok(self.measuring()?.prefill(both(threads), prompt).await?),
             Cell::Decode { threads, depth, batch } => {
@@ -188,18 +186,28 @@ impl Running<'_> {
         let wanted = COLD_SHARE * model.weights_bytes as f64;
         let was_cold = asked && used.is_some_and(|used| used.read as f64 >= wanted);
         if cold && !was_cold && !std::mem::replace(&mut self.told_warm, true) {
-            self.watcher.note("the kernel did not let go of the model's file: loads from the disk are not measured");
+            self.watcher
+                .note("the kernel did not let go of the model's file: loads from the disk are not measured");
         }
         let measured = Measured {
             seconds: (to - from).as_secs_f64(),
-            joules: self.bench.meter.window(from.into_std(), to.into_std()).map(|energy| (energy.joules, energy.seconds)),
+            joules: self
+                .bench
+                .meter
+                .window(from.into_std(), to.into_std())
+                .map(|energy| (energy.joules, energy.seconds)),
             memory: used.map(|used| used.peak),
             ..Measured::default()
         };
         let now = self.bench.senses.conditions();
         self.engine = Some((engine, model));
         let spoilt = now.throttled.then_some(Spoilt::Throttled);
-        Ok(Sample { cell: Cell::Load { cold: was_cold }, measured: at(measured, now), spoilt, warm_up: false })
+        Ok(Sample {
+            cell: Cell::Load { cold: was_cold },
+            measured: at(measured, now),
+            spoilt,
+            warm_up: false,
+        })
     }
 
     /// The pause of the plan; longer where the board has become hot.
@@ -209,8 +217,7 @@ impl Running<'_> {
         }
         let above = |by: f32| {
             let now = self.bench.senses.conditions();
-            now.throttled
-                || now.celsius.zip(self.coolest).is_some_and(|(now, coolest)| now > coolest + by)
+            now.throttled || now.celsius.zip(self.coolest).is_some_and(|(now, coolest)| now > coolest + by)
         };
         let mut limit = HOTTER;
         let mut cooling = Duration::ZERO;

@@ -96,7 +96,8 @@ impl State {
 
     /// Mean draw over the runs that were metered, as the sensor reads it.
     pub fn watts(&self, cell: Cell) -> Option<f64> {
-        let metered = self.of(cell).filter(|sample| sample.counts()).filter_map(|sample| sample.measured.joules);
+        let metered =
+            self.of(cell).filter(|sample| sample.counts()).filter_map(|sample| sample.measured.joules);
         let (joules, seconds) = metered.fold((0.0, 0.0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
         (seconds > 0.0).then(|| joules / seconds)
     }

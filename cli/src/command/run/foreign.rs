@@ -87,12 +87,8 @@ impl Run {
 /// Guests hand prompts over as they are, so they are given one as the model wants it: after others, some models never end
 /// their answer, and a guest that gets `ContextFull` gives up.
 async fn prompt(engine: &Engine) -> String {
-    let message = Message {
-        role: Role::User,
-        content: PROMPT.to_owned(),
-        tool_calls: Vec::new(),
-        tool_call_id: None,
-    };
+    let message =
+        Message { role: Role::User, content: PROMPT.to_owned(), tool_calls: Vec::new(), tool_call_id: None };
     engine.render(vec![message], Vec::new(), true).await.map_or(PROMPT.to_owned(), |rendered| rendered.text)
 }
 
@@ -334,9 +330,8 @@ mod tests {
 
     #[test]
     fn guests_are_known_by_digest_and_by_name() {
-        let known = |file: &str, digest: &str| {
-            recognise(Path::new(file), digest).map(|(known, by)| (known.name, by))
-        };
+        let known =
+            |file: &str, digest: &str| recognise(Path::new(file), digest).map(|(known, by)| (known.name, by));
         assert_eq!(known("x.wasm", "e808cd04f00d"), Some(("basic", KnownBy::Digest)));
         assert_eq!(known("a/wasmedge-ggml-basic.wasm", "00"), Some(("basic", KnownBy::Name)));
         assert_eq!(known("wasmedge-ggml-llama-embedding.wasm", "00"), Some(("embedding", KnownBy::Name)));

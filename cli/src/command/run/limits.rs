@@ -206,7 +206,15 @@ mod tests {
         let weights = |grant| arguments(&[], &[grant]).granted(&asked).map(|granted| granted.weights_bytes);
         assert_eq!(weights("nn-load").unwrap(), Some(64 << 20));
         assert_eq!(weights("nn-load=3").unwrap(), Some(3 << 20));
-        for wrong in ["nn-load=", "nn-load=0", "nn-load=4096", "env=DUNLIN_NOT_SET", "file=/etc", "demo", "http=https://example.com"] {
+        for wrong in [
+            "nn-load=",
+            "nn-load=0",
+            "nn-load=4096",
+            "env=DUNLIN_NOT_SET",
+            "file=/etc",
+            "demo",
+            "http=https://example.com",
+        ] {
             assert!(arguments(&[], &[wrong]).granted(&asked).is_err(), "{wrong}");
         }
     }

@@ -15,7 +15,9 @@ use std::{
 use anyhow::Context;
 use clap_complete::engine::ArgValueCandidates;
 use dunlin_engine_handle::{Engine, ModelInfo};
-use dunlin_host::{Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage, WeightsGrant};
+use dunlin_host::{
+    Chunk, Grants, Host, Invocation, InvokeError, ModelGrant, Outcome, PipelineSource, Usage, WeightsGrant,
+};
 use serde_json::json;
 use tokio::sync::mpsc;
 

@@ -87,7 +87,8 @@ impl Measuring<'_> {
         };
         let vocabulary = self.model.vocabulary.max(2);
         let is_special = |token: &Token| ends.contains(token) || self.model.bos == Some(*token);
-        let draw = || std::iter::repeat_with(|| fastrand::u32(1..vocabulary)).find(|token| !is_special(token));
+        let draw =
+            || std::iter::repeat_with(|| fastrand::u32(1..vocabulary)).find(|token| !is_special(token));
         Generate {
             prompt: (0..prompt).filter_map(|_| draw()).collect(),
             tenant: TENANT.to_owned(),
@@ -104,7 +105,8 @@ impl Measuring<'_> {
 
     /// What the sensor and the system saw of the run.
     fn around(&self, from: Instant, to: Instant, before: Option<(Instant, Used)>) -> Measured {
-        let joules = self.meter.window(from.into_std(), to.into_std()).map(|energy| (energy.joules, energy.seconds));
+        let joules =
+            self.meter.window(from.into_std(), to.into_std()).map(|energy| (energy.joules, energy.seconds));
         let mut measured = Measured { joules, ..Measured::default() };
         if let (Some((since, before)), Some((until, after))) = (before, self.used()) {
             let seconds = (until - since).as_secs_f64();
@@ -130,7 +132,12 @@ async fn end(mut generation: Generation) -> Result<Ended, EngineError> {
         let now = Instant::now();
         first.get_or_insert(now);
         if let Some(finish) = delta.finish {
-            return Ok(Ended { usage: finish.usage, reason: finish.reason, first: first.unwrap_or(now), last: now });
+            return Ok(Ended {
+                usage: finish.usage,
+                reason: finish.reason,
+                first: first.unwrap_or(now),
+                last: now,
+            });
         }
     }
     Err(EngineError::Backend("a generation without an end".to_owned()))

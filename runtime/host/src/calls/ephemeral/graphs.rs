@@ -118,11 +118,7 @@ impl Bringing {
 /// GGML, and the number by which a guest leaves it to the host.
 const ENCODINGS: [u32; 2] = [6, 5];
 
-async fn load(
-    caller: &mut Caller<'_, CoreState>,
-    bringing: Result<Bringing, Fault>,
-    graph: u32,
-) -> Answered {
+async fn load(caller: &mut Caller<'_, CoreState>, bringing: Result<Bringing, Fault>, graph: u32) -> Answered {
     let Bringing { room, weights, options } = bringing?;
     let state = caller.data_mut();
     check_count(state)?;
