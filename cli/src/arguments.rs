@@ -7,7 +7,7 @@ use crate::{
     command::{
         build, chat, check, completions, doctor, eval,
         fleet::{agent, deploy, explain, invoke, login, models, nodes, policy, scheduler, stand, token, up},
-        model, new, pipelines, run,
+        model, new, pipelines, profile, run,
     },
     completion,
     failure::Exit,
@@ -90,6 +90,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Model(model::Command),
     Eval(eval::Eval),
+    Profile(profile::Profile),
     Up(up::Up),
     Scheduler(scheduler::Scheduler),
     Agent(Box<agent::Agent>),

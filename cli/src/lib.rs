@@ -7,6 +7,7 @@
 //! Absent here: llama.cpp, wasmtime, anything that a pipeline or an engine does.
 
 mod arguments;
+mod board;
 mod command;
 mod completion;
 mod duration;
@@ -77,6 +78,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Check(check) => check.execute(),
         Command::Model(model) => model.execute(global),
         Command::Eval(eval) => eval.execute(global),
+        Command::Profile(profile) => profile.execute(global),
         Command::Up(up) => up.execute(global),
         Command::Scheduler(scheduler) => scheduler.execute(global),
         Command::Agent(agent) => agent.execute(global),

@@ -10,4 +10,5 @@ pub(crate) mod fleet;
 pub(crate) mod model;
 pub(crate) mod new;
 pub(crate) mod pipelines;
+pub(crate) mod profile;
 pub(crate) mod run;

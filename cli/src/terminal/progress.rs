@@ -97,6 +97,16 @@ impl Bar {
         self.show_if_late();
     }
 
+    /// What is done now.
+    pub(crate) fn say(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+
+    /// How much it is in all, where that shows on the way.
+    pub(crate) fn set_total(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
     pub(crate) fn advance(&self, by: u64) {
         self.bar.inc(by);
         self.show_if_late();

@@ -25,6 +25,7 @@ fn the_command_as_a_whole() {
           check        Say what a component imports, exports and asks for, and what this host lacks
           model        Keep models: add, list, show, check, remove, and make some up
           eval         Measure how often a model is right
+          profile      Measure what a model costs on this machine: cost rows of load, prompts and answers
           up           Run a fleet of one: scheduler and agent on this machine, in one process tree
           scheduler    Run the scheduler of a fleet
           agent        Run a node of a fleet on this machine
@@ -151,9 +152,9 @@ fn the_command_as_a_whole() {
 
               --grant <WHAT=...>
                   Something else that it may use: `env=NAME[=VALUE]`, a variable; `model=[NAME=]ALIAS|FILE`,
-                  one more model; `http=HOST[:PORT]`, requests to there; `env` or `http` alone, those that
-                  it asks for; `budget`, more than the defaults where it asks for more; `all`, all that it
-                  asks for
+                  one more model; `http=HOST[:PORT]`, requests to there; `nn-load[=MIB]`, models of wasi-nn
+                  that it brings itself; `env` or `http` alone, those that it asks for; `budget`, more than
+                  the defaults where it asks for more; `all`, all that it asks for
 
               --nn-model <NAME=ALIAS|FILE>
                   A model for a guest of wasi-nn, as --grant model=NAME=ALIAS|FILE. The first of these

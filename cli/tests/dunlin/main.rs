@@ -11,6 +11,7 @@ mod guests;
 mod help;
 mod manifest;
 mod model;
+mod profile;
 mod project;
 mod run;
 mod support;

@@ -1,0 +1,302 @@
+//! `dunlin profile`.
+
+use std::{fs, io::Write as _, path::Path, path::PathBuf, time::Duration};
+
+use dunlin_costs::{
+    Backend, Figure, KvType, MAX_TABLE_BYTES, Memory, Mode, ModelDigest, NodeClass, Quantisation, RowKey,
+    Table, Thermal,
+};
+use dunlin_engine_handle::{Load, ModelInfo, Patience, Program, Threads};
+use dunlin_profiler::{
+    Bench, Campaign, Depth, Machine, NoMeter, Plan, Points, Profile as Outcome, ProfileError,
+    Progress as Done, State, StateError, Subject, Task, Watcher, profile, rows,
+};
+use serde_json::json;
+
+use crate::{
+    arguments::{Global, ModelArgument},
+    board, duration,
+    engine::{self, EngineOptions},
+    failure::{Exit, Failure},
+    fleet::models::digest_of,
+    folders::Folders,
+    interrupt::Interrupt,
+    runtime::{SHUTDOWN, random_seed, runtime},
+    store::{Catalog, Model},
+    terminal::{
+        self,
+        progress::{Bar, Progress},
+        table::{Align, Table as Columns},
+    },
+    version,
+};
+
+/// How much longer a step gets beside another model that works: two models were not measured together.
+const CONTENTION: (f64, f64, f64) = (0.0, 1.0, 2.0);
+
+const HELP: &str = "\
+Examples:
+  dunlin profile --quick
+  dunlin profile --model mine --budget 10m
+  dunlin profile --model mine --points 2,4 --full -o rows.toml --json
+
+Measured are loads (from the disk and from memory), prompts of 128 to 2048 tokens, answers at depths to 2048 tokens, and 1 to 8 \
+answers at once, in an order that is drawn; the first run of an engine does not count, and medians do. With `--points auto` \
+thread counts that are beaten are left out early. Ctrl-C ends it; what was measured counts the next time.
+
+The rows go to a table of this machine (`-o` another file), beside what is there. No joules yet: rows say nothing of them.";
+
+/// Measure what a model costs on this machine: cost rows of load, prompts and answers
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct Profile {
+    #[command(flatten)]
+    model: ModelArgument,
+    /// Thread counts: `auto` (up to all cores, pruned early), `all`, or some, as in 2,4
+    #[arg(long, value_name = "auto|all|N,N", default_value = "auto", value_parser = points)]
+    points: Points,
+    /// Seconds instead of minutes: short prompts, two runs
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    /// Five runs of everything, with pauses
+    #[arg(long)]
+    full: bool,
+    /// Measure no longer than this, what matters most first
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    budget: Option<Duration>,
+    /// Longest conversation in tokens [default: what the model was trained on, at most 4096]
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(64..))]
+    context: Option<u32>,
+    /// Do not go on from what was measured before
+    #[arg(long)]
+    again: bool,
+    /// Where the order of the runs comes from [default: random]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The table to add the rows to [default: costs.toml in Dunlin's data folder]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+fn points(text: &str) -> Result<Points, String> {
+    let cores = board::threads().prefill as u16;
+    match text {
+        "auto" => return Ok(Points::Auto { cores }),
+        "all" => return Ok(Points::All { cores }),
+        _ => {}
+    }
+    let count = |text: &str| match text.trim().parse::<u16>() {
+        Ok(count) if (1..=512).contains(&count) => Ok(count),
+        _ => Err("`auto`, `all`, or numbers of threads from 1 to 512 with commas between them".to_owned()),
+    };
+    Ok(Points::Only(text.split(',').map(count).collect::<Result<_, _>>()?))
+}
+
+impl Profile {
+    /// # Errors
+    /// If the model does not load, or the table cannot be written. Interrupted, what was measured is kept.
+    pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
+        let folders = Folders::find()?;
+        let model = Catalog::open(&folders).find(&self.model.model)?;
+        let output = self.output.clone().unwrap_or_else(|| folders.data.join("costs.toml"));
+        let mut table = read_table(&output)?;
+        let runtime = runtime()?;
+        let measured = runtime.block_on(self.measure(&folders, &model, global));
+        runtime.shutdown_timeout(SHUTDOWN);
+        let outcome = measured?;
+        for row in &outcome.rows {
+            // What was measured again replaces what was measured before.
+            drop(table.insert(row.clone()));
+        }
+        if !outcome.rows.is_empty() {
+            write_table(&table, &output)?;
+        }
+        self.show(&outcome, &output, global)
+    }
+
+    async fn measure(&self, folders: &Folders, model: &Model, global: Global) -> anyhow::Result<Outcome> {
+        let interrupt = Interrupt::watch()?;
+        let progress = Progress::new(global.quiet);
+        let digest = match model.sha256.as_deref().map(str::parse::<ModelDigest>) {
+            Some(Ok(digest)) => digest,
+            _ => ModelDigest::new(digest_of(&model.path)?.0),
+        };
+        // What the file says of itself, as the engine has it.
+        let options = EngineOptions { threads: None, context: self.context };
+        let first = engine::start(model, &options)?;
+        let waiting = async { anyhow::Ok(engine::ready(&first, model, &progress).await?) };
+        let info = interrupt.unless(waiting).await?;
+        first.drain().await;
+        let subject = self.subject(model, digest, &info);
+        let identity = format!("{digest} {} context {}", subject.source, info.context_length);
+        let path = folders.state.join("profiles").join(format!("{digest}.json"));
+        let state = if self.again { None } else { State::read(&path, &identity)? };
+        let state = state.unwrap_or_else(|| State::new(&identity, self.seed.unwrap_or_else(random_seed)));
+        let plan = Plan::new(self.depth(), &self.points, info.context_length);
+        let mut campaign = Campaign::new(plan, state, self.budget, false);
+        let load = Load { model: model.path.clone(), context: self.context.unwrap_or(0), ..Load::default() };
+        let program = engine::executable()?;
+        let start = move || {
+            dunlin_engine_handle::Engine::start(
+                Program::new(program.clone()),
+                load.clone(),
+                Patience::default(),
+            )
+        };
+        let files = dunlin_gguf::Gguf::open(&model.path).map(|gguf| gguf.into_parts()).unwrap_or_default();
+        let bench = Bench {
+            start: &start,
+            files: files.into_iter().map(|part| part.path).collect(),
+            meter: &NoMeter,
+            senses: &Machine::default(),
+            machine: Machine::default(),
+            stop: interrupt.token.clone(),
+        };
+        let mut watcher = Terminal { path, bar: progress.count(&model.name, 1), notes: Vec::new() };
+        let done = profile(&bench, &mut campaign, &mut watcher).await;
+        let notes = std::mem::take(&mut watcher.notes);
+        drop(watcher);
+        match done {
+            Ok(()) => {}
+            Err(ProfileError::Interrupted) => {
+                return Err(interrupt
+                    .failure()
+                    .hint("what was measured is kept: the same command goes on")
+                    .into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let mut outcome = rows(&subject, &campaign.into_state(), &NoMeter);
+        outcome.notes.splice(0..0, notes);
+        Ok(outcome)
+    }
+
+    const fn depth(&self) -> Depth {
+        match (self.quick, self.full) {
+            (true, _) => Depth::Quick,
+            (_, true) => Depth::Full,
+            _ => Depth::Standard,
+        }
+    }
+
+    fn subject(&self, model: &Model, digest: ModelDigest, info: &ModelInfo) -> Subject {
+        let threads: Threads = board::threads();
+        let firmware = board::firmware(threads);
+        let (low, nominal, high) = CONTENTION;
+        Subject {
+            name: model.name.clone(),
+            source: format!("{firmware}, Dunlin {}", version::SHORT),
+            date: jiff::Zoned::now().date().to_string(),
+            key: RowKey {
+                class: NodeClass::new(&board::class()),
+                model: digest,
+                mode: Mode::new(&board::mode()),
+                thermal: Thermal::Cool,
+                prefill_threads: threads.prefill as u16,
+                decode_threads: threads.decode as u16,
+                backend: Backend::Cpu,
+                quantisation: Quantisation::new(&info.quantization),
+                kv_type: KvType::new("f16"),
+                context: info.context_length,
+                firmware,
+                runtime: version::SHORT.to_owned(),
+            },
+            memory: Memory { weights_bytes: info.weights_bytes, kv_bytes_per_token: info.kv_bytes_per_token },
+            contention: Figure::assumed(low, nominal, high, "not measured: beside one other model"),
+        }
+    }
+
+    fn show(&self, outcome: &Outcome, output: &Path, global: Global) -> anyhow::Result<()> {
+        if self.json {
+            let keys: Vec<_> = outcome.rows.iter().map(|row| &row.key).collect();
+            return terminal::print_json(&json!({ "profile": outcome, "rows": keys, "table": output }));
+        }
+        let mut table = Columns::new([
+            ("WHAT", Align::Left),
+            ("MEDIAN", Align::Right),
+            ("FROM", Align::Right),
+            ("TO", Align::Right),
+            ("RUNS", Align::Right),
+        ]);
+        let seconds = |value: f64| duration::show(Duration::from_secs_f64(value));
+        for of in &outcome.cells {
+            let s = &of.seconds;
+            let cells =
+                [of.cell.to_string(), seconds(s.median), seconds(s.low), seconds(s.high), s.runs.to_string()];
+            table.row(cells.map(Into::into));
+        }
+        terminal::print(table)?;
+        if !global.quiet {
+            for note in &outcome.notes {
+                terminal::tell(format_args!("note: {note}"));
+            }
+            if !outcome.rows.is_empty() {
+                let rows = terminal::counted(outcome.rows.len(), "row");
+                terminal::tell(format_args!("{rows} in {}", output.display()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_table(path: &Path) -> anyhow::Result<Table> {
+    let refused = |reason: String| {
+        Failure::usage(format!("{}: {reason}", path.display()))
+            .hint("give another file by -o, or move this one away")
+    };
+    match fs::metadata(path) {
+        Err(_) => return Ok(Table::default()),
+        Ok(found) if found.len() > MAX_TABLE_BYTES as u64 => {
+            return Err(refused(format!("it has {} bytes, more than a table may have", found.len())).into());
+        }
+        Ok(_) => {}
+    }
+    let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+    Ok(Table::parse(&text).map_err(|error| refused(error.to_string()))?)
+}
+
+/// Whole, or not at all.
+fn write_table(table: &Table, path: &Path) -> anyhow::Result<()> {
+    let write = || -> anyhow::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(table.to_toml()?.as_bytes())?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|error| {
+        let message = format!("the rows cannot be written to {}: {error}", path.display());
+        Failure::new(Exit::Failed, message)
+            .hint("what was measured is kept: the same command writes them elsewhere by -o")
+            .into()
+    })
+}
+
+/// Shows how far it is, and keeps each run.
+struct Terminal {
+    path: PathBuf,
+    bar: Bar,
+    notes: Vec<String>,
+}
+
+impl Watcher for Terminal {
+    fn begins(&mut self, task: Task, progress: Done) {
+        self.bar.set_total(u64::from(progress.total));
+        if let Task::Run { cell, .. } = task {
+            self.bar.say(&cell.to_string());
+        }
+        self.bar.set_position(u64::from(progress.done));
+    }
+
+    fn keep(&mut self, state: &State) -> Result<(), StateError> {
+        state.write(&self.path)
+    }
+
+    fn note(&mut self, text: &str) {
+        self.notes.push(text.to_owned());
+    }
+}
