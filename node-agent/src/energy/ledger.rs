@@ -105,8 +105,12 @@ impl<K: Ord + Copy> Ledger<K> {
         self.totals
     }
 
-    /// Divides what the board drew in an interval of so many seconds. `works` tells how far everybody was at its end.
-    pub(crate) fn settle(&mut self, joules: f64, seconds: f64, works: impl IntoIterator<Item = (K, Work)>) {
+    /// Work of an interval of which nothing is known.
+    pub(crate) fn skip(&mut self, works: impl IntoIterator<Item = (K, Work)>) {
+        self.news(works);
+    }
+
+    fn news(&mut self, works: impl IntoIterator<Item = (K, Work)>) -> Vec<(K, Work)> {
         let mut news = Vec::new();
         for (owner, now) in works {
             let Some(account) = self.accounts.get_mut(&owner) else { continue };
@@ -116,6 +120,18 @@ impl<K: Ord + Copy> Ledger<K> {
                 news.push((owner, work));
             }
         }
+        news
+    }
+
+    /// Divides what the board drew in an interval of so many seconds. `works` tells how far everybody was at its end. Gives
+    /// the work of the interval.
+    pub(crate) fn settle(
+        &mut self,
+        joules: f64,
+        seconds: f64,
+        works: impl IntoIterator<Item = (K, Work)>,
+    ) -> Work {
+        let news = self.news(works);
         self.totals.metered += joules;
         let all = news.iter().fold(Work::default(), |sum, (_, work)| Work {
             prefill: sum.prefill + work.prefill,
@@ -124,7 +140,7 @@ impl<K: Ord + Copy> Ledger<K> {
         if all.total() <= 0.0 {
             self.idle.note(joules, seconds);
             self.totals.idle += joules;
-            return;
+            return all;
         }
         self.idle.disturb();
         let idle_watts = self.idle.watts().unwrap_or(0.0);
@@ -145,6 +161,7 @@ impl<K: Ord + Copy> Ledger<K> {
                 account.joules.idle += idle_share * work.total();
             }
         }
+        all
     }
 
     /// Closes an account. Work since the last interval counts as in that one, as far as it is not settled.
