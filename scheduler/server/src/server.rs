@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    Authority, AuthorityError, Catalog, CatalogError, Listen, ListenError, Listener,
+    Authority, AuthorityError, Catalog, CatalogError, Front, Listen, ListenError, Listener,
     ask::{BuiltinPipeline, Questions, read_catalog},
     authority::TOKEN_LIFE,
     catalog::Scope,
@@ -66,6 +66,7 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct Server {
     questions: Arc<Questions>,
+    front: Front,
     listener: Listener,
     driver: JoinHandle<()>,
     watch: Option<JoinHandle<()>>,
@@ -105,10 +106,11 @@ impl Server {
             build: options.build,
             connections: AtomicU64::new(0),
         };
+        let front = Front::new(questions.clone(), driver.changes());
         let driver = tokio::spawn(driver.run());
         let listener = Listener::start(authority, options.listen, Arc::new(members)).await?;
         let watch = options.policy.map(|path| tokio::spawn(watch_policy(path, questions.clone())));
-        Ok(Self { questions, listener, driver, watch })
+        Ok(Self { questions, front, listener, driver, watch })
     }
 
     /// Where members connect.
@@ -119,6 +121,11 @@ impl Server {
     /// Where boards join.
     pub fn joining(&self) -> SocketAddr {
         self.listener.joining()
+    }
+
+    /// For those of this process.
+    pub fn front(&self) -> &Front {
+        &self.front
     }
 
     pub fn fleet(&self) -> &FleetId {

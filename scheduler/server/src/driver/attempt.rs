@@ -224,6 +224,7 @@ impl Driver {
         };
         record.log.end(end);
         self.ended.push_back((Instant::now(), invocation));
+        self.tell_finished(invocation);
     }
 }
 

@@ -8,6 +8,7 @@ mod attempt;
 mod convert;
 mod expect;
 mod log;
+pub mod look;
 mod names;
 mod nodes;
 mod rows;
@@ -26,7 +27,7 @@ use dunlin_protocol::{
 };
 use dunlin_scheduler_core::{self as core, Decision, Input, Output, Time};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -98,6 +99,14 @@ pub(crate) enum Event {
     },
     Catalog(Catalogued),
     Policies(Arc<Policies>),
+    /// What there is, for whoever shows it.
+    Look(oneshot::Sender<look::Look>),
+    Invocations {
+        of: look::Which,
+        reply: oneshot::Sender<Vec<look::Invocation>>,
+    },
+    /// From now on it hears of what happens to invocations.
+    Observe(Arc<dyn look::Observe>),
     Rows {
         toml: String,
         reply: oneshot::Sender<Answer>,
@@ -124,6 +133,9 @@ pub(crate) struct Record {
     alias: String,
     seed: u64,
     submitted: Instant,
+    submitted_unix_ms: u64,
+    /// The alias of the fleet that stands behind it.
+    model: String,
     log: Arc<Log>,
     stream: Option<(AttemptId, Stream)>,
     decisions: Vec<(Box<Decision>, Instant)>,
@@ -152,6 +164,9 @@ pub(crate) struct Driver {
     /// What the attempt said that the core is asked about.
     pending: Vec<Emission>,
     random: fastrand::Rng,
+    observer: Option<Arc<dyn look::Observe>>,
+    /// Counts what may be seen differently now.
+    changed: watch::Sender<u64>,
     events: mpsc::UnboundedSender<Event>,
     inbox: mpsc::UnboundedReceiver<Event>,
 }
@@ -186,6 +201,8 @@ impl Driver {
             ended: VecDeque::new(),
             pending: Vec::new(),
             random,
+            observer: None,
+            changed: watch::Sender::new(0),
             events: events.clone(),
             inbox,
         };
@@ -200,7 +217,13 @@ impl Driver {
             let wake = due.unwrap_or_else(|| Instant::now() + IDLE).min(Instant::now() + IDLE);
             tokio::select! {
                 event = self.inbox.recv() => match event {
-                    Some(event) => self.on_event(event),
+                    Some(event) => {
+                        let is_seen = event.is_seen();
+                        self.on_event(event);
+                        if is_seen {
+                            self.changed.send_modify(|count| *count += 1);
+                        }
+                    }
                     None => return,
                 },
                 () = sleep_until(wake) => self.handle(Input::Tick),
@@ -242,6 +265,9 @@ impl Driver {
             Event::Ask { ask, tenant, reply } => drop(reply.send(self.answer(*ask, tenant.as_deref()))),
             Event::Catalog(catalog) => self.on_catalog(catalog),
             Event::Policies(policies) => self.policies = policies,
+            Event::Look(reply) => drop(reply.send(self.look())),
+            Event::Invocations { of, reply } => drop(reply.send(self.invocations(&of))),
+            Event::Observe(observer) => self.observer = Some(observer),
             Event::Rows { toml, reply } => drop(reply.send(self.on_rows(&toml))),
         }
     }

@@ -11,7 +11,7 @@ use dunlin_protocol::{Failure, FailureCode, InvocationId, Submit};
 use dunlin_scheduler_core::{Fingerprint, Grants, Input, Request};
 use tokio::time::Instant;
 
-use super::{Driver, Log, MAX_RECORDS, Record, convert};
+use super::{Driver, Log, MAX_RECORDS, Record, convert, nodes::unix_millis};
 use crate::policies::Asked;
 
 /// The name by which pipelines open their model unless they are told another.
@@ -67,6 +67,8 @@ impl Driver {
         let record = Record {
             seed: submit.seed.unwrap_or_else(|| self.random.u64(..)),
             submitted: Instant::now(),
+            submitted_unix_ms: unix_millis(),
+            model: model.clone(),
             log: log.clone(),
             stream: None,
             decisions: Vec::new(),
