@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::ConnectInfo};
+use axum::Router;
 use hyper::{Request, body::Incoming};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -29,6 +29,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Between pings on HTTP/2, and how long one may take.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIME: Duration = Duration::from_secs(20);
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(#[expect(dead_code, reason = "for logs")] pub(crate) std::net::SocketAddr);
 
 /// Until `closing`; then what is being answered is waited for.
 pub(crate) async fn accept(listener: TcpListener, router: Router, closing: CancellationToken) {
@@ -90,7 +94,7 @@ async fn converse(
     let guest = Arc::new(guest);
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
         guest.proves_itself();
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(Peer(peer));
         let router = router.clone();
         async move { tower::ServiceExt::oneshot(router, request.map(axum::body::Body::new)).await }
     });
