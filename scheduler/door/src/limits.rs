@@ -46,3 +46,23 @@ pub const MAX_EVENTS: usize = 32;
 
 /// Invocations that a page sees.
 pub const SHOWN_INVOCATIONS: usize = 200;
+
+/// Answers to one request.
+pub const MAX_CHOICES: usize = 16;
+
+/// Tokens of an answer where the client does not say.
+pub const DEFAULT_MAX_TOKENS: i64 = 4096;
+pub const MAX_TOKENS: i64 = 1_000_000;
+
+/// Messages, tools, texts that end an answer and bytes of one, texts to embed.
+pub const MAX_MESSAGES: usize = 2048;
+pub const MAX_TOOLS: usize = 128;
+pub const MAX_STOPS: usize = 16;
+pub const MAX_STOP: usize = 256;
+pub const MAX_TEXTS: usize = 512;
+
+/// A JSON schema: bytes, nesting, and characters of all its patterns.
+pub const MAX_SCHEMA: usize = 60 << 10;
+pub const MAX_SCHEMA_DEPTH: usize = 24;
+pub const MAX_PATTERN: usize = 512;
+pub const MAX_PATTERNS: usize = 4096;
