@@ -34,7 +34,7 @@ use clap_complete::CompleteEnv;
 
 use self::{
     arguments::{Arguments, Color, Command},
-    command::fleet::agent::WORKER,
+    command::fleet::agent::{TRY_CONFINEMENT, WORKER},
     failure::Failure,
 };
 
@@ -44,7 +44,10 @@ pub fn main() -> ExitCode {
         return dunlin_host::compile_child_main();
     }
     if let (Some(WORKER), Some(options)) = (env::args().nth(1).as_deref(), env::args().nth(2)) {
-        return dunlin_worker::worker_main(&options);
+        return match options.as_str() {
+            TRY_CONFINEMENT => command::fleet::agent::try_confinement(),
+            options => dunlin_worker::worker_main(options),
+        };
     }
     CompleteEnv::with_factory(Arguments::command).complete();
     match execute(&Arguments::parse()) {

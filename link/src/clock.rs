@@ -36,6 +36,11 @@ impl Clock for SystemClock {
     }
 }
 
+/// Seconds since 1970-01-01 UTC by the clock of this machine, which may be wrong: what a hello tells.
+pub fn unix_seconds() -> u64 {
+    SystemClock::default().wall().as_secs()
+}
+
 /// A clock that stands still until it is told to move, for tests.
 #[derive(Debug, Default)]
 pub struct ManualClock(Mutex<Reading>);

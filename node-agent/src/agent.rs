@@ -91,7 +91,9 @@ impl Agent {
         }
         let worker = Worker::start(worker_program(&options, &blobs));
         let node = Node::new(options, name, memory, worker, blobs, dialer);
-        Ok(Self { node: Arc::new(node), credentials, clock, folder, connected: watch::Sender::new(false) })
+        let node = Arc::new(node);
+        tokio::spawn(tell_gaps(node.clone()));
+        Ok(Self { node, credentials, clock, folder, connected: watch::Sender::new(false) })
     }
 
     /// Who it is.
@@ -232,6 +234,16 @@ impl Agent {
             }
             Err(error) => tracing::warn!(%error, "the certificate was not renewed"),
         }
+    }
+}
+
+/// What could not be taken from pipelines here goes into the inventory once it is known.
+async fn tell_gaps(node: Arc<Node>) {
+    let mut status = node.worker.watch();
+    let said = status.wait_for(|status| status.confinement.is_some()).await;
+    let has_gaps = said.is_ok_and(|status| status.confinement.as_ref().is_some_and(|of| of.gaps().is_some()));
+    if has_gaps {
+        node.shelf.send_modify(|count| *count += 1);
     }
 }
 

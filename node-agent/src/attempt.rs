@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dunlin_protocol::{AttemptId, Chunk, Emission, Ended, Epoch, Failure};
+use dunlin_protocol::{AttemptId, Chunk, Emission, Emissions, Ended, Epoch, Failure};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -12,8 +12,6 @@ pub(crate) struct AttemptLog {
     pub(crate) id: AttemptId,
     /// Of the scheduler that placed it.
     pub(crate) epoch: Epoch,
-    /// The number of its first emission.
-    base: u64,
     state: Mutex<State>,
     /// Counts changes.
     changed: watch::Sender<u64>,
@@ -24,7 +22,7 @@ pub(crate) struct AttemptLog {
 struct State {
     loads: bool,
     started: bool,
-    emissions: Vec<Emission>,
+    emissions: Emissions,
     tokens: u32,
     end: Option<End>,
 }
@@ -47,8 +45,8 @@ pub(crate) enum Next {
 
 impl AttemptLog {
     pub(crate) fn new(id: AttemptId, epoch: Epoch, base: u64) -> Self {
-        let state = Mutex::default();
-        Self { id, epoch, base, state, changed: watch::Sender::new(0), cancel: CancellationToken::new() }
+        let state = Mutex::new(State { emissions: Emissions::from(base), ..State::default() });
+        Self { id, epoch, state, changed: watch::Sender::new(0), cancel: CancellationToken::new() }
     }
 
     pub(crate) fn started(&self, loads: bool) {
@@ -70,7 +68,7 @@ impl AttemptLog {
 
     pub(crate) fn end(&self, end: impl FnOnce(u64) -> End) {
         let mut state = self.lock();
-        let offset = self.base + state.emissions.len() as u64;
+        let offset = state.emissions.offset();
         state.end.get_or_insert_with(|| end(offset));
         drop(state);
         self.tell();
@@ -93,7 +91,7 @@ impl AttemptLog {
 
     /// The number that the next emission has.
     pub(crate) fn offset(&self) -> u64 {
-        self.base + self.lock().emissions.len() as u64
+        self.lock().emissions.offset()
     }
 
     /// Tokens that were drawn in it.
@@ -104,12 +102,10 @@ impl AttemptLog {
     /// What follows emission number `offset`.
     pub(crate) fn next(&self, offset: u64) -> Next {
         let state = self.lock();
-        let from = usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
-        let rest = state.emissions.get(from..).unwrap_or_default();
-        if rest.is_empty() {
-            return state.end.clone().map_or(Next::Nothing, Next::End);
+        match state.emissions.next(offset) {
+            Some(chunk) => Next::Chunk(chunk),
+            None => state.end.clone().map_or(Next::Nothing, Next::End),
         }
-        Next::Chunk(Chunk::first(self.base + from as u64, rest))
     }
 
     fn tell(&self) {

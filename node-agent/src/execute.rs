@@ -18,6 +18,7 @@ use crate::{
 
 /// Runs to the end, which the log then tells.
 pub(crate) async fn execute(node: Arc<Node>, invoke: Invoke, log: Arc<AttemptLog>) {
+    let _ends = EndsAnyway(log.clone());
     let arrived = Instant::now();
     let prepared = tokio::select! {
         biased;
@@ -44,6 +45,18 @@ pub(crate) async fn execute(node: Arc<Node>, invoke: Invoke, log: Arc<AttemptLog
     node.tell();
 }
 
+/// An attempt whose task was lost in the middle ends all the same, and another node may try.
+struct EndsAnyway(Arc<AttemptLog>);
+
+impl Drop for EndsAnyway {
+    fn drop(&mut self) {
+        if !self.0.has_ended() {
+            let failure = Failure::new(FailureCode::Internal, "the agent lost the attempt: a bug of Dunlin");
+            self.0.end(|_| End::Refused(failure));
+        }
+    }
+}
+
 /// What an attempt needs before it can run.
 struct Prepared {
     component: PathBuf,
@@ -64,8 +77,7 @@ async fn prepare(node: &Arc<Node>, invoke: &Invoke, log: &AttemptLog) -> Result<
         };
         let threads = node.threads(&binding.point);
         let point = node.point_of(&binding.point);
-        let (held, _) = node.residents.hold(&model, node.engine(&model), &point, threads).await?;
-        in_use.push(held);
+        in_use.push(node.residents.hold(&model, node.engine(&model), &point, threads).await?);
         models.push(Binding {
             alias: binding.alias.clone(),
             model: id(&binding.model),

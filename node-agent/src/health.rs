@@ -1,16 +1,45 @@
 //! The state of the board, as far as it tells.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use dunlin_protocol::{Health, Thermal};
+use tokio::time::Instant;
+
+/// What was read is good for so long: it takes some twenty files.
+const FRESH: Duration = Duration::from_millis(900);
 
 /// Hottest of the zones; above this a Pi 5 begins to throttle (80 to 85 C, Raspberry Pi documentation, "Frequency
 /// management and thermal control").
 const WARM_DECIDEGREES: i16 = 700;
 const THROTTLED_DECIDEGREES: i16 = 820;
 
+/// The state of this board, as it was read last.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse(Mutex<Option<(Instant, Health)>>);
+
+impl Pulse {
+    pub(crate) fn now(&self, mode: &str, stalled_ms: u64) -> Health {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = last.as_ref().filter(|(at, health)| at.elapsed() < FRESH && health.mode == mode);
+        let health = match fresh {
+            Some((_, health)) => health.clone(),
+            None => {
+                let read = read(Path::new("/sys"), mode, 0);
+                *last = Some((Instant::now(), read.clone()));
+                read
+            }
+        };
+        Health { stalled_ms, ..health }
+    }
+}
+
 /// Reads what there is; `sys` is `/sys` but in tests.
-pub(crate) fn read(sys: &Path, mode: &str, stalled_ms: u64) -> Health {
+fn read(sys: &Path, mode: &str, stalled_ms: u64) -> Health {
     let temperature = hottest(&sys.join("class/thermal"));
     let thermal = match temperature {
         Some(hot) if hot >= THROTTLED_DECIDEGREES => Thermal::Throttled,

@@ -2,27 +2,27 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use dunlin_blobs::Store;
 use dunlin_engine_handle::Threads;
-use dunlin_link::Dialer;
+use dunlin_link::{Dialer, clock::unix_seconds};
 use dunlin_protocol::{
     AttemptId, BlobDigest, ComponentDigest, Epoch, Failure, FailureCode, HeldAttempt, Inventory, ModelDigest,
     NodeId, OperatingPoint, Parameter, Permissions, Progress, Report, StoredModel,
-    limits::{MAX_ATTEMPTS, MAX_COMPONENTS, MAX_MODELS},
+    limits::{MAX_ATTEMPTS, MAX_COMPONENTS, MAX_MODELS, MAX_TEXT},
 };
 use dunlin_worker_handle::{Emulated, EngineKind, Worker};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    AgentOptions, LocalModel, attempt::AttemptLog, fetch::Fetching, health, residents::Residents,
+    AgentOptions, LocalModel, attempt::AttemptLog, fetch::Fetching, health::Pulse, residents::Residents,
     state::Memory,
 };
 
@@ -48,6 +48,7 @@ pub(crate) struct Node {
     cordoned: AtomicBool,
     draining: AtomicBool,
     reports: AtomicU64,
+    health: Pulse,
     /// Counts what is worth a report.
     pub(crate) news: watch::Sender<u64>,
     /// Counts what is worth an inventory.
@@ -88,6 +89,7 @@ impl Node {
             cordoned: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             reports: AtomicU64::new(0),
+            health: Pulse::default(),
             news: watch::Sender::new(0),
             shelf: watch::Sender::new(0),
         }
@@ -233,12 +235,12 @@ impl Node {
             .collect();
         Report {
             number: self.reports.fetch_add(1, Relaxed),
-            unix_seconds: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs(),
+            unix_seconds: unix_seconds(),
             free_memory_bytes: self.residents.free_bytes(),
             residents: self.residents.list(),
             progress,
             loads: Vec::new(),
-            health: health::read(Path::new("/sys"), &self.options.mode, stalled_ms),
+            health: self.health.now(&self.options.mode, stalled_ms),
         }
     }
 
@@ -274,9 +276,18 @@ impl Node {
             points: vec![self.point()],
             attempts: self.held_attempts(),
             slots: SLOTS,
+            unconfined: self.unconfined(),
             allows: Permissions { http: false, environment: true, components: true },
             state: self.report(0),
         }
+    }
+
+    /// What could not be taken from its worker.
+    fn unconfined(&self) -> String {
+        let confinement = self.worker.confinement();
+        let mut gaps = confinement.and_then(|confinement| confinement.gaps()).unwrap_or_default();
+        gaps.truncate(gaps.floor_char_boundary(MAX_TEXT));
+        gaps
     }
 
     fn held_attempts(&self) -> Vec<HeldAttempt> {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use dunlin_engine_handle::{Load, ModelInfo, Threads};
+use dunlin_engine_handle::{Load, Threads};
 use dunlin_protocol::{
     Failure, FailureCode, ModelDigest, OperatingPoint, Residency, Resident, limits::MAX_RESIDENTS,
 };
@@ -88,7 +88,7 @@ impl Residents {
     }
 
     pub(crate) fn is_loaded(&self, model: &ModelDigest) -> bool {
-        matches!(self.worker.status().models.get(&id(model)), Some(ModelState::Ready(_)))
+        self.worker.is_ready(&id(model))
     }
 
     /// Loads the model unless it is there, evicting others where it must; returns once it can be used.
@@ -101,10 +101,10 @@ impl Residents {
         engine: EngineKind,
         point: &OperatingPoint,
         threads: Threads,
-    ) -> Result<(InUse, Box<ModelInfo>), Failure> {
+    ) -> Result<InUse, Failure> {
         let in_use = self.open(model, engine, point, threads)?;
-        let info = self.ready(model).await?;
-        Ok((in_use, info))
+        self.ready(model).await?;
+        Ok(in_use)
     }
 
     fn open(
@@ -132,6 +132,7 @@ impl Residents {
             let load = Load { model: model.path.clone(), threads, ..Load::default() };
             self.worker.open(id(&model.digest), Open { load, engine });
         }
+        self.step(&mut inner, &model.digest, threads);
         let mut number = 0;
         if let Some(entry) = inner.get_mut(&model.digest) {
             entry.running += 1;
@@ -162,8 +163,21 @@ impl Residents {
         Ok(())
     }
 
-    async fn ready(&self, model: &LocalModel) -> Result<Box<ModelInfo>, Failure> {
+    /// A model that nothing runs on takes the threads of whoever comes first, from its next step on; later ones share them.
+    fn step(&self, inner: &mut BTreeMap<ModelDigest, Entry>, model: &ModelDigest, threads: Threads) {
+        let Some(entry) = inner.get_mut(model).filter(|entry| entry.running == 0) else { return };
+        let has = (u32::from(entry.point.prefill_threads), u32::from(entry.point.decode_threads));
+        if has != (threads.prefill, threads.decode) {
+            entry.take_threads(threads);
+            self.worker.set_threads(id(model), threads);
+        }
+    }
+
+    async fn ready(&self, model: &LocalModel) -> Result<(), Failure> {
         let id = id(&model.digest);
+        if self.worker.is_ready(&id) && self.is_known_ready(&model.digest) {
+            return Ok(());
+        }
         let mut status = self.worker.watch();
         let settled = status.wait_for(|status| {
             matches!(status.models.get(&id), Some(ModelState::Ready(_) | ModelState::Failed { .. }))
@@ -178,14 +192,14 @@ impl Residents {
             Ok(Ok(status)) => status.models.get(&id).cloned(),
         };
         match state {
-            Some(ModelState::Ready(info)) => {
+            Some(ModelState::Ready(_)) => {
                 self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(model.digest);
                 if let Some(entry) = self.lock().get_mut(&model.digest) {
                     if !entry.told {
                         (entry.told, entry.reload) = (true, entry.opened.elapsed());
                     }
                 }
-                Ok(info)
+                Ok(())
             }
             Some(ModelState::Failed { reason, memory }) => {
                 // The next one who wants it tries again.
@@ -197,6 +211,11 @@ impl Residents {
             }
             _ => Err(Failure::new(FailureCode::Unavailable, format!("{} is being reloaded", model.name))),
         }
+    }
+
+    /// That it is loaded was noted before.
+    fn is_known_ready(&self, model: &ModelDigest) -> bool {
+        self.lock().get(model).is_some_and(|entry| entry.told)
     }
 
     /// Unloads a model that nobody uses; false where somebody does.
@@ -228,8 +247,7 @@ impl Residents {
     /// From the next step on.
     pub(crate) fn set_threads(&self, model: &ModelDigest, threads: Threads) {
         if let Some(entry) = self.lock().get_mut(model) {
-            (entry.point.prefill_threads, entry.point.decode_threads) =
-                (threads.prefill as u16, threads.decode as u16);
+            entry.take_threads(threads);
             self.worker.set_threads(id(model), threads);
         }
     }
@@ -274,6 +292,11 @@ impl Residents {
 }
 
 impl Entry {
+    fn take_threads(&mut self, threads: Threads) {
+        (self.point.prefill_threads, self.point.decode_threads) =
+            (threads.prefill as u16, threads.decode as u16);
+    }
+
     fn describe(&self, model: ModelDigest, is_pinned: bool, now: Duration) -> ResidentModel {
         let hold = match (is_pinned, self.running) {
             (true, _) => Hold::Pinned,

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dunlin_link::{GreetError, Link, Lost, ReceiveError, Receiver, SendError, Sender, greet};
+use dunlin_link::{
+    GreetError, Link, Lost, ReceiveError, Receiver, SendError, Sender, clock::unix_seconds, greet,
+};
 use dunlin_protocol::{
     AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, Order, Started, ToAttempt,
     ToNode, ToScheduler, Welcome,
@@ -11,7 +13,7 @@ use thiserror::Error;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use crate::{
@@ -38,6 +40,10 @@ pub(crate) enum SessionError {
 /// Features of this build.
 const FEATURES: &[&str] = &["resume"];
 
+/// News are told at once after a pause, and else so far apart: attempts that come and go by the thousand are not worth a report
+/// each, as their own streams tell of them.
+const NEWS_INTERVAL: Duration = Duration::from_millis(50);
+
 type Control = (Sender<ToScheduler>, Receiver<ToNode>);
 
 /// Says hello, and everything that the node holds.
@@ -49,8 +55,7 @@ pub(crate) async fn begin(node: &Node, link: &Link) -> Result<(Control, Welcome)
 }
 
 pub(crate) fn hello(node: &Node) -> Hello {
-    let unix_seconds = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-    Hello::new(FEATURES, &node.options.build, unix_seconds)
+    Hello::new(FEATURES, &node.options.build, unix_seconds())
 }
 
 /// Serves until the connection is lost, or the node has drained.
@@ -68,6 +73,7 @@ pub(crate) async fn serve(
     let mut beat = interval(every);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_beat = Instant::now();
+    let (mut last_news, mut news_due) = (Instant::now(), None);
     loop {
         tokio::select! {
             command = from.receive() => match command? {
@@ -84,8 +90,11 @@ pub(crate) async fn serve(
             Ok(()) = shelf.changed() => {
                 to.send(&ToScheduler::Inventory(Box::new(node.inventory()))).await?;
             }
-            // What is new is told at once, the rest by and by.
-            Ok(()) = news.changed() => to.send(&ToScheduler::Report(Box::new(node.report(0)))).await?,
+            Ok(()) = news.changed(), if news_due.is_none() => news_due = Some(last_news + NEWS_INTERVAL),
+            () = sleep_until(news_due.unwrap_or(last_news)), if news_due.is_some() => {
+                (last_news, news_due) = (Instant::now(), None);
+                to.send(&ToScheduler::Report(Box::new(node.report(0)))).await?;
+            }
             _ = beat.tick() => {
                 let stalled = last_beat.elapsed().saturating_sub(every).as_millis() as u64;
                 last_beat = Instant::now();

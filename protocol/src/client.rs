@@ -50,6 +50,9 @@ pub struct Submit {
     pub limits: Limits,
     #[serde(default)]
     pub seed: Option<u64>,
+    /// For the routes of policies.
+    #[serde(default, with = "AtMost::<MAX_LABELS>")]
+    pub labels: Vec<Parameter>,
 }
 
 /// Guards that a placement must meet, in addition to those of the policy.
@@ -234,6 +237,7 @@ pub enum Answer {
         toml: String,
     },
     /// What is wrong with a policy; nothing: it can be used.
+    /// After `SetPolicy`: it is in force all the same.
     PolicyFaults(#[serde(with = "AtMost::<MAX_REASONS>")] Vec<PolicyFault>),
 }
 
@@ -245,6 +249,16 @@ pub struct Page<T> {
     pub items: Vec<T>,
     #[serde(default)]
     pub more: bool,
+}
+
+impl<T> Page<T> {
+    /// As much of a list as a page has room for.
+    pub fn of(items: impl Iterator<Item = T>) -> Self {
+        let mut items: Vec<T> = items.take(MAX_PAGE + 1).collect();
+        let more = items.len() > MAX_PAGE;
+        items.truncate(MAX_PAGE);
+        Self { items, more }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -70,7 +70,8 @@ impl Emission {
         body.chunks(MAX_EMISSION_BYTES).map(|piece| Self::Body(ByteBuf::from(piece)))
     }
 
-    fn bytes(&self) -> usize {
+    /// About what it takes in a frame, or in memory.
+    pub fn bytes(&self) -> usize {
         OVERHEAD
             + match self {
                 Self::Tokens { tokens, .. } => 4 * tokens.0.len(),
@@ -91,6 +92,48 @@ impl Chunk {
         };
         let count = emissions.iter().take(MAX_EMISSIONS).take_while(fits).count();
         Self { offset, emissions: emissions[..count].to_vec() }
+    }
+}
+
+/// What was said so far, each thing once and numbered.
+#[derive(Debug, Default)]
+pub struct Emissions {
+    /// The number of the first.
+    base: u64,
+    all: Vec<Emission>,
+    bytes: usize,
+}
+
+impl Emissions {
+    pub fn from(base: u64) -> Self {
+        Self { base, ..Self::default() }
+    }
+
+    pub fn push(&mut self, emission: Emission) {
+        self.bytes += emission.bytes();
+        self.all.push(emission);
+    }
+
+    /// The number that the next one has.
+    pub fn offset(&self) -> u64 {
+        self.base + self.all.len() as u64
+    }
+
+    /// See [`Emission::bytes`].
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Emission> {
+        self.all.iter()
+    }
+
+    /// What follows from number `offset` on, as far as it fits into a frame; nothing if that is nothing. What is before the
+    /// first was said by another.
+    pub fn next(&self, offset: u64) -> Option<Chunk> {
+        let from = usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let rest = self.all.get(from..).filter(|rest| !rest.is_empty())?;
+        Some(Chunk::first(self.base + from as u64, rest))
     }
 }
 

@@ -123,6 +123,9 @@ pub struct JoinedNode {
     pub seen_ms_ago: Option<u64>,
     #[serde(default, with = "AtMost::<MAX_NAME>")]
     pub build: String,
+    /// As in [`crate::Inventory::unconfined`].
+    #[serde(default, with = "AtMost::<MAX_TEXT>")]
+    pub unconfined: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

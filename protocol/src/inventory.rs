@@ -6,7 +6,7 @@ use crate::{
     AtMost, AttemptId, ComponentDigest, Epoch, Incarnation, ModelDigest, OperatingPoint, Parameter,
     limits::{
         MAX_ATTEMPTS, MAX_COMPONENTS, MAX_HELD_PREFIXES, MAX_LABELS, MAX_MODELS, MAX_NAME, MAX_POINTS,
-        MAX_RESIDENTS,
+        MAX_RESIDENTS, MAX_TEXT,
     },
 };
 
@@ -36,6 +36,9 @@ pub struct Inventory {
     /// What pipelines may use there.
     #[serde(default)]
     pub allows: Permissions,
+    /// What could not be taken from pipelines there, and why; empty where they have no network and no files but their own.
+    #[serde(default, with = "AtMost::<MAX_TEXT>")]
+    pub unconfined: String,
     /// Attempts that it runs at once.
     #[serde(default)]
     pub slots: u32,

@@ -40,7 +40,7 @@ pub use client::{
 };
 pub use control::{Command, Order, Rows, ToNode, ToScheduler};
 pub use digest::{BlobDigest, ComponentDigest, DigestError, ModelDigest};
-pub use emission::{Chunk, Emission};
+pub use emission::{Chunk, Emission, Emissions};
 pub use explanation::{Candidate, Counted, Decision, Explanation, JoinedNode, NodeState, PredictedCosts};
 pub use failure::{Failure, FailureCode, Fault};
 pub use frame::{Class, Decoder, FrameError, Message};

@@ -1,9 +1,10 @@
 //! A person's connection with a scheduler.
 
-use std::{fs::File, io::Read, path::Path, sync::Arc, time::SystemTime};
+use std::{fs::File, io::Read, path::Path, sync::Arc};
 
 use dunlin_link::{
-    Chain, Close, Credentials, Dialer, GreetError, Link, Receiver, Sender, certificate::Standing, greet,
+    Chain, Close, Credentials, Dialer, GreetError, Link, Receiver, Sender, certificate::Standing,
+    clock::unix_seconds, greet,
 };
 use dunlin_protocol::{
     Answer, Ask, BlobChunk, BlobDigest, Failure as Fault, FailureCode, FromInvocation, FromStore, Hello,
@@ -72,8 +73,7 @@ impl Client {
             credentials.swap(credential);
             link = dial().await?;
         }
-        let unix_seconds = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-        let hello = Hello::new(&[], version::SHORT, unix_seconds);
+        let hello = Hello::new(&[], version::SHORT, unix_seconds());
         // The stream of the hello ends with this; the connection stands.
         greet(&link, &hello).await.map_err(|error| match error {
             GreetError::Refused(fault) => told(&fault),

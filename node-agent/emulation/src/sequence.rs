@@ -29,6 +29,8 @@ pub(crate) struct Sequence {
     /// The prompt, and then what was generated.
     pub(crate) tokens: Vec<Token>,
     prompt: u32,
+    /// Where its answer begins: before the end of what it reads, if a part of it was said elsewhere.
+    answer: u32,
     /// Tokens of the prompt that the engine holds.
     pub(crate) read: u32,
     cached: u32,
@@ -44,6 +46,7 @@ pub(crate) struct Sequence {
     /// Text that may be the beginning of a stop string.
     held_back: String,
     pub(crate) cancelled: bool,
+    has_replayed: bool,
     deadline: Option<Instant>,
 }
 
@@ -51,9 +54,14 @@ impl Sequence {
     pub(crate) fn generate(id: CallId, generate: Generate, now: Instant) -> Result<Self, EngineError> {
         let plan = Plan::of(&generate)?;
         let deadline = generate.deadline_ms.map(|ms| now + Duration::from_millis(ms));
-        let (tokens, tenant, public) = (generate.prompt.clone(), generate.tenant.clone(), generate.public);
+        let owner = (generate.tenant.clone(), generate.public);
+        // What was said elsewhere is read as a part of the prompt.
+        let replay = generate.replay.iter().take(generate.max_tokens as usize);
+        let tokens = generate.prompt.iter().chain(replay).copied().collect();
+        let prompt = generate.prompt.len() as u32;
         let purpose = Purpose::Generate { generate: Box::new(generate), plan };
-        Ok(Self::new(id, purpose, tokens, (tenant, public), deadline, now))
+        let sequence = Self::new(id, purpose, tokens, owner, deadline, now);
+        Ok(Self { answer: prompt, ..sequence })
     }
 
     pub(crate) fn score(id: CallId, score: Score, now: Instant) -> Self {
@@ -82,6 +90,7 @@ impl Sequence {
             tenant,
             public,
             prompt: tokens.len() as u32,
+            answer: tokens.len() as u32,
             tokens,
             read: 0,
             cached: 0,
@@ -94,6 +103,7 @@ impl Sequence {
             pending: Vec::new(),
             held_back: String::new(),
             cancelled: false,
+            has_replayed: false,
             deadline,
         }
     }
@@ -125,7 +135,7 @@ impl Sequence {
             Purpose::Generate { generate, .. } => generate.max_tokens,
             Purpose::Score(_) | Purpose::Prepare => 0,
         };
-        u64::from(self.prompt) + u64::from(self.beside) + u64::from(output)
+        u64::from(self.answer) + u64::from(self.beside) + u64::from(output)
     }
 
     pub(crate) fn is_over(&self, now: Instant) -> Option<StopReason> {
@@ -136,10 +146,32 @@ impl Sequence {
 
     /// Says the next token, in a step that ended now; of `context` tokens at most.
     pub(crate) fn say(&mut self, context: u32, now: Instant) -> Delta {
+        let again = self.say_again();
+        let mut delta = self.say_next(context, now);
+        if let Some((tokens, text)) = again {
+            delta.tokens.splice(0..0, tokens);
+            delta.text.insert_str(0, &text);
+        }
+        delta
+    }
+
+    /// What its replay says, which comes with the first token of its own.
+    fn say_again(&mut self) -> Option<(Vec<Token>, String)> {
+        let replayed = self.tokens.get(self.answer as usize..self.prompt as usize)?.to_vec();
+        if self.first.is_some() || replayed.is_empty() || self.has_replayed {
+            return None;
+        }
+        self.has_replayed = true;
+        let text: String = replayed.iter().map(|&token| self.whole_text(token)).collect();
+        let (text, _) = self.before_stop(&text);
+        Some((replayed, text))
+    }
+
+    fn say_next(&mut self, context: u32, now: Instant) -> Delta {
         let Purpose::Generate { generate, plan } = &self.purpose else {
             return self.delta(Vec::new(), String::new(), None);
         };
-        let index = self.tokens.len() - self.prompt as usize;
+        let index = self.tokens.len() - self.answer as usize;
         let token = match plan.next(self.tokens.len() as u64, index) {
             _ if index >= generate.max_tokens as usize => return self.finish(StopReason::MaxTokens, now),
             _ if self.tokens.len() >= context as usize => return self.finish(StopReason::ContextFull, now),
@@ -212,7 +244,7 @@ impl Sequence {
         let usage = Usage {
             prompt_tokens: self.read.saturating_sub(self.cached),
             cached_tokens: self.cached,
-            output_tokens: self.tokens.len() as u32 - self.prompt,
+            output_tokens: self.tokens.len() as u32 - self.answer,
             queue_us: since(self.began.unwrap_or(now)),
             ttft_us: self.first.map_or(0, since),
             tpot_p50_us: quantile(0.5),

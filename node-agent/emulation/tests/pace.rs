@@ -353,3 +353,27 @@ async fn boards_of_a_class_differ() {
     assert!(tpots.windows(2).all(|pair| pair[0] < pair[1]), "{tpots:?}");
     assert!(tpots[4] < 4 * tpots[0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_elsewhere_is_read_and_said_again() {
+    async fn said(replay: Vec<u32>) -> (Vec<u32>, String, Usage) {
+        let engine = started(&board("orin-nano-8g", "MAXN"), "Llama-3.2-1B").await;
+        let mut generation = engine.generate(Generate { replay, ..request(0, 100, 60) });
+        let (mut tokens, mut text) = (Vec::new(), String::new());
+        while let Some(delta) = generation.next().await {
+            let delta = delta.unwrap();
+            tokens.extend(delta.tokens);
+            text += &delta.text;
+            if let Some(finish) = delta.finish {
+                return (tokens, text, finish.usage);
+            }
+        }
+        panic!("it did not finish");
+    }
+    let (tokens, text, whole) = said(Vec::new()).await;
+    let (again, same, resumed) = said(tokens[..40].to_vec()).await;
+    assert_eq!((&again, &same, resumed.output_tokens), (&tokens, &text, 60));
+    // 40 tokens that are read take much less than 40 that are written.
+    assert_eq!(resumed.prompt_tokens, 140);
+    assert!(resumed.total_us < whole.total_us / 2, "{resumed:?} {whole:?}");
+}

@@ -275,6 +275,7 @@ fn inventory() -> Inventory {
         emulated: true,
         cordoned: true,
         labels: vec![parameter()],
+        unconfined: text("files (no Landlock)"),
         allows: Permissions { http: true, environment: true, components: true },
         slots: 8,
         memory_bytes: 8 << 30,
@@ -416,6 +417,7 @@ fn submit() -> Submit {
         grants: grants(),
         limits: limits(),
         seed: Some(5),
+        labels: vec![parameter()],
     }
 }
 
@@ -549,6 +551,7 @@ fn joined_node() -> JoinedNode {
         health: health(),
         seen_ms_ago: Some(250),
         build: text("0.1.0"),
+        unconfined: text("network (no seccomp)"),
     }
 }
 

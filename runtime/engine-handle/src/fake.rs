@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
-    io::{DuplexStream, ReadHalf},
+    io::{AsyncRead, AsyncWrite, ReadHalf},
     sync::mpsc,
     task::JoinHandle,
     time::Instant,
@@ -158,6 +158,11 @@ impl Fake {
         self.start_with(Patience::default())
     }
 
+    /// Plays one incarnation at the engine's end of a connection, until that is closed.
+    pub async fn serve(self, stream: impl AsyncRead + AsyncWrite + Send) {
+        Incarnation::run(self, stream).await;
+    }
+
     pub fn start_with(&self, patience: Patience) -> Engine {
         Engine::start(self.clone(), Load::default(), patience)
     }
@@ -241,7 +246,7 @@ struct Incarnation {
 }
 
 impl Incarnation {
-    async fn run(fake: Fake, stream: DuplexStream) {
+    async fn run(fake: Fake, stream: impl AsyncRead + AsyncWrite + Send) {
         let (read, write) = tokio::io::split(stream);
         let (out, mut messages) = mpsc::unbounded_channel();
         let writer = async move {
@@ -263,7 +268,7 @@ impl Incarnation {
 
     async fn serve(
         mut self,
-        mut frames: FramedRead<ReadHalf<DuplexStream>, Codec<ToEngine, FromEngine>>,
+        mut frames: FramedRead<ReadHalf<impl AsyncRead>, Codec<ToEngine, FromEngine>>,
         mut ends: mpsc::UnboundedReceiver<Option<CallId>>,
     ) {
         let born = Instant::now();
@@ -420,7 +425,10 @@ async fn play(
             end = ScriptEnd::Stop(StopReason::Deadline);
             break;
         }
-        tokio::time::sleep(pause).await;
+        // A timer would take a millisecond for no time at all.
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         let room = generate.max_tokens.saturating_sub(usage.output_tokens) as usize;
         let piece: String = piece
             .chars()

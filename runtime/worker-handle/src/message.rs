@@ -1,6 +1,6 @@
 //! What an agent and its worker say to each other, in frames of [`dunlin_engine_handle::frame`].
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use dunlin_engine_handle::{Load, ModelInfo, Threads, Token};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,8 @@ pub enum ToWorker {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum FromWorker {
+    /// The first message: what the kernel let it take from itself.
+    Confined(Confinement),
     /// Sign of life, every [`dunlin_engine_handle::PULSE_INTERVAL`].
     Pulse,
     Model {
@@ -45,6 +47,36 @@ pub enum FromWorker {
         call: CallId,
         event: Event,
     },
+}
+
+/// What a worker could take from itself, its pipelines and its engines; of the rest, why not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Confinement {
+    /// Why there still is a network.
+    pub network: Option<String>,
+    /// Why files are still what they are to the user that it runs as.
+    pub files: Option<String>,
+}
+
+impl Confinement {
+    /// What could not be taken, in words; `None` if everything was.
+    pub fn gaps(&self) -> Option<String> {
+        let gap = |what: &str, why: &Option<String>| why.as_ref().map(|why| format!("{what} ({why})"));
+        let gaps: Vec<String> =
+            [gap("network", &self.network), gap("files", &self.files)].into_iter().flatten().collect();
+        (!gaps.is_empty()).then(|| gaps.join(", "))
+    }
+}
+
+impl fmt::Display for Confinement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |why: &Option<String>| match why {
+            None => "taken".to_owned(),
+            Some(why) => format!("NOT taken ({why})"),
+        };
+        write!(f, "network {}, files {}", word(&self.network), word(&self.files))
+    }
 }
 
 /// How a model is to be served.

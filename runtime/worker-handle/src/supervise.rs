@@ -155,6 +155,12 @@ impl Supervisor {
     fn on_message(&mut self, message: FromWorker) {
         match message {
             FromWorker::Pulse => {}
+            FromWorker::Confined(confinement) => {
+                if let Some(gaps) = confinement.gaps() {
+                    tracing::warn!("pipelines and engines keep what could not be taken from them: {gaps}");
+                }
+                self.status.send_modify(|status| status.confinement = Some(confinement));
+            }
             FromWorker::Model { model, state } => {
                 // Of one that was closed in the meantime nothing is to be known.
                 if self.wanted.contains_key(&model) {

@@ -6,7 +6,7 @@ use dunlin_engine_handle::{Launch, Threads};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    CallId, Event, Invoke, ModelId, ModelState, Open,
+    CallId, Confinement, Event, Invoke, ModelId, ModelState, Open,
     supervise::{Command, Supervisor},
 };
 
@@ -18,6 +18,8 @@ pub struct Status {
     /// Why it does not run, if it does not.
     pub dead: Option<Arc<str>>,
     pub models: BTreeMap<ModelId, ModelState>,
+    /// `None`: it has not said yet.
+    pub confinement: Option<Confinement>,
 }
 
 /// A worker that is kept alive. Cheap to clone; the process ends with the last clone.
@@ -39,6 +41,16 @@ impl Worker {
 
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
+    }
+
+    /// Whether a model can be used right now.
+    pub fn is_ready(&self, model: &ModelId) -> bool {
+        matches!(self.status.borrow().models.get(model), Some(ModelState::Ready(_)))
+    }
+
+    /// What it could take from itself, once it has said so.
+    pub fn confinement(&self) -> Option<Confinement> {
+        self.status.borrow().confinement.clone()
     }
 
     /// Sees every change of the status.

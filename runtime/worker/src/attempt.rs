@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 use dunlin_engine_handle::{Engine, EngineError};
 use dunlin_host::{
     Chunk, Grants, Host, Invocation, InvokeError, Limits, LoadError, ModelGrant, Node, Outcome, Pipeline,
-    PipelineError, PipelineSource, Recorded, Request, Resume,
+    PipelineError, Recorded, Request, Resume,
 };
 use dunlin_worker_handle::{
     CallId, Ended, Event, Failed, FailureKind, FromWorker, Invoke, Outcome as Told, Usage,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::pipelines::Pipelines;
 
 /// Chunks on their way to the agent; the pipeline waits when there are more.
 const CHUNKS: usize = 64;
@@ -47,7 +49,7 @@ impl Attempt {
     /// `engines`: of the models of `invoke`, in their order.
     pub(crate) async fn run(
         mut self,
-        host: &Host,
+        pipelines: &Pipelines,
         invoke: Invoke,
         engines: Vec<Option<Engine>>,
         cancel: CancellationToken,
@@ -55,12 +57,12 @@ impl Attempt {
         let prepared = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(Ended::failed(FailureKind::Cancelled, "cancelled", false)),
-            prepared = prepare(host, &invoke, engines) => prepared,
+            prepared = prepare(pipelines, &invoke, engines) => prepared,
         };
         let mut ended = match prepared {
             Ok((pipeline, grants)) => {
                 self.tell(Event::Started);
-                self.invoke(host, &pipeline, grants, invoke, cancel).await
+                self.invoke(pipelines.host(), &pipeline, grants, invoke, cancel).await
             }
             Err(ended) => ended,
         };
@@ -131,12 +133,11 @@ impl Attempt {
 }
 
 async fn prepare(
-    host: &Host,
+    pipelines: &Pipelines,
     invoke: &Invoke,
     engines: Vec<Option<Engine>>,
 ) -> Result<(Pipeline, Grants), Ended> {
-    let source = PipelineSource::file(&invoke.component);
-    let loading = async { host.load_watched(source, |_| ()).await.map_err(|error| not_loaded(&error)) };
+    let loading = async { pipelines.load(&invoke.component).await.map_err(|error| not_loaded(&error)) };
     let models = async {
         let mut models = Vec::new();
         for (bound, engine) in invoke.models.iter().zip(engines) {

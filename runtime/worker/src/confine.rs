@@ -1,7 +1,9 @@
 //! What a worker takes from itself and from its engines before it does anything: the network, and all files that it has no
 //! business with. So what escapes from a pipeline, or from an engine, finds no keys, and nobody to tell.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, path::Path};
+
+use dunlin_worker_handle::Confinement;
 
 use landlock::{
     ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, path_beneath_rules,
@@ -13,31 +15,30 @@ use seccompiler::{
 use crate::WorkerOptions;
 
 /// What a program needs to read so that it runs at all, where there is one.
-const SYSTEM: [&str; 9] = ["/usr", "/bin", "/lib", "/lib64", "/etc", "/opt", "/proc", "/sys", "/run"];
+const SYSTEM: [&str; 12] = [
+    "/usr",
+    "/bin",
+    "/lib",
+    "/lib64",
+    "/sys",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    // How much memory there is, what processors; other processes are kept from it by Landlock's rule on ptrace, but for
+    // their names.
+    "/proc",
+    // Where CUDA is, if it is not below /usr.
+    "/opt/nvidia",
+    "/etc/nv_tegra_release",
+];
 /// GPUs and the null device.
 const DEVICES: &str = "/dev";
 
-/// What could be taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Confinement {
-    /// Why there still is a network.
-    network: Result<(), String>,
-    /// Why files are still what they are to the user that it runs as.
-    files: Result<(), String>,
-}
-
-impl fmt::Display for Confinement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = |taken: &Result<(), String>| match taken {
-            Ok(()) => "taken".to_owned(),
-            Err(why) => format!("NOT taken ({why})"),
-        };
-        write!(f, "network {}, files {}", word(&self.network), word(&self.files))
-    }
-}
-
 pub(crate) fn confine(options: &WorkerOptions) -> Confinement {
-    Confinement { files: confine_files(options), network: take_network() }
+    // Files first: afterwards nothing more can be named.
+    let files = confine_files(options).err();
+    Confinement { files, network: take_network().err() }
 }
 
 fn confine_files(options: &WorkerOptions) -> Result<(), String> {

@@ -8,6 +8,7 @@
 mod attempt;
 mod confine;
 mod models;
+mod pipelines;
 mod serve;
 
 use std::{
@@ -18,10 +19,19 @@ use std::{
 };
 
 use dunlin_host::{CacheConfig, Compile, CompileChild, Host, HostConfig, HostError};
+use dunlin_worker_handle::Confinement;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use confine::Confinement;
+/// What a process could take from itself that was to be a worker with no folders but this one: for `dunlin doctor`, in a
+/// process of its own.
+pub fn try_confinement(cache: &std::path::Path) -> Confinement {
+    confine::confine(&WorkerOptions {
+        cache: cache.to_owned(),
+        readable: Vec::new(),
+        compile_child: String::new(),
+    })
+}
 
 /// How a worker works; its agent gives it as one argument of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +74,6 @@ fn run(options: &str) -> Result<(), WorkerError> {
     // The cache has to be there to be named as writable.
     drop(std::fs::create_dir_all(&options.cache));
     let confinement = confine::confine(&options);
-    eprintln!("{confinement}");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -73,7 +82,7 @@ fn run(options: &str) -> Result<(), WorkerError> {
     runtime.block_on(async {
         let compile = Compile::Child(CompileChild::this_program([&options.compile_child]));
         let host = Host::new(HostConfig::new(compile).cache(CacheConfig::new(&options.cache)))?;
-        serve::serve(socket().map_err(WorkerError::Socket)?, host).await;
+        serve::serve(socket().map_err(WorkerError::Socket)?, host, confinement).await;
         Ok(())
     })
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use dunlin_engine_handle::{PULSE_INTERVAL, frame::Codec};
 use dunlin_host::Host;
-use dunlin_worker_handle::{CallId, FromWorker, ToWorker};
+use dunlin_worker_handle::{CallId, Confinement, FromWorker, ToWorker};
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     net::UnixStream,
@@ -17,17 +17,18 @@ use tokio_util::{
     sync::CancellationToken,
 };
 
-use crate::{attempt::Attempt, models::Models};
+use crate::{attempt::Attempt, models::Models, pipelines::Pipelines};
 
 /// Serves until the agent closes the socket.
-pub(crate) async fn serve(socket: UnixStream, host: Host) {
+pub(crate) async fn serve(socket: UnixStream, host: Host, confinement: Confinement) {
     let (reader, writer) = socket.into_split();
     let mut inbox = FramedRead::new(reader, Codec::<ToWorker, FromWorker>::default());
     let (out, outbox) = mpsc::unbounded_channel();
+    drop(out.send(FromWorker::Confined(confinement)));
     let writing = tokio::spawn(write(FramedWrite::new(writer, Codec::default()), outbox));
     let mut worker = Serving {
         models: Models::new(out.clone()),
-        host,
+        pipelines: Pipelines::new(host),
         running: HashMap::new(),
         attempts: JoinSet::new(),
         out,
@@ -60,7 +61,7 @@ pub(crate) async fn serve(socket: UnixStream, host: Host) {
 
 struct Serving {
     models: Models,
-    host: Host,
+    pipelines: Pipelines,
     running: HashMap<CallId, CancellationToken>,
     attempts: JoinSet<CallId>,
     out: mpsc::UnboundedSender<FromWorker>,
@@ -77,9 +78,9 @@ impl Serving {
                 self.running.insert(call, cancel.clone());
                 let attempt = Attempt::new(call, self.out.clone());
                 let engines = invoke.models.iter().map(|bound| self.models.engine(&bound.model)).collect();
-                let host = self.host.clone();
+                let pipelines = self.pipelines.clone();
                 self.attempts.spawn(async move {
-                    attempt.run(&host, *invoke, engines, cancel).await;
+                    attempt.run(&pipelines, *invoke, engines, cancel).await;
                     call
                 });
             }

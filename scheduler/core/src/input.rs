@@ -1,6 +1,6 @@
 //! What the core is told.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dunlin_costs::{ModelDigest, Row};
 
@@ -24,7 +24,11 @@ pub enum Input {
     /// Nothing new goes there.
     Cordon(NodeId),
     /// Nothing new goes there, and what runs there ends or moves: then [`Output::Drained`](crate::Output::Drained).
-    Drain(NodeId),
+    Drain {
+        node: NodeId,
+        /// Then what still runs there is handed over; at most [`MAX_DRAIN`](crate::limits::MAX_DRAIN).
+        within: Duration,
+    },
     /// It takes work again.
     Uncordon(NodeId),
     /// All aliases, in the place of those before.
@@ -55,7 +59,9 @@ pub enum NodeEvent {
     /// Its connection ended. It may come back before its lease is over.
     Disconnected,
     /// It wants to leave: as [`Input::Drain`].
-    Leaving,
+    Leaving {
+        within: Duration,
+    },
     /// The model is resident, and the engine has taken the attempt: from here it reads.
     AttemptStarted(AttemptId),
     AttemptProgress(Progress),

@@ -71,6 +71,6 @@ pub mod limits {
         queue::{HEADS, LANE_HEADS, MAX_QUEUED, MAX_QUEUED_PER_TENANT},
         request::MAX_PREFIXES,
         retry::{MAX_LOSSES, MAX_RETRIES},
-        scheduler::{DRAIN, LATE, LOAD_AGAIN, MAX_INVOCATIONS, MAX_WAIT},
+        scheduler::{LATE, LOAD_AGAIN, MAX_DRAIN, MAX_INVOCATIONS, MAX_WAIT},
     };
 }

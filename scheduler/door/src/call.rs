@@ -144,6 +144,7 @@ pub(crate) async fn begin_one(
         grants: Default::default(),
         limits: Limits { time_ms: manner.targets.deadline_ms, ..Limits::default() },
         seed: call.seed,
+        labels: Vec::new(),
     };
     let following = desk.front.submit(submit, caller.tenant.clone()).await?;
     Ok(Answer::new(desk.clone(), caller.clone(), following, stays))

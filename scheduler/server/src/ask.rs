@@ -7,18 +7,19 @@ use std::{
 };
 
 use dunlin_blobs::Store;
+use dunlin_costs::DocumentError;
 use dunlin_protocol::{
     Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, Name, NewToken, Page, PipelineSummary,
-    PolicyFault, limits::MAX_PAGE,
+    PolicyFault, limits::MAX_REASONS,
 };
 use dunlin_scheduler_core::Policy;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
     Authority, AuthorityError, CatalogError,
     authority::TOKEN_LIFE,
     catalog::{self, Alias, Component, PolicyFile, Scope},
-    driver::{Catalogued, Event},
+    driver::{Catalogued, Event, Events},
     policies::{Policies, PolicyError},
 };
 
@@ -34,7 +35,7 @@ pub struct BuiltinPipeline {
 pub(crate) struct Questions {
     pub(crate) authority: Arc<Authority>,
     pub(crate) blobs: Store,
-    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) events: Events,
     pub(crate) builtins: Vec<BuiltinPipeline>,
     pub(crate) policies: Mutex<Policies>,
 }
@@ -71,7 +72,8 @@ impl Questions {
 
     async fn ask(&self, event: impl FnOnce(oneshot::Sender<Answer>) -> Event) -> Answer {
         let (reply, answered) = oneshot::channel();
-        drop(self.events.send(event(reply)));
+        // Without an answer is who asked a driver that has ended.
+        drop(self.events.tell(event(reply)).await);
         answered.await.unwrap_or_else(|_| {
             Answer::Failed(Failure::new(FailureCode::Unavailable, "the scheduler is going down"))
         })
@@ -108,7 +110,7 @@ impl Questions {
             all.insert(tag.name, summary);
         }
         let later = all.into_values().filter(|of| after.as_ref().is_none_or(|after| of.name > *after));
-        Ok(Answer::Pipelines(page(later)))
+        Ok(Answer::Pipelines(Page::of(later)))
     }
 
     async fn deploy(&self, name: String, component: ComponentDigest) -> Answered {
@@ -158,7 +160,7 @@ impl Questions {
     fn policy_names(&self, after: Option<String>) -> Answer {
         let policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
         let later = policies.names().filter(|name| after.as_deref().is_none_or(|after| *name > after));
-        Answer::Policies(page(later.map(|name| Name(name.to_owned()))))
+        Answer::Policies(Page::of(later.map(|name| Name(name.to_owned()))))
     }
 
     fn show_policy(&self, name: &str) -> Answered {
@@ -175,10 +177,38 @@ impl Questions {
             policies.clone()
         };
         let changed_at = self.authority.clock().now();
-        let file = PolicyFile { name, text: toml, changed: changed_at };
+        let file = PolicyFile { name: name.clone(), text: toml, changed: changed_at };
         self.authority.catalog().set_policy(file).await.map_err(|error| failed(&error))?;
         drop(self.events.send(Event::Policies(Arc::new(changed))));
-        Ok(Answer::Done)
+        match self.unknown(&name).await? {
+            faults if faults.is_empty() => Ok(Answer::Done),
+            faults => Ok(Answer::PolicyFaults(faults)),
+        }
+    }
+
+    /// What the routes of a policy name and the fleet does not have (yet).
+    async fn unknown(&self, name: &str) -> Result<Vec<PolicyFault>, Failure> {
+        let catalogued = self.catalogued().await.map_err(|error| failed(&error))?;
+        let listed =
+            self.ask(|reply| Event::Ask { ask: Box::new(Ask::Models { after: None }), tenant: None, reply });
+        let Answer::Models(page) = listed.await else { return Ok(Vec::new()) };
+        if page.more {
+            // Too many to say that one is missing.
+            return Ok(Vec::new());
+        }
+        let models = page.items.iter().map(|model| model.alias.as_str()).collect();
+        let pipelines = catalogued.pipelines.keys().chain(&catalogued.builtins).map(String::as_str).collect();
+        let policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        let unknown = policies.unknown(name, &models, &pipelines).map_err(|error| invalid(&error))?;
+        Ok(unknown.into_iter().map(fault).take(MAX_REASONS).collect())
+    }
+
+    /// A policy of a file, which is in force from now on; tells what it names and the fleet does not have.
+    pub(crate) async fn look_over(&self, name: &str) {
+        for fault in self.unknown(name).await.unwrap_or_default() {
+            let PolicyFault { line, column, text } = fault;
+            tracing::warn!(policy = name, line, column, "{text}; until then that route matches nothing");
+        }
     }
 
     /// A policy of a file, which is in force from now on.
@@ -211,12 +241,12 @@ pub(crate) async fn read_catalog(
 }
 
 fn check(toml: &str) -> Answer {
-    let faults = Policy::parse(toml).err().map(|error| PolicyFault {
-        line: error.line as u32,
-        column: error.column as u32,
-        text: error.problem,
-    });
+    let faults = Policy::parse(toml).err().map(fault);
     Answer::PolicyFaults(faults.into_iter().collect())
+}
+
+fn fault(error: DocumentError) -> PolicyFault {
+    PolicyFault { line: error.line as u32, column: error.column as u32, text: error.problem }
 }
 
 fn failed(error: &CatalogError) -> Failure {
@@ -230,11 +260,4 @@ fn invalid(error: &PolicyError) -> Failure {
         PolicyError::Document { .. } => FailureCode::Invalid,
     };
     Failure::new(code, error.to_string())
-}
-
-fn page<T>(items: impl Iterator<Item = T>) -> Page<T> {
-    let mut items: Vec<T> = items.take(MAX_PAGE + 1).collect();
-    let more = items.len() > MAX_PAGE;
-    items.truncate(MAX_PAGE);
-    Page { items, more }
 }

@@ -1,6 +1,9 @@
 //! The policies of a fleet: those that come with Dunlin, those of files and of the catalog, by name.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use dunlin_costs::DocumentError;
 use dunlin_scheduler_core::{Circumstances, Policy, Targets, Terms, TimeOfDay};
@@ -45,6 +48,8 @@ pub struct Asked<'a> {
     pub battery_pct: Option<u8>,
     /// Those of the request itself: they stand in the place of the policy's.
     pub targets: Targets,
+    /// Of the request.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Policies {
@@ -97,6 +102,22 @@ impl Policies {
         self.find(name).map(|(_, (_, text))| &**text)
     }
 
+    /// What the routes of a policy name and the fleet does not have: such routes match nothing, until it has it.
+    ///
+    /// # Errors
+    /// If there is no policy of this name.
+    pub fn unknown(
+        &self,
+        name: &str,
+        models: &BTreeSet<&str>,
+        pipelines: &BTreeSet<&str>,
+    ) -> Result<Vec<DocumentError>, PolicyError> {
+        let (_, (policy, _)) = self.find(name)?;
+        let mut unknown = policy.unknown_models(models);
+        unknown.extend(policy.unknown_pipelines(pipelines));
+        Ok(unknown)
+    }
+
     /// By its name, or by the beginning of it that no other has: `energy` for `energy-first`.
     fn find(&self, name: &str) -> Result<(&str, &(Arc<Policy>, Arc<str>)), PolicyError> {
         if let Some((name, policy)) = self.named.get_key_value(name) {
@@ -118,12 +139,11 @@ impl Policies {
     /// If the request names a policy that there is not.
     pub fn terms(&self, asked: &Asked<'_>) -> Result<(String, Terms), PolicyError> {
         let (name, (policy, _)) = self.find(asked.policy.unwrap_or(&self.default))?;
-        let labels = BTreeMap::new();
         let circumstances = Circumstances {
             pipeline: asked.pipeline,
             model: asked.model,
             tenant: asked.tenant,
-            labels: &labels,
+            labels: &asked.labels,
             time_of_day: now(),
             battery_pct: asked.battery_pct,
         };
@@ -166,6 +186,7 @@ mod tests {
             tenant: "lab",
             battery_pct: None,
             targets: Targets::default(),
+            labels: BTreeMap::new(),
         }
     }
 
@@ -194,6 +215,22 @@ mod tests {
         assert_eq!(terms.targets.tpot, Some(Duration::from_millis(50)));
         let (_, terms) = policies.terms(&asked(Some("interactive"))).unwrap();
         assert_eq!(terms.targets.tpot, Some(Duration::from_millis(188)));
+    }
+
+    #[test]
+    fn routes_look_at_the_labels_of_a_request() {
+        let mut policies = Policies::builtin().unwrap();
+        let text = "objective = \"energy\"\n[[route]]\nname = \"urgent\"\nobjective = \"latency\"\nmatch = { labels = { urgent = \"yes\" } }\n";
+        policies.add("lab", text).unwrap();
+        let with = |labels: &[(&str, &str)]| {
+            let labels =
+                labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            policies.terms(&Asked { labels, ..asked(Some("lab")) }).unwrap()
+        };
+        let (name, terms) = with(&[("urgent", "yes"), ("room", "attic")]);
+        assert_eq!((name.as_str(), terms.objective), ("lab/urgent", Objective::Latency));
+        let (name, terms) = with(&[("urgent", "no")]);
+        assert_eq!((name.as_str(), terms.objective), ("lab", Objective::Energy));
     }
 
     #[test]

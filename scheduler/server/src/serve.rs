@@ -5,13 +5,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use dunlin_link::{Link, Liveness, PULSE, Receiver, SendError, Sender, welcome};
+use dunlin_link::{Link, Liveness, PULSE, Receiver, SendError, Sender, clock::unix_seconds, welcome};
 use dunlin_protocol::{
     Answer, Ask, Epoch, Failure, FailureCode, FromInvocation, FromStore, Hello, Inventory, InvocationId,
-    Opening, Renewal, Role, Submit, ToInvocation, ToNode, ToScheduler, ToStore, Version, Welcome,
+    Opening, Parameter, Renewal, Role, Submit, ToInvocation, ToNode, ToScheduler, ToStore, Version, Welcome,
+    limits::MAX_LABELS,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -21,7 +22,8 @@ use tokio::{
 use crate::{
     Serve,
     ask::Questions,
-    driver::{ConnectionId, End, Event, Log, Next},
+    catalog::Labels,
+    driver::{ConnectionId, End, Event, Events, Log, Next},
     transfer,
 };
 
@@ -32,11 +34,14 @@ const FEATURES: &[&str] = &["resume"];
 const LEASE: Duration = dunlin_scheduler_core::limits::LEASE;
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
+/// Orders that may wait until a node reads them; one that lets more wait is cut.
+const MAX_ORDERS: usize = 256;
+
 /// Everything that connections need.
 #[derive(Debug)]
 pub(crate) struct Members {
     pub(crate) questions: Arc<Questions>,
-    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) events: Events,
     pub(crate) epoch: Epoch,
     pub(crate) build: String,
     pub(crate) connections: AtomicU64,
@@ -69,7 +74,7 @@ impl Members {
         &self,
         link: &Link,
     ) -> Result<(Sender<dunlin_protocol::HelloReply>, Receiver<Hello>), String> {
-        let unix_seconds = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let unix_seconds = unix_seconds();
         let ours = Hello::new(FEATURES, &self.build, unix_seconds);
         let said = Welcome {
             version: Version(0),
@@ -88,8 +93,9 @@ impl Members {
         let (to, from) = self.hello(link).await?;
         let connection = ConnectionId(self.connections.fetch_add(1, Relaxed));
         let (mut from, mut to) = (from.then::<ToScheduler>(), to.then::<ToNode>());
-        let (orders, mut ordered) = mpsc::unbounded_channel();
+        let (orders, mut ordered) = mpsc::channel(MAX_ORDERS);
         let name = link.peer().name().clone();
+        let labels = self.labels(link).await;
         let mut liveness = Liveness::new(Duration::ZERO);
         let began = tokio::time::Instant::now();
         let mut pulse = interval(PULSE);
@@ -104,15 +110,25 @@ impl Members {
                             break Err(text(error));
                         }
                     }
-                    Ok(Some(ToScheduler::Inventory(inventory))) if !has_joined => {
+                    Ok(Some(ToScheduler::Inventory(mut inventory))) if !has_joined => {
                         has_joined = true;
-                        self.join(&name, connection, link, &orders, inventory);
+                        label(&mut inventory, &labels);
+                        let joined = Event::NodeJoined {
+                            name: name.clone(),
+                            connection,
+                            link: link.clone(),
+                            orders: orders.clone(),
+                            inventory,
+                        };
+                        self.tell(joined).await;
                     }
-                    Ok(Some(message)) => self.tell(Event::NodeSaid {
-                        name: name.clone(),
-                        connection,
-                        message: Box::new(message),
-                    }),
+                    Ok(Some(mut message)) => {
+                        if let ToScheduler::Inventory(inventory) = &mut message {
+                            label(inventory, &labels);
+                        }
+                        let message = Box::new(message);
+                        self.tell(Event::NodeSaid { name: name.clone(), connection, message }).await;
+                    }
                     // It came for a file.
                     Ok(None) if !has_joined => reports = false,
                     Ok(None) => break Ok(()),
@@ -132,32 +148,25 @@ impl Members {
                 },
                 _ = pulse.tick() => {
                     if liveness.observe(began.elapsed(), link.connection()) && has_joined {
-                        self.tell(Event::NodeHeard { name: name.clone(), connection });
+                        self.tell(Event::NodeHeard { name: name.clone(), connection }).await;
                     }
                 }
             }
         };
         if has_joined {
-            self.tell(Event::NodeGone { name, connection });
+            drop(self.events.send(Event::NodeGone { name, connection }));
         }
         ended
     }
 
-    fn join(
-        &self,
-        name: &dunlin_protocol::NodeId,
-        connection: ConnectionId,
-        link: &Link,
-        orders: &mpsc::UnboundedSender<ToNode>,
-        inventory: Box<Inventory>,
-    ) {
-        self.tell(Event::NodeJoined {
-            name: name.clone(),
-            connection,
-            link: link.clone(),
-            orders: orders.clone(),
-            inventory,
-        });
+    /// Those that the token of a node gave it.
+    async fn labels(&self, link: &Link) -> Labels {
+        let peer = link.peer();
+        let labels = self.questions.authority.catalog().labels(peer.role(), peer.name().clone()).await;
+        labels.unwrap_or_else(|error| {
+            tracing::warn!(node = %peer.name(), %error, "its labels cannot be read");
+            Labels::default()
+        })
     }
 
     async fn serve_streams(&self, link: &Link) {
@@ -183,16 +192,24 @@ impl Members {
         });
     }
 
-    fn tell(&self, event: Event) {
+    async fn tell(&self, event: Event) {
         // The driver ends with the process.
-        drop(self.events.send(event));
+        drop(self.events.tell(event).await);
     }
+}
+
+/// What an operator wrote into a token stands before what the node says of itself.
+fn label(inventory: &mut Inventory, labels: &Labels) {
+    inventory.labels.retain(|own| !labels.contains_key(&own.name));
+    let given = labels.iter().map(|(name, value)| Parameter { name: name.clone(), value: value.clone() });
+    inventory.labels.splice(0..0, given.take(MAX_LABELS));
+    inventory.labels.truncate(MAX_LABELS);
 }
 
 /// One stream of a member.
 struct Stream {
     questions: Arc<Questions>,
-    events: mpsc::UnboundedSender<Event>,
+    events: Events,
     link: Link,
 }
 
@@ -259,7 +276,7 @@ impl Stream {
         // Who has a key can come back.
         let stays = submit.idempotency_key.is_some();
         let (reply, accepted) = oneshot::channel();
-        drop(self.events.send(Event::Submit { submit: Box::new(submit), tenant, reply }));
+        drop(self.events.tell(Event::Submit { submit: Box::new(submit), tenant, reply }).await);
         match accepted.await.map_err(text)? {
             Ok(log) => {
                 let accepted = FromInvocation::Accepted { invocation: log.id };
@@ -281,7 +298,7 @@ impl Stream {
         from: Receiver<ToInvocation>,
     ) -> Ended {
         let (reply, found) = oneshot::channel();
-        drop(self.events.send(Event::Follow { invocation, tenant: self.tenant(), reply }));
+        drop(self.events.tell(Event::Follow { invocation, tenant: self.tenant(), reply }).await);
         match found.await.map_err(text)? {
             Some(log) => self.tell(&log, offset, true, to, from).await,
             None => {

@@ -12,6 +12,7 @@ use dunlin_link::clock::Clock;
 use dunlin_protocol::{FleetId, JoinToken, NodeId, Role};
 use thiserror::Error;
 use tokio::{
+    sync::watch,
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
@@ -69,6 +70,7 @@ pub struct Server {
     front: Front,
     listener: Listener,
     driver: JoinHandle<()>,
+    failed: watch::Receiver<bool>,
     watch: Option<JoinHandle<()>>,
 }
 
@@ -107,10 +109,16 @@ impl Server {
             connections: AtomicU64::new(0),
         };
         let front = Front::new(questions.clone(), driver.changes());
-        let driver = tokio::spawn(driver.run());
+        let (fails, failed) = watch::channel(false);
+        let driver = tokio::spawn(async move {
+            // Nothing of it is kept: whoever supervises the process starts it anew, and nodes tell what they hold.
+            let failing = Failing(fails);
+            driver.run().await;
+            drop(failing);
+        });
         let listener = Listener::start(authority, options.listen, Arc::new(members)).await?;
         let watch = options.policy.map(|path| tokio::spawn(watch_policy(path, questions.clone())));
-        Ok(Self { questions, front, listener, driver, watch })
+        Ok(Self { questions, front, listener, driver, failed, watch })
     }
 
     /// Where members connect.
@@ -141,6 +149,14 @@ impl Server {
         self.questions.authority.new_token(scope, TOKEN_LIFE).await
     }
 
+    /// Returns once the scheduler can do nothing more, by a fault of its own; a fault in what serves a single connection or
+    /// stream ends that one alone.
+    pub async fn failed(&self) {
+        let mut failed = self.failed.clone();
+        // The sender is dropped after it has told.
+        drop(failed.wait_for(|failed| *failed).await);
+    }
+
     /// Closes all connections. Nodes finish what they run.
     pub async fn stop(self) {
         if let Some(watch) = &self.watch {
@@ -148,6 +164,15 @@ impl Server {
         }
         self.listener.leave().await;
         self.driver.abort();
+    }
+}
+
+/// Tells, when it is dropped, that the driver is no more.
+struct Failing(watch::Sender<bool>);
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
     }
 }
 
@@ -189,7 +214,10 @@ async fn watch_policy(path: PathBuf, questions: Arc<Questions>) {
             Err(error) => Err(error.to_string()),
         };
         match put {
-            Ok(()) => tracing::info!(policy = %path.display(), "read again, and in force"),
+            Ok(()) => {
+                tracing::info!(policy = %path.display(), "read again, and in force");
+                questions.look_over(&name_of(&path)).await;
+            }
             Err(error) => {
                 tracing::warn!(policy = %path.display(), %error, "not usable; the one before stays in force");
             }

@@ -87,6 +87,7 @@ impl Doctor {
         let folders = Folders::find()?;
         let mut findings = machine::look(root);
         findings.extend(place::engine());
+        findings.push(place::confinement());
         findings.extend(graphics::look(root));
         findings.extend(sensors::look(root));
         findings.extend(place::models(&folders));

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use dunlin_gguf::{Bytes, Gguf};
+use dunlin_worker_handle::Confinement;
 use rustix::fs::Access;
 
 use super::{Finding, graphics::asked};
 use crate::{
+    command::fleet::agent::{TRY_CONFINEMENT, WORKER},
     engine,
     folders::Folders,
     store::{Catalog, Owner},
@@ -40,6 +42,27 @@ pub(super) fn engine() -> Vec<Finding> {
     let backend = asked(&path, "--backend");
     let kernels = (!backend.is_empty()).then(|| Finding::ok("kernels", kernels(&backend)));
     [engine].into_iter().chain(kernels).collect()
+}
+
+/// What a worker of an agent could take from pipelines and engines on this kernel, tried in a process of its own.
+pub(super) fn confinement() -> Finding {
+    let said = std::env::current_exe().map(|own| asked(&own, &format!("{WORKER} {TRY_CONFINEMENT}")));
+    let tried: Option<Confinement> = said.ok().and_then(|said| serde_json::from_str(&said).ok());
+    match tried.as_ref().map(Confinement::gaps) {
+        Some(None) => {
+            Finding::ok("confinement", "pipelines on a node have no network, and no files but their own")
+        }
+        Some(Some(gaps)) => Finding::note(
+            "confinement",
+            format!("on a node, nothing keeps pipelines and engines from {gaps}"),
+            "a kernel from 6.2 on with Landlock and seccomp does; until then run only pipelines that you trust",
+        ),
+        None => Finding::note(
+            "confinement",
+            "it could not be tried",
+            "`dunlin agent` says at its start what holds",
+        ),
+    }
 }
 
 /// llama.cpp says `CPU : AVX2 = 1 | FMA = 1`.

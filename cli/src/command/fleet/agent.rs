@@ -1,6 +1,6 @@
 //! `dunlin agent`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use dunlin_agent::{Agent as Node, AgentOptions, Builtin, Emulation, Ending};
 use dunlin_engine_handle::Threads;
@@ -23,6 +23,16 @@ use crate::{
 
 /// The argument that makes this executable a worker.
 pub(crate) const WORKER: &str = "worker";
+
+/// In the place of a worker's options: take away what a worker takes from itself, and say what could be taken.
+pub(crate) const TRY_CONFINEMENT: &str = "--try-confinement";
+
+/// The process is of no further use.
+pub(crate) fn try_confinement() -> ExitCode {
+    let confinement = dunlin_worker::try_confinement(&std::env::temp_dir());
+    let printed = terminal::print_json(&confinement);
+    if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
 
 const HELP: &str = "\
 Models: those of `dunlin model ls` on this machine, and those that the scheduler sends. Pipelines run in a child process that \

@@ -79,6 +79,9 @@ pub(crate) struct Invoke {
     /// Two submissions with the same key are one invocation: come back with it after a lost connection
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
+    /// Something to know of the request, for the routes of policies
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<Parameter>,
     /// Show why it went where it went
     #[arg(long)]
     explain: bool,
@@ -88,6 +91,12 @@ pub(crate) struct Invoke {
     /// JSON lines on stdout, as they come
     #[arg(long, conflicts_with = "json")]
     json_lines: bool,
+}
+
+fn label(text: &str) -> Result<Parameter, String> {
+    let named = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = named.ok_or_else(|| "a label is written NAME=VALUE".to_owned())?;
+    Ok(Parameter { name: name.to_owned(), value: value.to_owned() })
 }
 
 /// What came of it.
@@ -158,6 +167,7 @@ impl Invoke {
             grants: Default::default(),
             limits: Limits { time_ms: ms(self.deadline), ..Limits::default() },
             seed: self.seed,
+            labels: self.labels.clone(),
         }
     }
 

@@ -46,7 +46,14 @@ impl Nodes {
             ("SEEN", Align::Right),
         ]);
         nodes.iter().for_each(|node| table.row(row(node)));
-        terminal::print(table)
+        terminal::print(table)?;
+        for node in nodes.iter().filter(|node| !node.unconfined.is_empty()) {
+            terminal::tell(format_args!(
+                "note: on {} nothing keeps pipelines and engines from {}",
+                node.name, node.unconfined
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -134,5 +141,6 @@ fn document(node: &JoinedNode) -> Value {
         "health": node.health,
         "seen_ms_ago": node.seen_ms_ago,
         "build": node.build,
+        "unconfined": (!node.unconfined.is_empty()).then_some(&node.unconfined),
     })
 }

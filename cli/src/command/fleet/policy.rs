@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use dunlin_protocol::{Answer, Ask};
+use dunlin_protocol::{Answer, Ask, PolicyFault};
 use dunlin_scheduler_core::Policy;
 use serde_json::json;
 
@@ -108,7 +108,14 @@ impl Set {
         let toml = read(&self.file)?;
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let name = self.name.clone().unwrap_or(stem);
-        with_client(async |client| client.ask(Ask::SetPolicy { name: name.clone(), toml }).await)?;
+        let ask = Ask::SetPolicy { name: name.clone(), toml };
+        if let Answer::PolicyFaults(faults) = with_client(async |client| client.ask(ask).await)? {
+            for PolicyFault { line, column, text } in faults {
+                terminal::tell(format_args!(
+                    "note: line {line}, column {column}: {text}; until the fleet has it, that route matches nothing"
+                ));
+            }
+        }
         terminal::tell(format_args!("`dunlin invoke --policy {name}` uses it"));
         Ok(())
     }

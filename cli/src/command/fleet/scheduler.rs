@@ -9,7 +9,7 @@ use dunlin_scheduler::{BuiltinPipeline, Listen, Server, ServerOptions};
 use super::http::HttpOptions;
 use crate::{
     arguments::Global,
-    failure::Failure,
+    failure::{Exit, Failure},
     fleet::member::{Address, Member, PORT, node_name},
     folders::Folders,
     interrupt::Interrupt,
@@ -73,7 +73,10 @@ impl Scheduler {
             }
             log_in(&server).await?;
             let door = self.http.open(&server, global).await?;
-            interrupt.token.cancelled().await;
+            tokio::select! {
+                () = interrupt.token.cancelled() => {}
+                () = server.failed() => return Err(failed().into()),
+            }
             if let Some(door) = door {
                 door.close().await;
             }
@@ -83,6 +86,12 @@ impl Scheduler {
         runtime.shutdown_timeout(SHUTDOWN);
         done
     }
+}
+
+/// What whoever supervises this process is told.
+pub(crate) fn failed() -> Failure {
+    Failure::new(Exit::Failed, "the scheduler failed: a bug of Dunlin")
+        .hint("start it again: nodes come back by themselves, and tell what they hold")
 }
 
 /// # Errors

@@ -69,6 +69,7 @@ impl Up {
             tokio::pin!(running);
             tokio::select! {
                 _ = &mut running => {}
+                () = server.failed() => return Err(scheduler::failed().into()),
                 _ = connected.wait_for(|connected| *connected) => {
                     if !global.quiet {
                         terminal::tell(format_args!(
@@ -78,7 +79,10 @@ impl Up {
                             server.members()
                         ));
                     }
-                    running.await;
+                    tokio::select! {
+                        _ = &mut running => {}
+                        () = server.failed() => return Err(scheduler::failed().into()),
+                    }
                 }
             }
             if let Some(door) = door {

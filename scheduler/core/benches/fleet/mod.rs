@@ -10,7 +10,7 @@ use dunlin_scheduler_core::{
 };
 use fastrand::Rng;
 
-use crate::boards::{self, Board};
+use super::boards::{self, Board};
 
 const EPOCH: Epoch = Epoch(1);
 const MODELS: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];

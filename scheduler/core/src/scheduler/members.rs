@@ -14,8 +14,8 @@ use crate::{
     timer::Timer,
 };
 
-/// What runs on a draining node may end there for so long, then it is handed over.
-pub const DRAIN: Duration = Duration::from_secs(30);
+/// What runs on a draining node may end there for so long at most, then it is handed over.
+pub const MAX_DRAIN: Duration = Duration::from_hours(24);
 
 /// A node that could not load a model is not asked to again for so long.
 pub const LOAD_AGAIN: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ impl Scheduler {
             NodeEvent::Joined(_) | NodeEvent::PacketSeen => {}
             NodeEvent::Report(report) => self.reported(slot, &report),
             NodeEvent::Disconnected => self.connect(slot, false),
-            NodeEvent::Leaving => self.drain(slot),
+            NodeEvent::Leaving { within } => self.drain(slot, within),
             NodeEvent::AttemptStarted(attempt) => self.attempt_started(id, attempt),
             NodeEvent::AttemptProgress(progress) => self.attempt_progress(id, &progress),
             NodeEvent::AttemptEnded { attempt, epoch, ended } => {
@@ -175,7 +175,7 @@ impl Scheduler {
     }
 
     /// What a person wants of a node, whether or not it is there.
-    pub(super) fn stand(&mut self, id: NodeId, standing: Option<Standing>) {
+    pub(super) fn stand(&mut self, id: NodeId, standing: Option<Standing>, within: Duration) {
         match standing {
             Some(standing) if self.standings.len() < MAX_NODES || self.standings.contains_key(&id) => {
                 self.standings.insert(id, standing);
@@ -188,14 +188,14 @@ impl Scheduler {
         let Some(slot) = self.fleet.slot(id) else { return };
         self.timers.stop(Timer::Handover(id));
         if standing == Some(Standing::Draining) {
-            return self.drain(slot);
+            return self.drain(slot, within);
         }
         self.fleet.node_mut(slot).standing = standing.unwrap_or(Standing::Ready);
         self.fleet.file(slot);
         self.wake_lanes_of(slot);
     }
 
-    fn drain(&mut self, slot: Slot) {
+    fn drain(&mut self, slot: Slot, within: Duration) {
         let node = self.fleet.node_mut(slot);
         node.standing = Standing::Draining;
         let (id, idle) = (node.id, node.in_flight() == 0);
@@ -203,7 +203,7 @@ impl Scheduler {
         if idle {
             self.outputs.push_back(Output::Drained(id));
         } else {
-            self.timers.set(Timer::Handover(id), self.now + DRAIN);
+            self.timers.set(Timer::Handover(id), self.now + within.min(MAX_DRAIN));
         }
     }
 

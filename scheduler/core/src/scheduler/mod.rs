@@ -11,7 +11,7 @@ mod submit;
 mod tests;
 mod view;
 
-pub use members::{DRAIN, LOAD_AGAIN};
+pub use members::{LOAD_AGAIN, MAX_DRAIN};
 pub use submit::{MAX_INVOCATIONS, MAX_WAIT};
 pub use view::{InvocationView, Load, Stage};
 
@@ -109,9 +109,9 @@ impl Scheduler {
             Input::Submit(request) => self.submit(*request),
             Input::Cancel(invocation) => self.cancel(invocation),
             Input::Node { node, incarnation, event } => self.node_event(node, incarnation, event),
-            Input::Cordon(node) => self.stand(node, Some(Standing::Cordoned)),
-            Input::Drain(node) => self.stand(node, Some(Standing::Draining)),
-            Input::Uncordon(node) => self.stand(node, None),
+            Input::Cordon(node) => self.stand(node, Some(Standing::Cordoned), Duration::ZERO),
+            Input::Drain { node, within } => self.stand(node, Some(Standing::Draining), within),
+            Input::Uncordon(node) => self.stand(node, None, Duration::ZERO),
             Input::CatalogChanged(aliases) => self.catalog_changed(aliases),
             Input::CostsChanged(rows) => self.costs_changed(rows),
             Input::PolicyChanged(FleetPolicy { shares }) => self.queue.share_out(shares),

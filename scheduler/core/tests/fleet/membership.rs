@@ -130,7 +130,8 @@ fn a_scheduler_that_was_away_extends_leases() {
 #[test]
 fn a_drained_node_finishes_or_hands_over() {
     let mut script = running();
-    script.tell(Input::Drain(NodeId(1))).submit(request(2, "one")).check(&expect![[r#"
+    let within = ms(30_000);
+    script.tell(Input::Drain { node: NodeId(1), within }).submit(request(2, "one")).check(&expect![[r#"
         place 2/0 on 2 from 0: model 1 in ondemand with 4 threads
     "#]]);
     script.pass_alive(ms(9000)).report(1, running_on(fast(), 0, EPOCH, 4).report).report(2, slow().report);
@@ -151,13 +152,29 @@ fn a_drained_node_finishes_or_hands_over() {
 }
 
 #[test]
+fn a_drained_node_hands_over_when_its_time_is_up_and_not_before() {
+    let mut script = running();
+    script.tell(Input::Drain { node: NodeId(1), within: ms(1500) });
+    script.forget().pass_alive(ms(1400)).check(&expect![[""]]);
+    // Whoever asks again says anew how long it may take.
+    script.tell(Input::Drain { node: NodeId(1), within: ms(400) }).pass_alive(ms(300)).check(&expect![[""]]);
+    script.pass_alive(ms(200)).check(&expect![[r#"
+        cancel 1/0 on 1
+        drained 1
+        place 1/1 on 2 from 4: model 1 in ondemand with 4 threads
+    "#]]);
+}
+
+#[test]
 fn a_node_that_leaves_is_drained_and_welcome_back() {
     let mut script = running();
-    script.say(1, NodeEvent::Leaving).progress(1, 1, 0, 4, 4).ended(1, 1, 0, 8).check(&expect![[r#"
+    script.say(1, NodeEvent::Leaving { within: ms(5000) }).progress(1, 1, 0, 4, 4).ended(1, 1, 0, 8).check(
+        &expect![[r#"
         deliver 1 at 4: 4, skipping 0
         drained 1
         end 1: done
-    "#]]);
+    "#]],
+    );
     script.say_as(1, 2, NodeEvent::Joined(Box::new(fast()))).submit(request(2, "one")).check(&expect![[r#"
         fence 1.1: Superseded
         place 2/0 on 1 from 0: model 1 in max with 4 threads

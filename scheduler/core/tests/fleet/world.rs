@@ -156,7 +156,7 @@ impl World {
             Event::Connect(node) => self.connect(node),
             Event::Wedge(node) => self.board(node).wedged = true,
             Event::Cordon(node) => self.order(node, Input::Cordon(node)),
-            Event::Drain(node) => self.order(node, Input::Drain(node)),
+            Event::Drain(node) => self.order(node, Input::Drain { node, within: Duration::from_secs(30) }),
             Event::Uncordon(node) => {
                 self.checker.works(node);
                 self.tell(Input::Uncordon(node), None);

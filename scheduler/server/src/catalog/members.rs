@@ -110,6 +110,14 @@ impl Catalog {
         .await
     }
 
+    /// The labels of a member.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub async fn labels(&self, role: Role, name: NodeId) -> Result<Labels, CatalogError> {
+        self.transact(move |transaction| labels_of(transaction, role, &name)).await
+    }
+
     /// All members, by role and name.
     ///
     /// # Errors

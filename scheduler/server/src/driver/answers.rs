@@ -1,9 +1,10 @@
 //! Questions that are answered from what the driver knows.
 
+use std::time::Duration;
+
 use dunlin_protocol::{
     Answer, Ask, Candidate, Counted, Explanation, Failure, FailureCode, FleetSummary, InvocationId,
-    ModelSummary, NodeId, Order, Page, Residency, Variant, VariantSummary,
-    limits::{MAX_DECISIONS, MAX_PAGE},
+    ModelSummary, NodeId, Order, Page, Residency, Variant, VariantSummary, limits::MAX_DECISIONS,
 };
 use dunlin_scheduler_core::{self as core, Decision, Input, Stage, Verdict};
 
@@ -39,12 +40,12 @@ impl Driver {
             Ask::Nodes { after } => {
                 let nodes =
                     self.joined().filter(|node| after.as_ref().is_none_or(|after| node.name > *after));
-                Answer::Nodes(page(nodes))
+                Answer::Nodes(Page::of(nodes))
             }
             Ask::Models { after } => {
                 let models = self.models();
                 let later = |model: &ModelSummary| after.as_ref().is_none_or(|after| model.alias > *after);
-                Answer::Models(page(models.into_iter().filter(later)))
+                Answer::Models(Page::of(models.into_iter().filter(later)))
             }
             Ask::Explain { invocation } => match self.explain(invocation, tenant) {
                 Some(explanation) => Answer::Explanation(Box::new(explanation)),
@@ -59,7 +60,9 @@ impl Driver {
                 Answer::Done
             }
             Ask::Drain { node, within_ms } => {
-                self.stand(&node, Input::Drain, Some(Order::Drain { within_ms }))
+                let within = Duration::from_millis(within_ms);
+                let drain = move |node| Input::Drain { node, within };
+                self.stand(&node, drain, Some(Order::Drain { within_ms }))
             }
             Ask::Cordon { node, cordoned: true } => {
                 self.stand(&node, Input::Cordon, Some(Order::Cordon { cordoned: true }))
@@ -75,7 +78,12 @@ impl Driver {
         }
     }
 
-    fn stand(&mut self, name: &NodeId, input: fn(core::NodeId) -> Input, order: Option<Order>) -> Answer {
+    fn stand(
+        &mut self,
+        name: &NodeId,
+        input: impl FnOnce(core::NodeId) -> Input,
+        order: Option<Order>,
+    ) -> Answer {
         let Some(node) = self.names.known(name) else {
             let known: Vec<String> = self.nodes.keys().map(ToString::to_string).collect();
             let text = format!("no node is called {name}; there are {}", known.join(", "));
@@ -257,11 +265,4 @@ impl Driver {
 fn unknown(invocation: InvocationId) -> Failure {
     let text = format!("no invocation {invocation} is known; they are kept for ten minutes after their end");
     Failure::new(FailureCode::NotFound, text)
-}
-
-fn page<T>(items: impl Iterator<Item = T>) -> Page<T> {
-    let mut items: Vec<T> = items.take(MAX_PAGE + 1).collect();
-    let more = items.len() > MAX_PAGE;
-    items.truncate(MAX_PAGE);
-    Page { items, more }
 }

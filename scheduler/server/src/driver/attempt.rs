@@ -7,35 +7,41 @@ use dunlin_protocol::{
 };
 use dunlin_scheduler_core::{self as core, AttemptEnd, Input, NodeEvent, Place, Progress};
 use tokio::{
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
     time::{Duration, Instant, timeout},
 };
 
-use super::{ConnectionId, Driver, End, Event, convert, placed};
+use super::{ConnectionId, Driver, End, Event, Events, convert, placed, records::MAX_SAID};
 
 /// How long a node that was told to forget may take to hear it.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// Orders to one attempt that may wait for their turn on its stream.
+const MAX_ORDERS: usize = 32;
+
 /// What the stream of an attempt can be told.
 #[derive(Debug)]
-pub(super) struct Stream(mpsc::UnboundedSender<ToAttempt>);
+pub(super) struct Stream(Option<mpsc::Sender<ToAttempt>>);
 
 impl Stream {
-    pub(super) fn cancel(&self, epoch: Epoch) {
+    pub(super) fn cancel(&mut self, epoch: Epoch) {
         self.tell(ToAttempt::Cancel { epoch });
     }
 
-    pub(super) fn again(&self, offset: u64) {
+    pub(super) fn again(&mut self, offset: u64) {
         self.tell(ToAttempt::Again { offset });
     }
 
-    fn forget(&self) {
+    fn forget(&mut self) {
         self.tell(ToAttempt::Forget);
     }
 
-    fn tell(&self, message: ToAttempt) {
-        // A stream that is lost has said so.
-        drop(self.0.send(message));
+    /// A node that leaves so much unread is not heard any more; that the stream is lost then comes as an event.
+    fn tell(&mut self, message: ToAttempt) {
+        let sent = self.0.as_ref().map(|orders| orders.try_send(message));
+        if let Some(Err(TrySendError::Full(_))) = sent {
+            self.0 = None;
+        }
     }
 }
 
@@ -212,6 +218,10 @@ impl Driver {
                         });
                         Outcome::Done { content_type: content_type.unwrap_or_default() }
                     }
+                    core::Outcome::Cancelled if record.overflows => {
+                        let text = format!("it said more than {} MB, which is the limit", MAX_SAID >> 20);
+                        Outcome::Failed(Failure::new(FailureCode::Exhausted, text))
+                    }
                     core::Outcome::Cancelled => Outcome::Cancelled,
                     core::Outcome::Expired => Outcome::Expired,
                     core::Outcome::Failed(fault) => {
@@ -223,7 +233,7 @@ impl Driver {
             }
         };
         record.log.end(end);
-        self.ended.push_back((Instant::now(), invocation));
+        self.records.ended(invocation, Instant::now());
         self.tell_finished(invocation);
     }
 }
@@ -234,9 +244,9 @@ fn open(
     connection: ConnectionId,
     link: Link,
     opening: AttemptOpening,
-    events: mpsc::UnboundedSender<Event>,
+    events: Events,
 ) -> Stream {
-    let (tell, orders) = mpsc::unbounded_channel();
+    let (tell, orders) = mpsc::channel(MAX_ORDERS);
     tokio::spawn(async move {
         let has_ended = match link.open::<AttemptOpening, FromAttempt>().await {
             Ok((to, from)) => listen(attempt, opening, to, from, orders, &events).await,
@@ -246,7 +256,7 @@ fn open(
             drop(events.send(Event::AttemptLost { attempt, connection }));
         }
     });
-    Stream(tell)
+    Stream(Some(tell))
 }
 
 /// True where the attempt came to its end.
@@ -255,8 +265,8 @@ async fn listen(
     opening: AttemptOpening,
     mut to: Sender<AttemptOpening>,
     mut from: Receiver<FromAttempt>,
-    mut orders: mpsc::UnboundedReceiver<ToAttempt>,
-    events: &mpsc::UnboundedSender<Event>,
+    mut orders: mpsc::Receiver<ToAttempt>,
+    events: &Events,
 ) -> bool {
     if to.send(&opening).await.is_err() {
         return false;
@@ -268,7 +278,9 @@ async fn listen(
             said = from.receive(), if !has_ended => {
                 let Ok(Some(said)) = said else { return false };
                 has_ended = matches!(said, FromAttempt::Ended(_) | FromAttempt::Refused(_));
-                drop(events.send(Event::Attempt { attempt, said: Box::new(said) }));
+                if events.tell(Event::Attempt { attempt, said: Box::new(said) }).await.is_err() {
+                    return has_ended;
+                }
             }
             order = orders.recv() => {
                 let Some(order) = order else { return has_ended };

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dunlin_protocol::{
-    AttemptId, Chunk, Emission, Ended, Failure, InvocationId, NodeId, Placed, Resume, Tokens,
+    AttemptId, Chunk, Emission, Emissions, Ended, Failure, InvocationId, NodeId, Placed, Resume, Tokens,
     limits::MAX_GENERATIONS,
 };
 use tokio::{sync::watch, time::Instant};
@@ -19,7 +19,7 @@ pub(crate) struct Log {
 
 #[derive(Debug, Default)]
 struct State {
-    emissions: Vec<Emission>,
+    emissions: Emissions,
     placed: Vec<Placed>,
     end: Option<End>,
     tokens: u64,
@@ -68,23 +68,24 @@ impl Log {
         self.tell();
     }
 
-    pub(crate) fn deliver(&self, emissions: impl IntoIterator<Item = Emission>) {
-        {
-            let mut state = self.lock();
-            let before = state.emissions.len();
-            state.emissions.extend(emissions);
-            let tokens = |emission: &Emission| match emission {
-                Emission::Tokens { tokens, .. } => tokens.0.len() as u64,
-                _ => 0,
-            };
-            let (fresh, is_more) = (&state.emissions[before..], state.emissions.len() > before);
-            let fresh = fresh.iter().map(tokens).sum::<u64>();
-            state.tokens += fresh;
-            if is_more {
-                state.first_at.get_or_insert_with(Instant::now);
+    /// Gives the bytes of all that was delivered so far.
+    pub(crate) fn deliver(&self, emissions: impl IntoIterator<Item = Emission>) -> usize {
+        let mut state = self.lock();
+        for emission in emissions {
+            if let Emission::Tokens { tokens, .. } = &emission {
+                state.tokens += tokens.0.len() as u64;
             }
+            state.first_at.get_or_insert_with(Instant::now);
+            state.emissions.push(emission);
         }
+        let bytes = state.emissions.bytes();
+        drop(state);
         self.tell();
+        bytes
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.lock().emissions.bytes()
     }
 
     pub(crate) fn end(&self, end: End) {
@@ -101,7 +102,7 @@ impl Log {
     }
 
     pub(crate) fn offset(&self) -> u64 {
-        self.lock().emissions.len() as u64
+        self.lock().emissions.offset()
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -129,8 +130,8 @@ impl Log {
     /// What another attempt has to know to go on.
     pub(crate) fn resume(&self) -> Resume {
         let state = self.lock();
-        let mut resume = Resume { offset: state.emissions.len() as u64, ..Resume::default() };
-        for emission in &state.emissions {
+        let mut resume = Resume { offset: state.emissions.offset(), ..Resume::default() };
+        for emission in state.emissions.iter() {
             match emission {
                 Emission::Tokens { generation, tokens } => {
                     let index = *generation as usize;
@@ -155,12 +156,10 @@ impl Log {
         if let Some(placed) = state.placed.get(placed) {
             return Next::Placed(Box::new(placed.clone()));
         }
-        let from = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = state.emissions.get(from..).unwrap_or_default();
-        if rest.is_empty() {
-            return state.end.clone().map_or(Next::Nothing, Next::End);
+        match state.emissions.next(offset) {
+            Some(chunk) => Next::Chunk(chunk),
+            None => state.end.clone().map_or(Next::Nothing, Next::End),
         }
-        Next::Chunk(Chunk::first(offset, rest))
     }
 
     fn tell(&self) {

@@ -7,18 +7,16 @@ mod answers;
 mod attempt;
 mod convert;
 mod expect;
+mod inbox;
 mod log;
 pub mod look;
 mod names;
 mod nodes;
+mod records;
 mod rows;
 mod submit;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dunlin_link::Link;
 use dunlin_protocol::{
@@ -31,15 +29,15 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-pub(crate) use self::log::{End, Log, Next};
-use self::{attempt::Stream, expect::Expectations, names::Names, nodes::Connected, rows::Rows};
+use self::{
+    attempt::Stream, expect::Expectations, inbox::Told, names::Names, nodes::Connected, records::Records,
+    rows::Rows,
+};
+pub(crate) use self::{
+    inbox::Events,
+    log::{End, Log, Next},
+};
 use crate::{catalog::Alias, policies::Policies};
-
-/// How long an invocation can be followed and explained after its end.
-const KEPT: Duration = Duration::from_mins(10);
-
-/// Invocations that are remembered, those that have ended included.
-const MAX_RECORDS: usize = 20_000;
 
 /// Without anything to do, this task looks after itself so often.
 const IDLE: Duration = Duration::from_secs(1);
@@ -55,7 +53,7 @@ pub(crate) enum Event {
         name: NodeId,
         connection: ConnectionId,
         link: Link,
-        orders: mpsc::UnboundedSender<ToNode>,
+        orders: mpsc::Sender<ToNode>,
         inventory: Box<Inventory>,
     },
     NodeSaid {
@@ -142,6 +140,8 @@ pub(crate) struct Record {
     /// What attempts said at their ends, by number.
     ended: BTreeMap<u32, dunlin_protocol::Ended>,
     last_failure: Option<Failure>,
+    /// It was stopped, as it said too much.
+    overflows: bool,
 }
 
 pub(crate) struct Driver {
@@ -158,17 +158,15 @@ pub(crate) struct Driver {
     policies: Arc<Policies>,
     catalog: Catalogued,
     nodes: BTreeMap<NodeId, Connected>,
-    records: BTreeMap<InvocationId, Record>,
-    keys: BTreeMap<(String, String), InvocationId>,
-    ended: VecDeque<(Instant, InvocationId)>,
+    records: Records,
     /// What the attempt said that the core is asked about.
     pending: Vec<Emission>,
     random: fastrand::Rng,
     observer: Option<Arc<dyn look::Observe>>,
     /// Counts what may be seen differently now.
     changed: watch::Sender<u64>,
-    events: mpsc::UnboundedSender<Event>,
-    inbox: mpsc::UnboundedReceiver<Event>,
+    events: Events,
+    inbox: mpsc::UnboundedReceiver<Told>,
 }
 
 impl Driver {
@@ -179,8 +177,8 @@ impl Driver {
         scheduler: NodeId,
         policies: Arc<Policies>,
         catalog: Catalogued,
-    ) -> (Self, mpsc::UnboundedSender<Event>) {
-        let (events, inbox) = mpsc::unbounded_channel();
+    ) -> (Self, Events) {
+        let (events, inbox) = Events::new();
         let mut random = fastrand::Rng::new();
         let config = core::Config { epoch: core::Epoch(epoch.0), seed: random.u64(..) };
         let mut driver = Self {
@@ -196,9 +194,7 @@ impl Driver {
             policies,
             catalog: Catalogued::default(),
             nodes: BTreeMap::new(),
-            records: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            ended: VecDeque::new(),
+            records: Records::default(),
             pending: Vec::new(),
             random,
             observer: None,
@@ -217,9 +213,10 @@ impl Driver {
             let wake = due.unwrap_or_else(|| Instant::now() + IDLE).min(Instant::now() + IDLE);
             tokio::select! {
                 event = self.inbox.recv() => match event {
-                    Some(event) => {
+                    Some(Told { event, room }) => {
                         let is_seen = event.is_seen();
                         self.on_event(event);
+                        drop(room);
                         if is_seen {
                             self.changed.send_modify(|count| *count += 1);
                         }
@@ -228,7 +225,7 @@ impl Driver {
                 },
                 () = sleep_until(wake) => self.handle(Input::Tick),
             }
-            self.tidy();
+            self.records.tidy(Instant::now());
         }
     }
 
@@ -305,9 +302,7 @@ impl Driver {
                 let skip = usize::try_from(skip).unwrap_or(usize::MAX);
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
                 let fresh = std::mem::take(&mut self.pending).into_iter().skip(skip).take(length);
-                if let Some(record) = self.records.get(&convert::invocation_of(invocation)) {
-                    record.log.deliver(fresh);
-                }
+                self.deliver(convert::invocation_of(invocation), fresh);
             }
             Output::Ended { invocation, outcome, usage, .. } => {
                 self.on_ended(convert::invocation_of(invocation), outcome, &usage);
@@ -322,9 +317,7 @@ impl Driver {
             }
             Output::Record(decision) => {
                 let id = convert::invocation_of(decision.attempt.invocation);
-                if let Some(record) = self.records.get_mut(&id) {
-                    record.decisions.push((decision, Instant::now()));
-                }
+                self.records.decided(id, decision);
             }
             Output::Measured(measured) => tracing::trace!(?measured),
         }
@@ -386,19 +379,12 @@ impl Driver {
         self.handle(Input::CostsChanged(rows));
     }
 
-    /// Lets go of what nobody asks for any more.
-    fn tidy(&mut self) {
-        let now = Instant::now();
-        while let Some(&(ended, invocation)) = self.ended.front() {
-            if now.duration_since(ended) < KEPT && self.records.len() <= MAX_RECORDS {
-                return;
-            }
-            self.ended.pop_front();
-            if let Some(record) = self.records.remove(&invocation)
-                && let Some(key) = record.submit.idempotency_key
-            {
-                self.keys.remove(&(record.tenant, key));
-            }
+    /// What one invocation may say has a limit: its node has one too, but nodes may be of another mind.
+    fn deliver(&mut self, invocation: InvocationId, emissions: impl Iterator<Item = Emission>) {
+        if self.records.deliver(invocation, emissions) {
+            tracing::warn!(%invocation, "it says too much, and is stopped");
+            // The core is in the middle of something; it hears this in its turn.
+            drop(self.events.send(Event::Cancel(invocation)));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Nodes: who is connected, what it said last, and what it is told.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use dunlin_costs::NodeClass;
 use dunlin_link::{Close, Link};
@@ -8,7 +8,10 @@ use dunlin_protocol::{
     Command, CommandId, Inventory, JoinedNode, NodeId, NodeState, Order, Report, ToNode, ToScheduler,
 };
 use dunlin_scheduler_core::{self as core, Fenced, Input, NodeEvent};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::Instant,
+};
 
 use super::{ConnectionId, Driver, convert};
 
@@ -17,7 +20,7 @@ use super::{ConnectionId, Driver, convert};
 pub(super) struct Connected {
     pub(super) connection: ConnectionId,
     pub(super) link: Link,
-    orders: mpsc::UnboundedSender<ToNode>,
+    orders: mpsc::Sender<ToNode>,
     pub(super) inventory: Inventory,
     pub(super) is_connected: bool,
     reported: Instant,
@@ -28,7 +31,7 @@ impl Connected {
     pub(super) fn new(
         connection: ConnectionId,
         link: Link,
-        orders: mpsc::UnboundedSender<ToNode>,
+        orders: mpsc::Sender<ToNode>,
         inventory: Inventory,
     ) -> Self {
         let reported = Instant::now();
@@ -95,7 +98,10 @@ impl Driver {
                 Ok(false) => {}
                 Err(error) => tracing::warn!(node = %name, %error, "cost rows that cannot be read"),
             },
-            ToScheduler::Leaving { .. } => self.tell_core(name, connection, NodeEvent::Leaving),
+            ToScheduler::Leaving { within_ms } => {
+                let within = before_the_end(Duration::from_millis(within_ms));
+                self.tell_core(name, connection, NodeEvent::Leaving { within });
+            }
             // Answered where the stream is.
             ToScheduler::Renew(_) => {}
         }
@@ -152,8 +158,10 @@ impl Driver {
         let Some(node) = self.nodes.get_mut(name) else { return };
         node.next_command += 1;
         let command = Command { id: CommandId(node.next_command), epoch, order };
-        // A node that is gone is told everything when it comes back.
-        drop(node.orders.send(ToNode::Command(command)));
+        // A node that is gone is told everything when it comes back; one that does not listen is made to.
+        if let Err(TrySendError::Full(_)) = node.orders.try_send(ToNode::Command(command)) {
+            node.link.close(Close::Overloaded, "too many orders were not read");
+        }
     }
 
     pub(super) fn fence(&mut self, node: core::NodeId, reason: Fenced) {
@@ -174,8 +182,17 @@ impl Driver {
             Some(view) => convert::standing(view.standing, node.is_connected),
             None => NodeState::Lost,
         };
-        let Inventory { class, emulated, labels, memory_bytes, state: report, models, engine_build, .. } =
-            &node.inventory;
+        let Inventory {
+            class,
+            emulated,
+            labels,
+            memory_bytes,
+            state: report,
+            models,
+            engine_build,
+            unconfined,
+            ..
+        } = &node.inventory;
         let Report { free_memory_bytes, residents, health, .. } = report;
         JoinedNode {
             name: name.clone(),
@@ -191,8 +208,14 @@ impl Driver {
             health: health.clone(),
             seen_ms_ago: Some(node.reported.elapsed().as_millis() as u64),
             build: engine_build.clone(),
+            unconfined: unconfined.clone(),
         }
     }
+}
+
+/// What a node does not end itself is to begin elsewhere before the node is gone.
+fn before_the_end(within: Duration) -> Duration {
+    within - (within / 4).min(Duration::from_secs(1))
 }
 
 pub(super) fn unix_millis() -> u64 {

@@ -11,20 +11,48 @@ use dunlin_protocol::{Failure, FailureCode, InvocationId, Submit};
 use dunlin_scheduler_core::{Fingerprint, Grants, Input, Request};
 use tokio::time::Instant;
 
-use super::{Driver, Log, MAX_RECORDS, Record, convert, nodes::unix_millis};
+use super::{
+    Driver, Log, Record, convert,
+    nodes::unix_millis,
+    records::{MAX_BYTES, MAX_RECORDS, asked_bytes},
+};
 use crate::policies::Asked;
 
 /// The name by which pipelines open their model unless they are told another.
 const DEFAULT_MODEL: &str = "demo";
 
+impl Record {
+    pub(super) fn new(submit: Submit, tenant: String, log: Arc<Log>) -> Self {
+        Self {
+            seed: 0,
+            submitted: Instant::now(),
+            submitted_unix_ms: unix_millis(),
+            model: String::new(),
+            log,
+            stream: None,
+            decisions: Vec::new(),
+            ended: BTreeMap::new(),
+            last_failure: None,
+            overflows: false,
+            tenant,
+            policy: String::new(),
+            alias: String::new(),
+            submit,
+        }
+    }
+}
+
 impl Driver {
     /// Takes an invocation, and hands it to the core. How it is refused, if it is, the log says.
     pub(super) fn on_submit(&mut self, submit: Submit, tenant: String) -> Result<Arc<Log>, Failure> {
-        if let Some(known) = self.repeated(&submit, &tenant) {
+        if let Some(known) = self.repeated(&submit, &tenant)? {
             return Ok(known);
         }
-        if self.records.len() >= MAX_RECORDS && self.ended.is_empty() {
-            let text = format!("{MAX_RECORDS} invocations are under way, which is the limit");
+        if !self.records.have_room(asked_bytes(&submit)) {
+            let text = format!(
+                "{MAX_RECORDS} invocations, or {} MB of them, are under way, which is the limit",
+                MAX_BYTES >> 20
+            );
             return Err(Failure::new(FailureCode::Overloaded, text).retry_after_ms(1000));
         }
         self.check_pipeline(&submit.pipeline)?;
@@ -36,6 +64,7 @@ impl Driver {
             tenant: &tenant,
             battery_pct: self.lowest_battery(),
             targets: convert::targets(&submit.targets),
+            labels: submit.labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect(),
         };
         let (policy, terms) = self
             .policies
@@ -64,24 +93,8 @@ impl Driver {
             fingerprint: fingerprint(&submit, &tenant),
         };
         let log = Arc::new(Log::new(id));
-        let record = Record {
-            seed: submit.seed.unwrap_or_else(|| self.random.u64(..)),
-            submitted: Instant::now(),
-            submitted_unix_ms: unix_millis(),
-            model: model.clone(),
-            log: log.clone(),
-            stream: None,
-            decisions: Vec::new(),
-            ended: BTreeMap::new(),
-            last_failure: None,
-            tenant: tenant.clone(),
-            policy,
-            alias,
-            submit,
-        };
-        if let Some(key) = record.submit.idempotency_key.clone() {
-            self.keys.insert((tenant, key), id);
-        }
+        let seed = submit.seed.unwrap_or_else(|| self.random.u64(..));
+        let record = Record { seed, policy, alias, model, ..Record::new(submit, tenant, log.clone()) };
         self.records.insert(id, record);
         self.handle(Input::Submit(Box::new(request)));
         Ok(log)
@@ -95,10 +108,21 @@ impl Driver {
     }
 
     /// The same submission came before.
-    fn repeated(&self, submit: &Submit, tenant: &str) -> Option<Arc<Log>> {
-        let key = (tenant.to_owned(), submit.idempotency_key.clone()?);
-        let record = self.records.get(self.keys.get(&key)?)?;
-        Some(record.log.clone())
+    ///
+    /// # Errors
+    /// Another one came under its key.
+    fn repeated(&self, submit: &Submit, tenant: &str) -> Result<Option<Arc<Log>>, Failure> {
+        let Some(key) = &submit.idempotency_key else { return Ok(None) };
+        let Some(record) = self.records.of_key(tenant, key) else { return Ok(None) };
+        let asks = |of: &Submit| (of.pipeline.clone(), of.request.clone(), of.models.clone());
+        if asks(&record.submit) == asks(submit) {
+            return Ok(Some(record.log.clone()));
+        }
+        let text = format!(
+            "the key {key:?} is that of another submission, {}, for ten minutes after its end: take another key",
+            record.log.id
+        );
+        Err(Failure::new(FailureCode::Conflict, text))
     }
 
     fn check_pipeline(&self, name: &str) -> Result<(), Failure> {
