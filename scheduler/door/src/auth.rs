@@ -26,6 +26,17 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// Somebody on this machine.
+    pub(crate) fn local() -> Self {
+        Self { tenant: LOCAL.to_owned(), sees_all: true }
+    }
+
+    pub(crate) fn may_use(&self, _model: &str) -> bool {
+        true
+    }
+
+    pub(crate) fn settle(&self, _usage: &dunlin_protocol::Usage) {}
+
     /// Whose invocations it sees; `None`: all.
     pub(crate) fn sees(&self) -> Option<String> {
         (!self.sees_all).then(|| self.tenant.clone())
@@ -44,7 +55,7 @@ fn identify(desk: &Desk, headers: &HeaderMap) -> Answered<Caller> {
         return Err(unauthorized("an API key is needed here: `dunlin key new` makes one"));
     }
     check_origin(headers)?;
-    Ok(Caller { tenant: LOCAL.to_owned(), sees_all: true })
+    Ok(Caller::local())
 }
 
 /// Where no key is needed, a page of another site must not be able to ask by the browser of this machine.

@@ -7,7 +7,11 @@
 //! grammars (the pipelines in `plugins/`).
 
 mod accept;
+mod answer;
 mod auth;
+mod body;
+mod call;
+mod collected;
 mod crowd;
 mod desk;
 mod document;
@@ -18,7 +22,10 @@ mod fleet;
 mod health;
 mod invocations;
 pub mod limits;
+mod openai;
 mod router;
+mod schema;
 mod sse;
+mod took;
 
 pub use door::{Door, DoorError, DoorOptions};

@@ -7,7 +7,7 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     middleware::{Next, from_fn_with_state},
     response::Response,
-    routing::get,
+    routing::{get, post},
 };
 use http::{Method, StatusCode};
 
@@ -17,11 +17,17 @@ use crate::{
     error::{Answered, ApiError},
     events, fleet, health, invocations,
     limits::MAX_BODY,
+    openai,
 };
 
 pub(crate) fn router(desk: Arc<Desk>) -> Router {
     let open = Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz));
     let guarded = Router::new()
+        .route("/v1/models", get(openai::models::list))
+        .route("/v1/models/{*name}", get(openai::models::one))
+        .route("/v1/chat/completions", post(openai::chat::complete))
+        .route("/v1/completions", post(openai::completions::complete))
+        .route("/v1/embeddings", post(openai::embeddings::embed))
         .route("/v1/fleet", get(fleet::fleet))
         .route("/v1/invocations", get(invocations::list))
         .route("/v1/invocations/{id}", get(invocations::explain).delete(invocations::cancel))

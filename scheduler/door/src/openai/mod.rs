@@ -7,8 +7,6 @@ pub(crate) mod embeddings;
 mod messages;
 pub(crate) mod models;
 mod parameters;
-pub(crate) mod responses;
-mod responses_answer;
 mod tools;
 
 pub(crate) use messages::checked as checked_messages;
