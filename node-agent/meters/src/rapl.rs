@@ -176,7 +176,8 @@ mod tests {
         let root = machine();
         let mut found = find(&Files::new(root.path()), &MeterConfig::default());
         assert_eq!(found.len(), 2);
-        assert_eq!((found[0].description().name.as_str(), joules(&mut *found[0])), ("psys", 0.0));
+        assert_eq!(found[0].description().name, "psys");
+        assert_eq!(joules(&mut *found[0]), 0.0);
         let packages = &mut *found[1];
         assert_eq!(packages.description().corrected_scope(), Scope::Package);
         assert_eq!(joules(packages), 0.0);

@@ -33,6 +33,8 @@ struct State {
     /// Why the last reading failed.
     fault: Option<String>,
     ended: bool,
+    /// A sample is wanted now.
+    hurried: bool,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,7 @@ impl Sampler {
     }
 
     fn new(description: Description, period: Duration) -> Self {
-        let state = State { trace: Trace::new(description), fault: None, ended: false };
+        let state = State { trace: Trace::new(description), fault: None, ended: false, hurried: false };
         let shared = Arc::new(Shared { period, state: Mutex::new(state), changed: Condvar::new() });
         Self { _held: Arc::new(Held(shared.clone())), shared }
     }
@@ -90,6 +92,12 @@ impl Sampler {
     /// The moments of the oldest and the last sample.
     pub fn span(&self) -> Option<(Instant, Instant)> {
         self.shared.lock().trace.span()
+    }
+
+    /// Asks for a sample now, ahead of its time.
+    pub fn hurry(&self) {
+        self.shared.lock().hurried = true;
+        self.shared.changed.notify_all();
     }
 
     /// Joules between two moments. Waits for a sample past `to`: three periods past that moment at most.
@@ -150,11 +158,10 @@ impl Shared {
         let mut due = Instant::now();
         loop {
             self.take(meter.read().map_err(|error| error.to_string()));
-            due += self.period;
             let now = Instant::now();
-            // One that was late does not hurry.
-            if due < now {
-                due = now + self.period;
+            // One that came ahead of its time changes nothing; one that was late does not hurry.
+            if due <= now {
+                due = (due + self.period).max(now + self.period / 2);
             }
             if !self.sleep_until(due) {
                 return;
@@ -180,7 +187,7 @@ impl Shared {
         let mut state = self.lock();
         while !state.ended {
             let left = due.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || std::mem::take(&mut state.hurried) {
                 return true;
             }
             state = self.wait(state, left);
@@ -241,7 +248,8 @@ mod tests {
 
     impl Drop for Steady {
         fn drop(&mut self) {
-            drop(self.1.send(()));
+            // Of a test that is over.
+            self.1.send(()).unwrap_or_default();
         }
     }
 
@@ -254,6 +262,7 @@ mod tests {
             if let Some((first, _)) = sampler.span() {
                 break first;
             }
+            thread::yield_now();
         };
         let window = sampler.clone().window(first, first + Duration::from_millis(20)).unwrap();
         assert!((window.joules - 0.1).abs() < 1e-9, "{window:?}");
