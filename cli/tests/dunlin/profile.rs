@@ -13,7 +13,7 @@ fn rows_of_what_was_measured() {
     assert_eq!(json["rows"].as_array().unwrap().len(), 1, "{json:#}");
     let cells = json["profile"]["cells"].as_array().unwrap();
     assert!(cells.iter().all(|cell| cell["median"].as_f64().unwrap() > 0.0), "{json:#}");
-    let table = Table::parse(&fs::read_to_string(home.path("rows.toml")).unwrap()).unwrap();
+    let table = Table::parse(&fs::read_to_string(home.path("work/rows.toml")).unwrap()).unwrap();
     let row = table.rows().next().unwrap();
     assert_eq!((row.provenance.origin, row.key.decode_threads), (Origin::Measured, 1));
     // What is there counts: a second time measures nothing, and says the same.
@@ -29,5 +29,5 @@ fn a_table_that_is_none_stays_as_it_is() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("rows.toml: ") && said.contains("hint: "), "{said}");
-    assert_eq!(fs::read_to_string(home.path("rows.toml")).unwrap(), "[[row]]\nname = 3\n");
+    assert_eq!(fs::read_to_string(home.path("work/rows.toml")).unwrap(), "[[row]]\nname = 3\n");
 }
