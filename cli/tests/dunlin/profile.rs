@@ -17,7 +17,8 @@ fn rows_of_what_was_measured() {
     let row = table.rows().next().unwrap();
     assert_eq!((row.provenance.origin, row.key.decode_threads), (Origin::Measured, 1));
     // What is there counts: a second time measures nothing, and says the same.
-    let again = home.dunlin("profile --model tiny.gguf --quick --points 1 -o rows.toml --json --quiet").json();
+    let again =
+        home.dunlin("profile --model tiny.gguf --quick --points 1 -o rows.toml --json --quiet").json();
     assert_eq!(again["profile"]["cells"], json["profile"]["cells"]);
 }
 
