@@ -194,10 +194,10 @@ impl Residents {
         match state {
             Some(ModelState::Ready(_)) => {
                 self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(model.digest);
-                if let Some(entry) = self.lock().get_mut(&model.digest) {
-                    if !entry.told {
-                        (entry.told, entry.reload) = (true, entry.opened.elapsed());
-                    }
+                if let Some(entry) = self.lock().get_mut(&model.digest)
+                    && !entry.told
+                {
+                    (entry.told, entry.reload) = (true, entry.opened.elapsed());
                 }
                 Ok(())
             }

@@ -45,7 +45,8 @@ pub(crate) fn decode_process(arguments: &Arguments, setting: &Setting) -> anyhow
         let mut bare = Bare::start(setting)?;
         let through = || Ok(process.run(generate())?.decode_rate());
         let mut direct = || Ok(bare.run_one(generate())?.decode_rate());
-        (through()?, direct()?);
+        through()?;
+        direct()?;
         Pairs::interleave(count, through, direct)
     })?;
     pairs.report_rates();

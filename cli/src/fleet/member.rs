@@ -104,7 +104,8 @@ impl Member {
         let mut address = scheduler.resolve()?;
         address.set_port(address.port() + 1);
         let applicant = Applicant { name, build: version::SHORT.to_owned() };
-        let (trust, credential) = join(address, token, applicant, &self.clock).await.map_err(explain)?;
+        let (trust, credential) =
+            join(address, token, applicant, &self.clock).await.map_err(|error| explain(&error))?;
         let name = credential.leaf.identity.name.clone();
         self.folder.keep_identity(&trust, &credential)?;
         self.folder.keep_floor(self.clock.floor())?;
@@ -113,7 +114,7 @@ impl Member {
     }
 }
 
-fn explain(error: JoinError) -> Failure {
+fn explain(error: &JoinError) -> Failure {
     let failure = Failure::new(Exit::Failed, error.to_string());
     match error {
         JoinError::Dial(_) => failure.hint("is `dunlin scheduler` running there, and does UDP get through? --scheduler HOST[:PORT] names another"),

@@ -66,8 +66,6 @@ impl Meter for Shunt {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
     use crate::sysfs::fixture::{denied, tree};
 

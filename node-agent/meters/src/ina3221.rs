@@ -106,8 +106,6 @@ impl Meter for Channel {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
     use crate::sysfs::fixture::{set, tree};
 

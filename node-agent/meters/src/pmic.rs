@@ -174,8 +174,6 @@ impl Meter for Pmic {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use dunlin_costs::Bound;
 
     use super::*;

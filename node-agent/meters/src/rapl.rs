@@ -140,8 +140,6 @@ impl Counter {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
     use crate::sysfs::fixture::{denied, set, tree};
 

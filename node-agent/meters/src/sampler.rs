@@ -206,8 +206,6 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use std::sync::mpsc;
 
     use dunlin_costs::{Figure, Scope};
@@ -239,7 +237,7 @@ mod tests {
 
         fn read(&mut self) -> Result<Reading, ReadError> {
             self.2 += 1;
-            if self.2 % 3 == 0 {
+            if self.2.is_multiple_of(3) {
                 return Err(ReadError::Nothing("a loose contact".to_owned()));
             }
             Ok(Reading::now(Value::Watts(5.0)))

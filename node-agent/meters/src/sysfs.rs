@@ -94,8 +94,6 @@ pub(crate) fn name(path: &Path) -> String {
 /// Trees of files as drivers make them.
 #[cfg(test)]
 pub(crate) mod fixture {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use std::{fs, io, path::Path};
 
     use tempfile::TempDir;
@@ -123,8 +121,6 @@ pub(crate) mod fixture {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
 
     #[test]

@@ -218,8 +218,6 @@ fn corrected(correction: Option<&Correction>, joules: f64, seconds: f64) -> f64 
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use dunlin_costs::Figure;
 
     use super::*;

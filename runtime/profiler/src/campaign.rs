@@ -237,14 +237,14 @@ mod tests {
         if matches!(cell, Cell::Load { .. }) { 0.5 } else { 1.0 }
     }
 
-    fn campaign(points: Points, budget: Option<u64>) -> Campaign {
-        let plan = Plan::new(Depth::Standard, &points, 4096);
+    fn campaign(points: &Points, budget: Option<u64>) -> Campaign {
+        let plan = Plan::new(Depth::Standard, points, 4096);
         Campaign::new(plan, State::new("m", 7), budget.map(Duration::from_secs), false)
     }
 
     #[test]
     fn every_cell_gets_its_runs_after_one_that_does_not_count() {
-        let mut campaign = campaign(Points::Only(vec![2]), None);
+        let mut campaign = campaign(&Points::Only(vec![2]), None);
         let tasks = run(&mut campaign, flat);
         let cells = campaign.plan().cells(&[2], &[2]);
         for cell in &cells {
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn beaten_thread_counts_are_left_out_early() {
-        let mut campaign = campaign(Points::Auto { cores: 8 }, None);
+        let mut campaign = campaign(&Points::Auto { cores: 8 }, None);
         let best = |threads: u16, best: u16| 1.0 + 0.1 * f64::from(threads.abs_diff(best));
         let tasks = run(&mut campaign, |cell| match cell {
             Cell::Prefill { threads, .. } => best(threads, 8),
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_budget_is_kept_and_everything_has_a_run_before_anything_has_two() {
-        let mut tight = campaign(Points::Only(vec![1]), Some(20));
+        let mut tight = campaign(&Points::Only(vec![1]), Some(20));
         let tasks = run(&mut tight, flat);
         assert!((19..=24).contains(&tasks.len()), "{}", tasks.len());
         // 11 cells with a dropped run each do not fit into 20 s; nothing has two runs that count.
@@ -307,12 +307,12 @@ mod tests {
 
     #[test]
     fn it_goes_on_where_it_ended() {
-        let mut first = campaign(Points::Only(vec![1]), Some(12));
+        let mut first = campaign(&Points::Only(vec![1]), Some(12));
         let before = run(&mut first, flat).len();
         let plan = first.plan().clone();
         let mut second = Campaign::new(plan, first.into_state(), None, false);
         let after = run(&mut second, flat);
-        let whole = run(&mut campaign(Points::Only(vec![1]), None), flat).len();
+        let whole = run(&mut campaign(&Points::Only(vec![1]), None), flat).len();
         let repeated = after.iter().filter(|task| matches!(task, Task::Start { .. } | Task::WarmUp)).count();
         assert!(before + after.len() - repeated <= whole, "{before} {} {whole}", after.len());
         assert_eq!(second.progress().done, second.progress().total);
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_is_always_spoilt_is_given_up() {
-        let mut campaign = campaign(Points::Only(vec![1]), None);
+        let mut campaign = campaign(&Points::Only(vec![1]), None);
         let mut runs = 0;
         while let Some(task) = campaign.next(Duration::ZERO) {
             runs += 1;

@@ -126,8 +126,6 @@ fn number(path: &Path) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
 
     fn write(root: &Path, file: &str, text: &str) {

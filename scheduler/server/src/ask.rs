@@ -60,7 +60,7 @@ impl Questions {
             Ask::Deny { role, name } => {
                 self.authority.deny(role, name).await.map(|()| Answer::Done).map_err(|e| failed(&e))
             }
-            Ask::Policies { after } => Ok(self.policy_names(after)),
+            Ask::Policies { after } => Ok(self.policy_names(after.as_deref())),
             Ask::CheckPolicy { toml } => Ok(check(&toml)),
             Ask::SetPolicy { name, toml } => self.set_policy(name, toml).await,
             Ask::ShowPolicy { name } => self.show_policy(&name),
@@ -157,9 +157,9 @@ impl Questions {
         Ok(Answer::Token { text: made.to_string(), expires_unix_seconds: expires })
     }
 
-    fn policy_names(&self, after: Option<String>) -> Answer {
+    fn policy_names(&self, after: Option<&str>) -> Answer {
         let policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
-        let later = policies.names().filter(|name| after.as_deref().is_none_or(|after| *name > after));
+        let later = policies.names().filter(|name| after.is_none_or(|after| *name > after));
         Answer::Policies(Page::of(later.map(|name| Name(name.to_owned()))))
     }
 

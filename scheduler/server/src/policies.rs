@@ -30,10 +30,13 @@ pub enum PolicyError {
     Document { name: String, error: DocumentError },
 }
 
+/// What a policy says, and the text that says it.
+type Kept = (Arc<Policy>, Arc<str>);
+
 /// All policies that requests may name, and the one for those that name none.
 #[derive(Debug, Clone)]
 pub struct Policies {
-    named: BTreeMap<String, (Arc<Policy>, Arc<str>)>,
+    named: BTreeMap<String, Kept>,
     default: String,
 }
 
@@ -119,7 +122,7 @@ impl Policies {
     }
 
     /// By its name, or by the beginning of it that no other has: `energy` for `energy-first`.
-    fn find(&self, name: &str) -> Result<(&str, &(Arc<Policy>, Arc<str>)), PolicyError> {
+    fn find(&self, name: &str) -> Result<(&str, &Kept), PolicyError> {
         if let Some((name, policy)) = self.named.get_key_value(name) {
             return Ok((name, policy));
         }
@@ -170,8 +173,6 @@ fn now() -> TimeOfDay {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use std::time::Duration;
 
     use dunlin_scheduler_core::Objective;

@@ -132,6 +132,6 @@ impl List {
         if self.json {
             return terminal::print_json(&names);
         }
-        names.iter().try_for_each(|name| terminal::print(name))
+        names.iter().try_for_each(terminal::print)
     }
 }

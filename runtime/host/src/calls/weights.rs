@@ -72,8 +72,8 @@ impl Weights {
             return Err(Fault::Runtime("there is no grant any more".into()).into());
         };
         let file = spawn_blocking(move || keep(&folder, &bytes)).await;
-        let file = file.map_err(io::Error::other).and_then(|file| file).map_err(no_file)?;
-        let engine = start(file.path()).map_err(no_file)?;
+        let file = file.map_err(io::Error::other).and_then(|file| file).map_err(|error| no_file(&error))?;
+        let engine = start(file.path()).map_err(|error| no_file(&error))?;
         let grant = Arc::new(ModelGrant::new(String::new(), String::new(), engine));
         let ready = interrupt.unless_stopped(Model::ready(grant)).await;
         // The engine has it open, or will never need it.
@@ -89,7 +89,7 @@ fn keep(folder: &std::path::Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-fn no_file(error: io::Error) -> Fault {
+fn no_file(error: &io::Error) -> Fault {
     Fault::Runtime(format!("the model cannot be kept for its engine: {error}"))
 }
 

@@ -46,7 +46,7 @@ impl Stream {
 }
 
 impl Driver {
-    pub(super) fn on_place(&mut self, place: Place) {
+    pub(super) fn on_place(&mut self, place: &Place) {
         let attempt = convert::attempt_of(place.attempt);
         let Some(name) = self.names.name(place.node).cloned() else { return };
         let Some(node) = self.nodes.get(&name) else { return };
@@ -71,14 +71,14 @@ impl Driver {
                 point: convert::point_of(&place.point),
             }],
             grants: submit.grants.clone(),
-            limits: submit.limits.clone(),
+            limits: submit.limits,
             seed: record.seed,
             deadline_ms: limit_ms.map(left),
             prefixes: Vec::new(),
             resume: record.log.resume(),
         };
         tracing::debug!(%attempt, node = %name, resume = invoke.resume.offset, "placed");
-        record.log.place(placed(attempt, name, &place));
+        record.log.place(placed(attempt, name, place));
         let opening = AttemptOpening::Invoke(Box::new(invoke));
         record.stream = Some((attempt, open(attempt, connection, link, opening, self.events.clone())));
     }

@@ -211,7 +211,7 @@ impl Driver {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::NodeJoined { name, connection, link, orders, inventory } => {
-                self.on_joined(name, Connected::new(connection, link, orders, *inventory));
+                self.on_joined(&name, Connected::new(connection, link, orders, *inventory));
             }
             Event::NodeSaid { name, connection, message } => self.on_node(&name, connection, *message),
             Event::NodeHeard { name, connection } => {
@@ -255,7 +255,7 @@ impl Driver {
 
     fn act(&mut self, output: Output) {
         match output {
-            Output::Place(place) => self.on_place(place),
+            Output::Place(place) => self.on_place(&place),
             Output::CancelAttempt { node, attempt } => {
                 let attempt = convert::attempt_of(attempt);
                 let epoch = self.epoch;

@@ -40,8 +40,8 @@ impl Connected {
 }
 
 impl Driver {
-    pub(super) fn on_joined(&mut self, name: NodeId, node: Connected) {
-        if let Some(before) = self.nodes.get(&name)
+    pub(super) fn on_joined(&mut self, name: &NodeId, node: Connected) {
+        if let Some(before) = self.nodes.get(name)
             && before.is_connected
             && before.connection != node.connection
         {
@@ -51,16 +51,16 @@ impl Driver {
         let (connection, link) = (node.connection, node.link.clone());
         let is_cordoned = node.inventory.cordoned;
         let learned = self.rows.learn(&node.inventory);
-        self.names.node(&name);
+        self.names.node(name);
         self.nodes.insert(name.clone(), node);
         if learned {
             self.tell_rows();
         }
         self.tell_aliases();
-        let Some(inventory) = self.core_inventory(&name) else { return };
-        self.tell_core(&name, connection, NodeEvent::Joined(Box::new(inventory)));
+        let Some(inventory) = self.core_inventory(name) else { return };
+        self.tell_core(name, connection, NodeEvent::Joined(Box::new(inventory)));
         // What people said of it outlives the scheduler that they said it to.
-        if let (true, Some(node)) = (is_cordoned, self.names.known(&name)) {
+        if let (true, Some(node)) = (is_cordoned, self.names.known(name)) {
             self.handle(Input::Cordon(node));
         }
         // What went on meanwhile is listened to again.

@@ -11,6 +11,9 @@ use dunlin_costs::{
 };
 use dunlin_protocol::{Inventory, StoredModel};
 
+/// Class, firmware, engine build, mode, threads of both phases, and model.
+type Kind = (String, String, String, String, u16, u16, [u8; 32]);
+
 /// What the core is given.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
@@ -18,7 +21,7 @@ pub(crate) struct Rows {
     table: Table,
     guessed: Table,
     /// Kinds of nodes and models that were looked at.
-    seen: BTreeSet<(String, String, String, String, u16, u16, [u8; 32])>,
+    seen: BTreeSet<Kind>,
     classes: BTreeMap<String, Option<Arc<Class>>>,
 }
 
