@@ -184,10 +184,13 @@ fn many_lines_history_and_completion() {
     terminal.type_keys(ALT_ENTER);
     terminal.type_keys("second\r");
     terminal.wait_for("(cut after 1 token; ");
+    terminal.wait_for_prompt();
     terminal.type_keys("/sa\t");
     terminal.wait_for("> /save");
     terminal.type_keys(" talk.json\r");
     terminal.wait_for("1 answer in talk.json");
+    // Before its next prompt the terminal itself would take Ctrl-D.
+    terminal.wait_for_prompt();
     terminal.leave();
     let saved: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(home.path("work/talk.json")).unwrap()).unwrap();
