@@ -94,7 +94,7 @@ fn a_node_that_is_drained_hands_over_what_does_not_end_in_time() {
     let mut stream = Stream::start(&fleet, 1);
     stream.speaks();
     fleet.dunlin("cordon bob --undo").stdout();
-    fleet.dunlin("drain ada --within 0s").stdout();
+    fleet.dunlin("drain ada --within 100ms").stdout();
     let end = stream.ends_whole();
     assert_eq!((&end["usage"]["node"], attempts(&end)), (&"bob".into(), 2), "{end:#}");
 }
