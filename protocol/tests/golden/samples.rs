@@ -111,6 +111,9 @@ fn usage() -> Usage {
         energy: Some(Energy {
             total_millijoules: 33_400,
             marginal_millijoules: 27_500,
+            // Came later; `from-attempt.Ended.Phases` has them.
+            prefill_millijoules: None,
+            decode_millijoules: None,
             scope: EnergyScope::BoardInput,
             source: EnergySource::Emulated,
             correction: text("VDD_CPU_GPU_CV + 2.25 W"),
@@ -217,7 +220,21 @@ pub(crate) fn from_attempt() -> Samples<FromAttempt> {
         Ended => FromAttempt::Ended(ended(Outcome::Cancelled));
         Refused => FromAttempt::Refused(failure());
     });
-    spread(messages, "Ended", outcomes(), |outcome| FromAttempt::Ended(ended(outcome)))
+    let mut messages = spread(messages, "Ended", outcomes(), |outcome| FromAttempt::Ended(ended(outcome)));
+    messages.push((text("Ended.Phases"), FromAttempt::Ended(ended_with_phases())));
+    messages
+}
+
+fn ended_with_phases() -> Box<Ended> {
+    let mut ended = ended(Outcome::Cancelled);
+    ended.usage.energy = ended.usage.energy.map(|energy| Energy {
+        prefill_millijoules: Some(4000),
+        decode_millijoules: Some(23_500),
+        scope: EnergyScope::Accelerator,
+        source: EnergySource::EnergyCounter,
+        ..energy
+    });
+    ended
 }
 
 fn resident() -> Resident {
