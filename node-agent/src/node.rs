@@ -14,15 +14,20 @@ use dunlin_blobs::Store;
 use dunlin_engine_handle::Threads;
 use dunlin_link::{Dialer, clock::unix_seconds};
 use dunlin_protocol::{
-    AttemptId, BlobDigest, ComponentDigest, Epoch, Failure, FailureCode, HeldAttempt, Inventory, ModelDigest,
+    AttemptId, BlobDigest, ComponentDigest, Epoch, Failure, FailureCode, Health, HeldAttempt, Inventory, ModelDigest,
     NodeId, OperatingPoint, Parameter, Permissions, Progress, Report, StoredModel,
     limits::{MAX_ATTEMPTS, MAX_COMPONENTS, MAX_MODELS, MAX_TEXT},
 };
-use dunlin_worker_handle::{Emulated, EngineKind, Worker};
+use dunlin_worker_handle::{BoardState, Emulated, EngineKind, Worker};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    AgentOptions, LocalModel, attempt::AttemptLog, fetch::Fetching, health::Pulse, residents::Residents,
+    AgentOptions, LocalModel,
+    attempt::AttemptLog,
+    energy::{self, Metering},
+    fetch::Fetching,
+    health::{self, Pulse},
+    residents::Residents,
     state::Memory,
 };
 
@@ -48,6 +53,7 @@ pub(crate) struct Node {
     cordoned: AtomicBool,
     draining: AtomicBool,
     reports: AtomicU64,
+    pub(crate) metering: Metering,
     health: Pulse,
     /// Counts what is worth a report.
     pub(crate) news: watch::Sender<u64>,
@@ -74,6 +80,10 @@ impl Node {
         let memory_bytes = options.memory_bytes.unwrap_or_else(|| {
             dunlin_gguf::MemoryAvailable::read().map_or(1 << 30, |available| available.bytes)
         });
+        let metering = match &options.emulation {
+            Some(emulation) => energy::of_emulated(&emulation.class),
+            None => energy::of_machine(&options.root, &options.meters),
+        };
         let models = options.models.iter().map(|model| (model.digest, model.clone())).collect();
         Self {
             residents: Residents::new(worker.clone(), memory_bytes),
@@ -89,6 +99,7 @@ impl Node {
             cordoned: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             reports: AtomicU64::new(0),
+            metering,
             health: Pulse::default(),
             news: watch::Sender::new(0),
             shelf: watch::Sender::new(0),
@@ -240,8 +251,35 @@ impl Node {
             residents: self.residents.list(),
             progress,
             loads: Vec::new(),
-            health: self.health.now(&self.options.mode, stalled_ms),
+            health: self.health(stalled_ms),
         }
+    }
+
+    fn health(&self, stalled_ms: u64) -> Health {
+        let mode = &self.options.mode;
+        let health = match self.options.emulation {
+            Some(_) => health::emulated(self.worker.board().borrow().as_ref(), mode, stalled_ms),
+            None => Health {
+                milliwatts: self.metering.board_watts().map(health::milliwatts),
+                ..self.health.now(&self.options.root, mode, stalled_ms)
+            },
+        };
+        Health { drawn: self.metering.drawn(), ..health }
+    }
+
+    /// Which board it is, where it is an emulated one.
+    pub(crate) fn board(&self) -> Option<BoardState> {
+        self.options.emulation.as_ref().map(|emulation| BoardState {
+            class: emulation.class.clone(),
+            mode: self.options.mode.clone(),
+            seed: emulation.seed,
+        })
+    }
+
+    /// What an emulated board showed last goes to the meter.
+    pub(crate) fn meter_board(&self) {
+        let joules = self.worker.board().borrow().as_ref().and_then(|shown| shown.input_joules);
+        joules.into_iter().for_each(|joules| self.metering.show(joules));
     }
 
     pub(crate) fn inventory(&self) -> Inventory {

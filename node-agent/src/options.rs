@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use dunlin_engine_handle::Threads;
+use dunlin_meters::MeterConfig;
 use dunlin_protocol::{ComponentDigest, ModelDigest};
 
 /// How one agent works.
@@ -26,6 +27,10 @@ pub struct AgentOptions {
     /// Pipelines that come with Dunlin.
     pub builtins: Vec<Builtin>,
     pub emulation: Option<Emulation>,
+    /// Of this machine; an emulated board has its own meter.
+    pub meters: MeterConfig,
+    /// Where `sys` and `dev` are: `/` but in tests.
+    pub root: PathBuf,
     /// The executable and the argument that make a worker; its options follow as one more.
     pub worker: (PathBuf, String),
     /// The argument that makes the same executable a compile child.

@@ -94,6 +94,9 @@ pub struct Energy {
     /// How a narrower scope was corrected to the board's input, as in `1.1451 x PMIC + 0.5879 W`; empty if it was not.
     #[serde(default, with = "AtMost::<MAX_TEXT>")]
     pub correction: String,
+    /// Part of the joules by which the meter may be wrong, in thousandths, the correction included; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_thousandths: Option<u16>,
 }
 
 /// What part of a board the joules are of. They are ranked in `BoardInput` only.

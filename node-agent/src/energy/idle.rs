@@ -11,8 +11,6 @@ const ENOUGH: usize = 5;
 /// The median of the last intervals without work: what disturbs some of them does not count.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct IdleWatts {
-    /// Where none were seen yet.
-    declared: Option<f64>,
     kept: VecDeque<f64>,
     median: Option<f64>,
     /// The interval after work still has some of it.
@@ -20,10 +18,6 @@ pub(crate) struct IdleWatts {
 }
 
 impl IdleWatts {
-    pub(crate) fn declared(watts: Option<f64>) -> Self {
-        Self { declared: watts, ..Self::default() }
-    }
-
     /// An interval of so many seconds in which nothing ran.
     pub(crate) fn note(&mut self, joules: f64, seconds: f64) {
         if seconds <= 0.0 || !std::mem::replace(&mut self.rests, true) {
@@ -41,7 +35,7 @@ impl IdleWatts {
     }
 
     pub(crate) fn watts(&self) -> Option<f64> {
-        self.median.or(self.declared)
+        self.median
     }
 
     /// Something runs.
@@ -56,8 +50,8 @@ mod tests {
 
     #[test]
     fn the_interval_after_work_and_single_disturbances_do_not_count() {
-        let mut idle = IdleWatts::declared(Some(2.0));
-        assert_eq!(idle.watts(), Some(2.0));
+        let mut idle = IdleWatts::default();
+        assert_eq!(idle.watts(), None);
         idle.note(0.9, 0.1);
         (0..9).for_each(|_| idle.note(0.3, 0.1));
         idle.disturb();

@@ -90,29 +90,24 @@ impl<K: Ord + Copy> Ledger<K> {
         self.accounts.entry(owner).or_default();
     }
 
-    pub(crate) fn idle_watts(&self) -> Option<f64> {
-        self.idle.watts()
-    }
-
-    /// The board draws otherwise from now on: what was learned is of another mode.
-    pub(crate) fn forget_watts(&mut self) {
-        self.idle = IdleWatts::default();
-        self.phases = PhaseWatts::default();
-        self.rate = None;
-    }
-
     pub(crate) fn totals(&self) -> Totals {
         self.totals
     }
 
     /// Work of an interval of which nothing is known.
-    pub(crate) fn skip(&mut self, works: impl IntoIterator<Item = (K, Work)>) {
+    pub(crate) fn skip(&mut self, works: &[(K, Work)]) {
         self.news(works);
     }
 
-    fn news(&mut self, works: impl IntoIterator<Item = (K, Work)>) -> Vec<(K, Work)> {
+    /// Whether anything was done that is not settled yet.
+    pub(crate) fn has_news(&self, works: &[(K, Work)]) -> bool {
+        let seen = |owner| self.accounts.get(owner).map(|account| account.seen);
+        works.iter().any(|(owner, now)| seen(owner).is_some_and(|seen| now.since(seen).total() > 0.0))
+    }
+
+    fn news(&mut self, works: &[(K, Work)]) -> Vec<(K, Work)> {
         let mut news = Vec::new();
-        for (owner, now) in works {
+        for &(owner, now) in works {
             let Some(account) = self.accounts.get_mut(&owner) else { continue };
             let work = now.since(account.seen);
             account.seen = now;
@@ -123,14 +118,9 @@ impl<K: Ord + Copy> Ledger<K> {
         news
     }
 
-    /// Divides what the board drew in an interval of so many seconds. `works` tells how far everybody was at its end. Gives
-    /// the work of the interval.
-    pub(crate) fn settle(
-        &mut self,
-        joules: f64,
-        seconds: f64,
-        works: impl IntoIterator<Item = (K, Work)>,
-    ) -> Work {
+    /// Divides what the board drew in an interval of so many seconds. `works` tells how far everybody that runs was at its
+    /// end.
+    pub(crate) fn settle(&mut self, joules: f64, seconds: f64, works: &[(K, Work)]) {
         let news = self.news(works);
         self.totals.metered += joules;
         let all = news.iter().fold(Work::default(), |sum, (_, work)| Work {
@@ -138,9 +128,10 @@ impl<K: Ord + Copy> Ledger<K> {
             decode: sum.decode + work.decode,
         });
         if all.total() <= 0.0 {
-            self.idle.note(joules, seconds);
+            // Who runs may be in the middle of a step.
+            if works.is_empty() { self.idle.note(joules, seconds) } else { self.idle.disturb() }
             self.totals.idle += joules;
-            return all;
+            return;
         }
         self.idle.disturb();
         let idle_watts = self.idle.watts().unwrap_or(0.0);
@@ -161,7 +152,6 @@ impl<K: Ord + Copy> Ledger<K> {
                 account.joules.idle += idle_share * work.total();
             }
         }
-        all
     }
 
     /// Closes an account. Work since the last interval counts as in that one, as far as it is not settled.
@@ -198,10 +188,13 @@ mod tests {
         let mut ledger = Ledger::new(IdleWatts::default());
         ledger.open('a');
         ledger.open('b');
-        (0..20).for_each(|_| ledger.settle(0.3, 0.1, []));
-        near(ledger.idle_watts().unwrap(), 3.0);
+        (0..20).for_each(|_| ledger.settle(0.3, 0.1, &[]));
+        near(ledger.idle.watts().unwrap(), 3.0);
         // 0.1 s at 8 W, three quarters of the steps for one of them.
-        ledger.settle(0.8, 0.1, [('a', work(0.0, 0.075)), ('b', work(0.0, 0.025))]);
+        let works = [('a', work(0.0, 0.075)), ('b', work(0.0, 0.025))];
+        assert!(ledger.has_news(&works));
+        ledger.settle(0.8, 0.1, &works);
+        assert!(!ledger.has_news(&works));
         let b = ledger.close('b', work(0.0, 0.025)).unwrap();
         near(b.marginal(), 0.125);
         near(b.total(), 0.2);
@@ -211,6 +204,10 @@ mod tests {
         let totals = ledger.totals();
         near(totals.metered, 6.8);
         near(totals.idle + totals.worked, totals.metered);
+        // Somebody runs of whom nothing was heard: that is no idle board.
+        ledger.open('c');
+        (0..40).for_each(|_| ledger.settle(0.9, 0.1, &[('c', work(0.0, 0.0))]));
+        near(ledger.idle.watts().unwrap(), 3.0);
         assert_eq!(ledger.close('a', work(0.0, 1.0)), None);
     }
 

@@ -7,12 +7,15 @@ use std::{
 };
 
 use dunlin_engine_handle::Share;
-use dunlin_meters::{Activity, DEFAULT_PERIOD, Description, Feed, Sampler, Source, WindowError};
-use dunlin_protocol::{AttemptId, Energy, EnergyScope, EnergySource, limits::MAX_TEXT};
+use dunlin_meters::{
+    DEFAULT_PERIOD, Declared, Description, EDGE_SHARE, Feed, Reading, Sampler, Value, WindowError,
+};
+use dunlin_protocol::{AttemptId, Drawn, Energy};
 
 use super::{
     idle::IdleWatts,
-    ledger::{Joules, Ledger, Totals, Work},
+    ledger::{Joules, Ledger, Work},
+    told,
 };
 
 /// How long the end of an attempt waits for a sample of a sensor that is fast enough.
@@ -21,76 +24,111 @@ const HASTE: Duration = Duration::from_millis(5);
 /// Sensors with a new value at least as often are asked at the end of an attempt.
 const FAST: Duration = Duration::from_millis(50);
 
+/// Engines tell of a step when it is over: so long a step may be before what was drawn meanwhile counts as idle.
+const LONGEST_STEP: Duration = Duration::from_secs(5);
+
 /// The meter of a node, if it has one, and whose joules they are.
 #[derive(Debug)]
 pub(crate) struct Metering {
-    sampler: Option<Sampler>,
-    /// Where the samples come from elsewhere.
-    feed: Option<Feed>,
-    /// For a declared meter to go by.
-    activity: Activity,
+    by: By,
     state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum By {
+    Nothing,
+    /// With a `feed`, samples come from elsewhere.
+    Samples {
+        sampler: Sampler,
+        feed: Option<Feed>,
+    },
+    /// No sensor: the joules are those that were declared for the work.
+    Declared {
+        watts: Declared,
+        description: Description,
+    },
 }
 
 #[derive(Debug)]
 struct State {
     ledger: Ledger<AttemptId>,
-    works: BTreeMap<AttemptId, Work>,
-    /// Attempts that ran while the meter showed nothing: their joules are not known.
-    unmetered: BTreeMap<AttemptId, ()>,
+    running: BTreeMap<AttemptId, Running>,
     settled: Option<Instant>,
+    /// What a fed meter showed last.
+    shown: Option<f64>,
     /// The last fault that was told.
     fault: Option<String>,
+}
+
+#[derive(Debug)]
+struct Running {
+    since: Instant,
+    work: Work,
+    /// The meter showed nothing for a while: its joules are not known.
+    is_unmetered: bool,
+}
+
+/// What an attempt takes is booked on it. Dropped, it is closed without a word.
+#[derive(Debug)]
+pub(crate) struct Account<'a> {
+    metering: &'a Metering,
+    attempt: AttemptId,
 }
 
 impl Metering {
     /// Without a meter.
     pub(crate) fn none() -> Self {
-        Self::of(None, None, Activity::default(), None)
+        Self::of(By::Nothing)
     }
 
-    /// By the first meter that works; `idle_w`: where it is known beforehand.
-    pub(crate) fn start(sampler: Sampler, activity: Activity, idle_w: Option<f64>) -> Self {
-        Self::of(Some(sampler), None, activity, idle_w)
+    pub(crate) fn sampled(sampler: Sampler) -> Self {
+        Self::of(By::Samples { sampler, feed: None })
     }
 
     /// Samples are pushed by [`Self::show`].
     pub(crate) fn fed(description: Description) -> Self {
         let (feed, sampler) = Sampler::fed(description, DEFAULT_PERIOD);
-        Self::of(Some(sampler), Some(feed), Activity::default(), None)
+        Self::of(By::Samples { sampler, feed: Some(feed) })
     }
 
-    fn of(sampler: Option<Sampler>, feed: Option<Feed>, activity: Activity, idle_w: Option<f64>) -> Self {
+    pub(crate) fn declared(watts: Declared, description: Description) -> Self {
+        Self::of(By::Declared { watts, description })
+    }
+
+    fn of(by: By) -> Self {
         let state = State {
-            ledger: Ledger::new(IdleWatts::declared(idle_w)),
-            works: BTreeMap::new(),
-            unmetered: BTreeMap::new(),
+            ledger: Ledger::new(IdleWatts::default()),
+            running: BTreeMap::new(),
             settled: None,
+            shown: None,
             fault: None,
         };
-        Self { sampler, feed, activity, state: Mutex::new(state) }
+        Self { by, state: Mutex::new(state) }
     }
 
-    /// Takes a sample that came from elsewhere.
+    /// Takes a sample that came from elsewhere: joules since any moment.
     pub(crate) fn show(&self, joules: f64) {
-        if let Some(feed) = &self.feed {
-            feed.push(dunlin_meters::Reading::now(dunlin_meters::Value::Joules(joules)));
+        let By::Samples { feed: Some(feed), .. } = &self.by else { return };
+        if self.lock().shown.replace(joules) != Some(joules) {
+            feed.push(Reading::now(Value::Joules(joules)));
         }
     }
 
-    /// Drawn now, at the board's input; `None` where that is not known.
+    /// Drawn now, at the board's input; `None` where that is not measured.
     pub(crate) fn board_watts(&self) -> Option<f64> {
-        let sampler = self.sampler.as_ref()?;
+        let By::Samples { sampler, .. } = &self.by else { return None };
         sampler.description().is_comparable().then(|| sampler.watts())?
     }
 
-    pub(crate) fn totals(&self) -> Totals {
-        self.lock().ledger.totals()
+    /// All that was metered since the start; `None` where nothing was.
+    pub(crate) fn drawn(&self) -> Option<Drawn> {
+        let totals = self.lock().ledger.totals();
+        (totals.metered > 0.0).then(|| told::drawn(&totals))
     }
 
     /// For ever: every period what was drawn goes to whom it belongs.
     pub(crate) async fn run(&self) {
-        let Some(sampler) = &self.sampler else { return std::future::pending().await };
+        let By::Samples { sampler, .. } = &self.by else { return std::future::pending().await };
         let mut tick = tokio::time::interval(sampler.period());
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -99,53 +137,49 @@ impl Metering {
         }
     }
 
-    /// An attempt begins.
-    pub(crate) fn begin(&self, attempt: AttemptId) {
-        if self.sampler.is_some() {
+    /// An attempt begins to use engines.
+    pub(crate) fn begin(&self, attempt: AttemptId) -> Account<'_> {
+        if !matches!(self.by, By::Nothing) {
             let mut state = self.lock();
             state.ledger.open(attempt);
-            state.works.insert(attempt, Work::default());
+            let running = Running { since: Instant::now(), work: Work::default(), is_unmetered: false };
+            state.running.insert(attempt, running);
+        }
+        Account { metering: self, attempt }
+    }
+
+    fn note(&self, attempt: AttemptId, share: Share) {
+        if let Some(running) = self.lock().running.get_mut(&attempt) {
+            running.work = work(share);
         }
     }
 
-    /// What engines did for it so far.
-    pub(crate) fn note(&self, attempt: AttemptId, share: Share) {
-        if let Some(work) = self.lock().works.get_mut(&attempt) {
-            *work = seconds(share);
-        }
-    }
-
-    /// It has ended. `None`: nothing is known of its joules.
-    pub(crate) async fn end(&self, attempt: AttemptId, share: Share) -> Option<Energy> {
-        let sampler = self.sampler.as_ref()?;
-        self.note(attempt, share);
-        let ended = Instant::now();
-        let description = sampler.description();
-        if self.feed.is_none() && description.refresh <= FAST {
-            sampler.hurry();
-            while sampler.span().is_none_or(|(_, newest)| newest < ended) && ended.elapsed() < HASTE {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+    async fn end(&self, attempt: AttemptId, share: Share) -> Option<Energy> {
+        match &self.by {
+            By::Nothing => None,
+            By::Declared { watts, description } => {
+                self.close(attempt);
+                Some(told::energy(&declared(watts, work(share)), description, description.error.nominal()))
+            }
+            By::Samples { sampler, feed } => {
+                self.note(attempt, share);
+                if feed.is_none() && sampler.description().refresh <= FAST {
+                    hurry(sampler).await;
+                }
+                self.settle(sampler);
+                let (running, joules) = self.close(attempt)?;
+                let error = error(sampler, running.since);
+                let joules = joules.filter(|_| !running.is_unmetered)?;
+                Some(told::energy(&joules, &sampler.description(), error))
             }
         }
-        self.settle(sampler);
-        let mut state = self.lock();
-        state.works.remove(&attempt);
-        let joules = state.ledger.close(attempt, seconds(share));
-        let unmetered = state.unmetered.remove(&attempt).is_some();
-        joules.filter(|_| !unmetered).map(|joules| energy(&joules, &description))
     }
 
-    /// It ended before anything ran.
-    pub(crate) fn drop_account(&self, attempt: AttemptId) {
+    fn close(&self, attempt: AttemptId) -> Option<(Running, Option<Joules>)> {
         let mut state = self.lock();
-        state.works.remove(&attempt);
-        state.unmetered.remove(&attempt);
-        state.ledger.close(attempt, Work::default());
-    }
-
-    /// The mode has changed: what was learned of watts is not true any more.
-    pub(crate) fn mode_changed(&self) {
-        self.lock().ledger.forget_watts();
+        let running = state.running.remove(&attempt)?;
+        let joules = state.ledger.close(attempt, running.work);
+        Some((running, joules))
     }
 
     /// Up to the last sample.
@@ -155,23 +189,20 @@ impl Metering {
         };
         let mut state = self.lock();
         let from = state.settled.unwrap_or(oldest);
-        if newest <= from {
+        let works: Vec<(AttemptId, Work)> = state.running.iter().map(|(id, of)| (*id, of.work)).collect();
+        // In the middle of a step nobody knows yet for whom it is.
+        let waits = !works.is_empty() && !state.ledger.has_news(&works) && newest < from + LONGEST_STEP;
+        if newest <= from || waits {
             drop(state);
             return self.tell_fault(sampler.fault());
         }
         state.settled = Some(newest);
-        let works: Vec<(AttemptId, Work)> = state.works.iter().map(|(id, work)| (*id, *work)).collect();
         match sampler.window_now(from, newest) {
-            Ok(window) => {
-                let seconds = window.duration().as_secs_f64();
-                let busy = state.ledger.settle(window.joules, seconds, works);
-                self.activity.set(0.0, busy.prefill / seconds, busy.decode / seconds);
-            }
+            Ok(window) => state.ledger.settle(window.joules, window.duration().as_secs_f64(), &works),
             Err(WindowError::Empty) => {}
             Err(error) => {
-                let running: Vec<AttemptId> = works.iter().map(|(id, _)| *id).collect();
-                state.unmetered.extend(running.into_iter().map(|id| (id, ())));
-                state.ledger.skip(works);
+                state.running.values_mut().for_each(|running| running.is_unmetered = true);
+                state.ledger.skip(&works);
                 drop(state);
                 self.tell_fault(Some(error.to_string()));
             }
@@ -189,48 +220,64 @@ impl Metering {
         }
     }
 
+    /// As [`Self::run`] does it; tells up to when.
+    #[cfg(test)]
+    pub(super) fn settle_now(&self) -> Option<Instant> {
+        let By::Samples { sampler, .. } = &self.by else { return None };
+        self.settle(sampler);
+        sampler.span().map(|(_, newest)| newest)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn seconds(share: Share) -> Work {
+impl Account<'_> {
+    /// What engines did for it so far.
+    pub(crate) fn note(&self, share: Share) {
+        self.metering.note(self.attempt, share);
+    }
+
+    /// It has ended; `share` is all that engines did for it. `None`: nothing is known of its joules.
+    pub(crate) async fn end(self, share: Share) -> Option<Energy> {
+        self.metering.end(self.attempt, share).await
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        self.metering.close(self.attempt);
+    }
+}
+
+/// Waits for a sample of now, for a little.
+async fn hurry(sampler: &Sampler) {
+    let ended = Instant::now();
+    sampler.hurry();
+    while sampler.span().is_none_or(|(_, newest)| newest < ended) && ended.elapsed() < HASTE {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Of an attempt: that of the meter, and what may have happened between samples at its ends.
+fn error(sampler: &Sampler, since: Instant) -> f64 {
+    let window = sampler.span().map(|(_, newest)| sampler.window_now(since, newest));
+    match window {
+        Some(Ok(window)) => window.error,
+        _ => sampler.description().error.nominal() + EDGE_SHARE,
+    }
+}
+
+fn work(share: Share) -> Work {
     Work { prefill: share.prefill_us as f64 / 1e6, decode: share.decode_us as f64 / 1e6 }
 }
 
-fn energy(joules: &Joules, of: &Description) -> Energy {
-    let millijoules = |joules: f64| (joules * 1e3).round() as u64;
-    let mut correction = of.correction.as_ref().map(|by| by.name.clone()).unwrap_or_default();
-    correction.truncate(correction.floor_char_boundary(MAX_TEXT));
-    Energy {
-        total_millijoules: millijoules(joules.total()),
-        marginal_millijoules: millijoules(joules.marginal()),
-        prefill_millijoules: Some(millijoules(joules.prefill)),
-        decode_millijoules: Some(millijoules(joules.decode)),
-        scope: scope(of.corrected_scope()),
-        source: source(of.source),
-        correction,
-    }
-}
-
-fn scope(scope: dunlin_costs::Scope) -> EnergyScope {
-    use dunlin_costs::Scope;
-    match scope {
-        Scope::BoardInput => EnergyScope::BoardInput,
-        Scope::PmicRails => EnergyScope::PmicRails,
-        Scope::CpuGpuRail => EnergyScope::CpuGpuRail,
-        Scope::Package => EnergyScope::Package,
-        Scope::Accelerator => EnergyScope::Accelerator,
-    }
-}
-
-fn source(source: Source) -> EnergySource {
-    match source {
-        Source::RailSensor => EnergySource::RailSensor,
-        Source::EnergyCounter => EnergySource::EnergyCounter,
-        Source::BatteryGauge => EnergySource::BatteryGauge,
-        Source::ExternalMeter => EnergySource::ExternalMeter,
-        Source::Declared => EnergySource::Modelled,
-        Source::Emulated => EnergySource::Emulated,
+fn declared(watts: &Declared, work: Work) -> Joules {
+    let above = |watts_then: f64| (watts_then - watts.idle_w).max(0.0);
+    Joules {
+        prefill: above(watts.prefill_w) * work.prefill,
+        decode: above(watts.decode_w) * work.decode,
+        idle: watts.idle_w * (work.prefill + work.decode),
     }
 }

@@ -125,7 +125,7 @@ impl World {
     fn settle(&mut self, until: f64) {
         let Ok(window) = self.trace.window(self.at(self.settled), self.at(until)) else { return };
         let works: Vec<(u32, Work)> = self.running.iter().map(|(id, of)| (*id, of.work)).collect();
-        self.ledger.settle(window.joules, until - self.settled, works);
+        self.ledger.settle(window.joules, until - self.settled, &works);
         self.settled = until;
     }
 

@@ -117,6 +117,7 @@ fn usage() -> Usage {
             scope: EnergyScope::BoardInput,
             source: EnergySource::Emulated,
             correction: text("VDD_CPU_GPU_CV + 2.25 W"),
+            error_thousandths: None,
         }),
     }
 }
@@ -230,6 +231,7 @@ fn ended_with_phases() -> Box<Ended> {
     ended.usage.energy = ended.usage.energy.map(|energy| Energy {
         prefill_millijoules: Some(4000),
         decode_millijoules: Some(23_500),
+        error_thousandths: Some(95),
         scope: EnergyScope::Accelerator,
         source: EnergySource::EnergyCounter,
         ..energy
@@ -261,6 +263,8 @@ fn health() -> Health {
         battery_percent: Some(80),
         milliwatts: Some(8600),
         stalled_ms: 700,
+        // Came later.
+        drawn: None,
     }
 }
 

@@ -74,8 +74,18 @@ pub struct BoardReading {
     /// Since it was started, at its input; `None`: its class says nothing of power.
     pub input_joules: Option<f64>,
     pub watts: Option<f64>,
+    /// Celsius.
     pub degrees: f64,
-    pub throttled: bool,
+    pub heat: BoardHeat,
+}
+
+/// How near an emulated board is to be slowed down by its heat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum BoardHeat {
+    #[default]
+    Cool,
+    Warm,
+    Throttled,
 }
 
 /// What a worker could take from itself, its pipelines and its engines; of the rest, why not.

@@ -6,7 +6,7 @@ use dunlin_costs::{ModelFacts, Quantisation, Thermal};
 use dunlin_emulation::{Board, EmulatedModel, Individual};
 use dunlin_engine_handle::{Engine, EngineError, Patience, Program, State, Status, Threads};
 use dunlin_worker_handle::{
-    BoardReading, BoardState, Emulated, EngineKind, FromWorker, ModelId, ModelState, Open,
+    BoardHeat, BoardReading, BoardState, Emulated, EngineKind, FromWorker, ModelId, ModelState, Open,
 };
 use tokio::{sync::mpsc, task::AbortHandle};
 
@@ -139,7 +139,11 @@ impl BoardMeter {
             input_joules: reading.input_joules,
             watts: reading.watts,
             degrees: reading.degrees,
-            throttled: reading.thermal == Thermal::Throttled,
+            heat: match reading.thermal {
+                Thermal::Cool => BoardHeat::Cool,
+                Thermal::Warm => BoardHeat::Warm,
+                Thermal::Throttled => BoardHeat::Throttled,
+            },
         };
         drop(self.out.send(FromWorker::Board(reading)));
     }

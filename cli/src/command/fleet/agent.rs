@@ -17,6 +17,7 @@ use crate::{
     folders::Folders,
     host::COMPILE_CHILD,
     interrupt::Interrupt,
+    meters::MetersArgument,
     runtime::{SHUTDOWN, runtime},
     terminal, version,
 };
@@ -39,7 +40,7 @@ Models: those of `dunlin model ls` on this machine, and those that the scheduler
 has no keys and no network; models in one engine process each.
 
 --emulate CLASS makes up a board that nobody has here: the agent is real, the engine answers at the pace of a model of the \
-board, with text that means nothing, and everything it does is marked as emulated. There are orin-nano-8g (modes 7W, 15W, 25W, \
+board, with text that means nothing, and everything it does, its joules too, is marked as emulated. There are orin-nano-8g (modes 7W, 15W, 25W, \
 MAXN), pi5-8g and pi5-8g-hot.";
 
 /// Run a node of a fleet on this machine
@@ -76,6 +77,8 @@ pub(crate) struct NodeOptions {
     /// Threads for both phases, or for reading prompts and for writing answers [default: all cores]
     #[arg(long, value_name = "N|PREFILL,DECODE", value_parser = engine::threads)]
     threads: Option<Threads>,
+    #[command(flatten)]
+    meters: MetersArgument,
     /// Be a board of this class that does not exist: orin-nano-8g, pi5-8g, pi5-8g-hot
     #[arg(long, value_name = "CLASS")]
     emulate: Option<String>,
@@ -176,6 +179,8 @@ impl NodeOptions {
             models: Vec::new(),
             builtins: builtins(),
             emulation: None,
+            meters: self.meters.read(&folders)?,
+            root: PathBuf::from("/"),
             worker: (std::env::current_exe()?, WORKER.to_owned()),
             compile_child: COMPILE_CHILD.to_owned(),
             engine: engine::executable()?,
