@@ -109,6 +109,7 @@ pub(crate) enum Command {
     Policy(policy::Command),
     Drain(stand::Drain),
     Cordon(stand::Cordon),
+    Mode(stand::Mode),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }

@@ -142,6 +142,11 @@ impl Agent {
             _ = timeout(FAREWELL, heard) => {}
             _ = &mut serving => {}
         }
+        let node = self.node.clone();
+        let restored = tokio::task::spawn_blocking(move || node.modes.restore()).await;
+        if let Ok(Err(error)) = restored {
+            tracing::warn!(%error, "the mode that was found is not restored; the next start tries again");
+        }
         match self.node.running().len() {
             0 => Ending::Drained,
             left => Ending::CutOff(left),

@@ -13,12 +13,15 @@ mod energy;
 mod execute;
 mod fetch;
 mod health;
+mod mode;
 mod node;
 mod options;
 mod residency;
 mod residents;
 mod session;
 mod state;
+mod switching;
 
 pub use agent::{Agent, AgentError, Ending};
+pub use mode::{ModeError, Modes, Transition};
 pub use options::{AgentOptions, Builtin, Emulation, LocalModel};

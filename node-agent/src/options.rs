@@ -19,6 +19,8 @@ pub struct AgentOptions {
     pub labels: Vec<(String, String)>,
     /// The machine-wide power state that it is in.
     pub mode: String,
+    /// Modes that a scheduler may put the machine into; `all` for all that there are.
+    pub modes: Vec<String>,
     pub threads: Threads,
     /// What models and their contexts may take together; `None`: what the machine has.
     pub memory_bytes: Option<u64>,
@@ -66,6 +68,8 @@ pub struct Builtin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emulation {
     pub class: String,
+    /// Those that it has.
+    pub modes: Vec<String>,
     /// Chooses the individual.
     pub seed: u64,
 }

@@ -10,6 +10,7 @@ mod fleet;
 mod guests;
 mod help;
 mod manifest;
+mod meter;
 mod model;
 mod profile;
 mod project;

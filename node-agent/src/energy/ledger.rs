@@ -90,6 +90,13 @@ impl<K: Ord + Copy> Ledger<K> {
         self.accounts.entry(owner).or_default();
     }
 
+    /// The board draws otherwise from now on: what was learned is of another mode.
+    pub(crate) fn forget_watts(&mut self) {
+        self.idle = IdleWatts::default();
+        self.phases = PhaseWatts::default();
+        self.rate = None;
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         self.totals
     }
@@ -171,8 +178,6 @@ impl<K: Ord + Copy> Ledger<K> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
 
     fn near(a: f64, b: f64) {

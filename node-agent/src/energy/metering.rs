@@ -126,6 +126,11 @@ impl Metering {
         (totals.metered > 0.0).then(|| told::drawn(&totals))
     }
 
+    /// What was learned of watts is not true any more.
+    pub(crate) fn mode_changed(&self) {
+        self.lock().ledger.forget_watts();
+    }
+
     /// For ever: every period what was drawn goes to whom it belongs.
     pub(crate) async fn run(&self) {
         let By::Samples { sampler, .. } = &self.by else { return std::future::pending().await };

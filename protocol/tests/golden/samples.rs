@@ -471,6 +471,7 @@ fn asks() -> Samples<Ask> {
         Deny => Ask::Deny { role: Role::Node, name: node("pi-1") };
         Drain => Ask::Drain { node: node("pi-1"), within_ms: 30_000 };
         Cordon => Ask::Cordon { node: node("pi-1"), cordoned: true };
+        Mode => Ask::Mode { node: node("pi-1"), mode: text("25W") };
         Policies => Ask::Policies { after: after.clone() };
         CheckPolicy => Ask::CheckPolicy { toml: toml.clone() };
         SetPolicy => Ask::SetPolicy { name: name.clone(), toml: toml.clone() };

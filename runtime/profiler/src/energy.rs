@@ -95,3 +95,58 @@ impl Joules {
 pub(crate) fn declared(watts: f64) -> Figure {
     Figure::assumed(0.8 * watts, watts, 1.25 * watts, "declared by who runs the board")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::*;
+
+    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (file, text) in files {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    const RAIL: &[(&str, &str)] = &[
+        ("sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon2/in1_label", "VDD_IN\n"),
+        ("sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon2/in1_input", "5000\n"),
+        ("sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon2/curr1_input", "1200\n"),
+    ];
+
+    #[tokio::test]
+    async fn the_best_meter_tells_the_joules_of_windows_that_are_long_enough() {
+        let root = machine(RAIL);
+        let joules = Joules::find(root.path(), &MeterConfig::default()).unwrap();
+        assert_eq!(joules.source().as_deref(), Some("VDD_IN, rail sensor"));
+        let Joules::Metered(sampler) = &joules else { panic!("{joules:?}") };
+        let first = loop {
+            match sampler.span() {
+                Some((first, _)) => break Instant::from_std(first),
+                None => tokio::task::yield_now().await,
+            }
+        };
+        // Three samples and more.
+        let (read, seconds) = joules.window(first, first + Duration::from_millis(100)).await.unwrap();
+        assert!((read / seconds - 6.0).abs() < 1e-6, "{read} {seconds}");
+        assert_eq!(joules.window(first, first + Duration::from_millis(10)).await, None, "too short");
+        assert_eq!(joules.corrected_scope(), Some(Scope::BoardInput));
+    }
+
+    #[tokio::test]
+    async fn without_a_meter_there_is_what_was_declared_or_nothing() {
+        let root = machine(&[]);
+        let now = Instant::now();
+        let unknown = Joules::find(root.path(), &MeterConfig::default()).unwrap();
+        assert!(matches!(unknown, Joules::Unknown) && unknown.source().is_none());
+        let watts = Declared { idle_w: 3.0, load_w: 5.0, prefill_w: 9.0, decode_w: 8.0 };
+        let config = MeterConfig { declared: Some(watts), ..MeterConfig::default() };
+        let declared = Joules::find(root.path(), &config).unwrap();
+        assert!(matches!(declared, Joules::Declared(_)) && !declared.are_metered());
+        assert_eq!(declared.window(now, now + Duration::from_secs(1)).await, None);
+    }
+}

@@ -68,6 +68,9 @@ pub(crate) struct NodeOptions {
     /// The power state that it is in: a governor, a power mode [default: found out]
     #[arg(long, value_name = "MODE")]
     mode: Option<String>,
+    /// Modes that the fleet may put this machine into, or `all`; what was found is restored at the end
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    modes: Vec<String>,
     /// Something to know of it, for policies
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
@@ -174,6 +177,7 @@ impl NodeOptions {
             firmware: board::firmware(threads),
             labels,
             mode: self.mode.clone().unwrap_or_else(board::mode),
+            modes: self.modes.clone(),
             threads,
             memory_bytes: self.memory,
             models: Vec::new(),
@@ -210,12 +214,13 @@ impl NodeOptions {
                 decode: row.key.decode_threads.into(),
             });
         }
+        let modes = class.modes.iter().map(|mode| mode.name.to_string()).collect();
         options.class = class.name.to_string();
         options.mode = mode;
         options.memory_bytes = Some(self.memory.unwrap_or(class.memory_bytes));
         options.models = models;
         let seed = self.name().map_or(0, |name| name.to_string().bytes().map(u64::from).sum());
-        options.emulation = Some(Emulation { class: class.name.to_string(), seed });
+        options.emulation = Some(Emulation { class: class.name.to_string(), modes, seed });
         Ok(())
     }
 }
