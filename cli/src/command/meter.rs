@@ -7,7 +7,7 @@ use std::{
 
 use dunlin_costs::Figure;
 use dunlin_meters::{
-    Activity, DEFAULT_PERIOD, Description, Finding, Meter as _, MeterConfig, Sampler, State, Window, survey,
+    Activity, DEFAULT_PERIOD, Description, Finding, MeterConfig, Sampler, State, Window, survey,
 };
 use serde_json::{Value, json};
 

@@ -46,22 +46,44 @@ fn each_meter_says_what_it_sees() {
     let shown = home.dunlin("meter --root machine --every 300ms").output();
     let (out, notes) = (String::from_utf8(shown.stdout).unwrap(), String::from_utf8(shown.stderr).unwrap());
     assert!(out.starts_with("METER ") && out.contains("VDD_IN          6.14 W  board input"), "{out}");
-    expect![[r#""#]].assert_eq(&notes);
+    expect![[r#"
+        note: VDD_IN is corrected: VDD_IN as the board's input (the carrier board: 0 to 1.5 W more, assumed) (assumed)
+        note: VDD_CPU_GPU_CV is corrected: VDD_CPU_GPU_CV + 2.25 W (1.5 to 3) (assumed)
+        note: BAT0: BAT0 is charging: it tells what the machine draws only while it discharges
+    "#]].assert_eq(&notes);
 }
 
 #[test]
 fn a_machine_without_meters_goes_by_what_is_declared() {
     let home = Home::new();
     fs::create_dir(home.path("work/machine")).unwrap();
-    home.dunlin("meter --root machine --every 100ms").check(&expect![[r#""#]]);
+    home.dunlin("meter --root machine --every 100ms").check(&expect![[r#"
+        exit code 1
+        --- stderr
+        error: no meter of this machine works
+          hint: `dunlin doctor` says what could be done; [declared] of meters.toml names watts to go by (`dunlin meter --help`)
+    "#]]);
     home.write("meters.toml", "[declared]\nidle_w = 3\nload_w = 5\nprefill_w = 9\ndecode_w = 8\n");
     let json = home.dunlin("meter --root machine --meters meters.toml --every 300ms --json").json();
     let declared = &json["meters"][0];
     assert_eq!((&declared["source"], &declared["modelled"]), (&"declared".into(), &true.into()));
     assert!((declared["watts"].as_f64().unwrap() - 3.0).abs() < 1e-6, "nothing runs: {json:#}");
     home.write("meters.toml", "[declared]\nidle_w = 3\n");
-    home.dunlin("meter --root machine --meters meters.toml").check(&expect![[r#""#]]);
-    home.dunlin("meter --root nowhere").check(&expect![[r#""#]]);
+    home.dunlin("meter --root machine --meters meters.toml").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: meters.toml: TOML parse error at line 1, column 1
+            |
+          1 | [declared]
+            | ^^^^^^^^^^
+          missing field `load_w`
+          hint: `dunlin meter --help` shows what the file may say
+    "#]]);
+    home.dunlin("meter --root nowhere").check(&expect![[r#"
+        exit code 2
+        --- stderr
+        error: --root nowhere is no folder
+    "#]]);
 }
 
 #[test]

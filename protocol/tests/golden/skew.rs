@@ -103,6 +103,7 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         Leaving.within_ms
         Load.model
         Mode.mode
+        Mode.node
         Models.items
         NewToken.role
         Nodes.items

@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn a_virtual_machine_has_none() {
-        check(&[], &expect![[r#""#]]);
+        check(&[], &expect![[r#"
+            Note no meter works: joules are not known
+        "#]]);
     }
 
     #[test]
