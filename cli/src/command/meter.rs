@@ -188,7 +188,10 @@ fn table(readers: &[Reader], readings: &[Read], global: Global) -> anyhow::Resul
     for (reader, reading) in readers.iter().zip(readings) {
         match reading {
             Ok(window) => table.row(row(&reader.description(), window)),
-            Err(why) => failures.push(format!("{}: {why}", reader.description().name)),
+            Err(why) => {
+                let name = reader.description().name;
+                failures.push(if why.starts_with(&name) { why.clone() } else { format!("{name}: {why}") });
+            }
         }
     }
     if readings.iter().any(Result::is_ok) {
@@ -199,7 +202,8 @@ fn table(readers: &[Reader], readings: &[Read], global: Global) -> anyhow::Resul
         let works = descriptions.zip(readings).filter(|(_, reading)| reading.is_ok());
         for (description, _) in works {
             description.correction.iter().for_each(|by| {
-                let assumed = if by.factor.is_assumed() || by.offset_w.is_assumed() { " (assumed)" } else { "" };
+                let is_assumed = by.factor.is_assumed() || by.offset_w.is_assumed();
+                let assumed = if is_assumed && !by.name.contains("assumed") { " (assumed)" } else { "" };
                 terminal::tell(format_args!("note: {} is corrected: {}{assumed}", description.name, by.name));
             });
         }

@@ -62,6 +62,8 @@ pub(crate) struct Totals {
 struct Account {
     seen: Work,
     joules: Joules,
+    /// It was told already, with this work: what is settled later is booked, and told to nobody.
+    closed: Option<Work>,
 }
 
 /// Accounts by their owner.
@@ -76,10 +78,10 @@ pub(crate) struct Ledger<K> {
 }
 
 impl<K: Ord + Copy> Ledger<K> {
-    pub(crate) fn new(idle: IdleWatts) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             accounts: BTreeMap::new(),
-            idle,
+            idle: IdleWatts::default(),
             phases: PhaseWatts::default(),
             totals: Totals::default(),
             rate: None,
@@ -87,7 +89,7 @@ impl<K: Ord + Copy> Ledger<K> {
     }
 
     pub(crate) fn open(&mut self, owner: K) {
-        self.accounts.entry(owner).or_default();
+        self.accounts.insert(owner, Account::default());
     }
 
     /// The board draws otherwise from now on: what was learned is of another mode.
@@ -104,6 +106,13 @@ impl<K: Ord + Copy> Ledger<K> {
     /// Work of an interval of which nothing is known.
     pub(crate) fn skip(&mut self, works: &[(K, Work)]) {
         self.news(works);
+        self.drop_closed(works);
+    }
+
+    /// Accounts that were told, once all of their work is settled or nobody speaks of them any more.
+    fn drop_closed(&mut self, works: &[(K, Work)]) {
+        let runs = |owner: &K| works.iter().any(|(other, _)| other == owner);
+        self.accounts.retain(|owner, account| account.closed.is_none_or(|all| runs(owner) && account.seen != all));
     }
 
     /// Whether anything was done that is not settled yet.
@@ -112,6 +121,7 @@ impl<K: Ord + Copy> Ledger<K> {
         works.iter().any(|(owner, now)| seen(owner).is_some_and(|seen| now.since(seen).total() > 0.0))
     }
 
+    /// Also of those that were told already.
     fn news(&mut self, works: &[(K, Work)]) -> Vec<(K, Work)> {
         let mut news = Vec::new();
         for &(owner, now) in works {
@@ -138,6 +148,7 @@ impl<K: Ord + Copy> Ledger<K> {
             // Who runs may be in the middle of a step.
             if works.is_empty() { self.idle.note(joules, seconds) } else { self.idle.disturb() }
             self.totals.idle += joules;
+            self.drop_closed(works);
             return;
         }
         self.idle.disturb();
@@ -159,6 +170,12 @@ impl<K: Ord + Copy> Ledger<K> {
                 account.joules.idle += idle_share * work.total();
             }
         }
+        self.drop_closed(works);
+    }
+
+    /// Whether an account can be closed that has work which is not settled.
+    pub(crate) fn knows_rate(&self) -> bool {
+        self.rate.is_some()
     }
 
     /// Closes an account. Work since the last interval counts as in that one, as far as it is not settled.
@@ -167,6 +184,7 @@ impl<K: Ord + Copy> Ledger<K> {
         let mut joules = account.joules;
         let left = now.since(account.seen);
         if left.total() > 0.0 {
+            self.accounts.insert(owner, Account { closed: Some(now), ..account });
             let (weights, rate) = (self.phases.weights(), self.rate?);
             joules.prefill += rate * weights.0 * left.prefill;
             joules.decode += rate * weights.1 * left.decode;
@@ -190,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_is_above_idle_goes_by_share_and_the_rest_is_idle() {
-        let mut ledger = Ledger::new(IdleWatts::default());
+        let mut ledger = Ledger::new();
         ledger.open('a');
         ledger.open('b');
         (0..20).for_each(|_| ledger.settle(0.3, 0.1, &[]));
@@ -218,7 +236,7 @@ mod tests {
 
     #[test]
     fn an_account_of_which_nothing_is_known_has_no_joules() {
-        let mut ledger = Ledger::new(IdleWatts::default());
+        let mut ledger = Ledger::new();
         ledger.open('a');
         assert_eq!(ledger.close('a', work(0.1, 0.0)), None, "no interval was ever settled");
         ledger.open('b');

@@ -13,19 +13,19 @@ use dunlin_meters::{
 use dunlin_protocol::{AttemptId, Drawn, Energy};
 
 use super::{
-    idle::IdleWatts,
-    ledger::{Joules, Ledger, Work},
+    book::Book,
+    ledger::{Joules, Work},
     told,
 };
 
 /// How long the end of an attempt waits for a sample of a sensor that is fast enough.
 const HASTE: Duration = Duration::from_millis(5);
 
+/// A sample that was fed is of the end that follows within this.
+const FED: Duration = Duration::from_millis(20);
+
 /// Sensors with a new value at least as often are asked at the end of an attempt.
 const FAST: Duration = Duration::from_millis(50);
-
-/// Engines tell of a step when it is over: so long a step may be before what was drawn meanwhile counts as idle.
-const LONGEST_STEP: Duration = Duration::from_secs(5);
 
 /// The meter of a node, if it has one, and whose joules they are.
 #[derive(Debug)]
@@ -51,9 +51,8 @@ enum By {
 
 #[derive(Debug)]
 struct State {
-    ledger: Ledger<AttemptId>,
+    book: Book<AttemptId>,
     running: BTreeMap<AttemptId, Running>,
-    settled: Option<Instant>,
     /// What a fed meter showed last.
     shown: Option<f64>,
     /// The last fault that was told.
@@ -63,7 +62,6 @@ struct State {
 #[derive(Debug)]
 struct Running {
     since: Instant,
-    work: Work,
     /// The meter showed nothing for a while: its joules are not known.
     is_unmetered: bool,
 }
@@ -97,9 +95,8 @@ impl Metering {
 
     fn of(by: By) -> Self {
         let state = State {
-            ledger: Ledger::new(IdleWatts::default()),
+            book: Book::new(),
             running: BTreeMap::new(),
-            settled: None,
             shown: None,
             fault: None,
         };
@@ -122,13 +119,13 @@ impl Metering {
 
     /// All that was metered since the start; `None` where nothing was.
     pub(crate) fn drawn(&self) -> Option<Drawn> {
-        let totals = self.lock().ledger.totals();
+        let totals = self.lock().book.totals();
         (totals.metered > 0.0).then(|| told::drawn(&totals))
     }
 
     /// What was learned of watts is not true any more.
     pub(crate) fn mode_changed(&self) {
-        self.lock().ledger.forget_watts();
+        self.lock().book.forget_watts();
     }
 
     /// For ever: every period what was drawn goes to whom it belongs.
@@ -145,34 +142,33 @@ impl Metering {
     /// An attempt begins to use engines.
     pub(crate) fn begin(&self, attempt: AttemptId) -> Account<'_> {
         if !matches!(self.by, By::Nothing) {
-            let mut state = self.lock();
-            state.ledger.open(attempt);
-            let running = Running { since: Instant::now(), work: Work::default(), is_unmetered: false };
-            state.running.insert(attempt, running);
+            let (mut state, since) = (self.lock(), Instant::now());
+            state.book.open(attempt, since);
+            state.running.insert(attempt, Running { since, is_unmetered: false });
         }
         Account { metering: self, attempt }
     }
 
     fn note(&self, attempt: AttemptId, share: Share) {
-        if let Some(running) = self.lock().running.get_mut(&attempt) {
-            running.work = work(share);
-        }
+        let mut state = self.lock();
+        state.book.note(attempt, work(share), Instant::now());
     }
 
     async fn end(&self, attempt: AttemptId, share: Share) -> Option<Energy> {
         match &self.by {
             By::Nothing => None,
             By::Declared { watts, description } => {
-                self.close(attempt);
+                self.close(attempt, work(share));
                 Some(told::energy(&declared(watts, work(share)), description, description.error.nominal()))
             }
             By::Samples { sampler, feed } => {
-                self.note(attempt, share);
+                let ended = moment(sampler, feed.is_some());
+                self.lock().book.end(attempt, work(share), ended);
                 if feed.is_none() && sampler.description().refresh <= FAST {
-                    hurry(sampler).await;
+                    hurry(sampler, ended).await;
                 }
                 self.settle(sampler);
-                let (running, joules) = self.close(attempt)?;
+                let (running, joules) = self.close(attempt, work(share))?;
                 let error = error(sampler, running.since);
                 let joules = joules.filter(|_| !running.is_unmetered)?;
                 Some(told::energy(&joules, &sampler.description(), error))
@@ -180,38 +176,33 @@ impl Metering {
         }
     }
 
-    fn close(&self, attempt: AttemptId) -> Option<(Running, Option<Joules>)> {
+    fn close(&self, attempt: AttemptId, work: Work) -> Option<(Running, Option<Joules>)> {
         let mut state = self.lock();
         let running = state.running.remove(&attempt)?;
-        let joules = state.ledger.close(attempt, running.work);
+        state.book.end(attempt, work, Instant::now());
+        let joules = state.book.close(attempt, work);
         Some((running, joules))
     }
 
-    /// Up to the last sample.
+    /// As far as there are samples.
     fn settle(&self, sampler: &Sampler) {
-        let Some((oldest, newest)) = sampler.span() else {
-            return self.tell_fault(sampler.fault());
-        };
-        let mut state = self.lock();
-        let from = state.settled.unwrap_or(oldest);
-        let works: Vec<(AttemptId, Work)> = state.running.iter().map(|(id, of)| (*id, of.work)).collect();
-        // In the middle of a step nobody knows yet for whom it is.
-        let waits = !works.is_empty() && !state.ledger.has_news(&works) && newest < from + LONGEST_STEP;
-        if newest <= from || waits {
-            drop(state);
-            return self.tell_fault(sampler.fault());
-        }
-        state.settled = Some(newest);
-        match sampler.window_now(from, newest) {
-            Ok(window) => state.ledger.settle(window.joules, window.duration().as_secs_f64(), &works),
-            Err(WindowError::Empty) => {}
-            Err(error) => {
-                state.running.values_mut().for_each(|running| running.is_unmetered = true);
-                state.ledger.skip(&works);
-                drop(state);
-                self.tell_fault(Some(error.to_string()));
+        let fault = match sampler.span() {
+            None => sampler.fault(),
+            Some(span) => {
+                let window = |from, to| match sampler.window_now(from, to) {
+                    Ok(window) => Ok(window.joules),
+                    Err(WindowError::Empty) => Ok(0.0),
+                    Err(error) => Err(error.to_string()),
+                };
+                let mut state = self.lock();
+                let settled = state.book.settle(span, window);
+                if settled.is_err() {
+                    state.running.values_mut().for_each(|running| running.is_unmetered = true);
+                }
+                settled.err().or_else(|| sampler.fault())
             }
-        }
+        };
+        self.tell_fault(fault);
     }
 
     /// Once for each change.
@@ -252,13 +243,21 @@ impl Account<'_> {
 
 impl Drop for Account<'_> {
     fn drop(&mut self) {
-        self.metering.close(self.attempt);
+        self.metering.close(self.attempt, Work::default());
     }
 }
 
-/// Waits for a sample of now, for a little.
-async fn hurry(sampler: &Sampler) {
-    let ended = Instant::now();
+/// Now. What is fed comes just before the end that it is of: then that is the moment.
+fn moment(sampler: &Sampler, is_fed: bool) -> Instant {
+    let now = Instant::now();
+    match sampler.span() {
+        Some((_, newest)) if is_fed && now.saturating_duration_since(newest) < FED => newest,
+        _ => now,
+    }
+}
+
+/// Waits for a sample of the end, for a little.
+async fn hurry(sampler: &Sampler, ended: Instant) {
     sampler.hurry();
     while sampler.span().is_none_or(|(_, newest)| newest < ended) && ended.elapsed() < HASTE {
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -1,5 +1,6 @@
 //! Joules of a node: a meter, and whose they are.
 
+mod book;
 mod idle;
 mod ledger;
 mod metering;

@@ -16,6 +16,9 @@ fn attempt(number: u128) -> AttemptId {
     AttemptId { invocation: InvocationId(number), number: 0 }
 }
 
+/// Joules: another reading, of the same energy.
+const NOTHING: f64 = 1e-9;
+
 fn share(prefill_us: u64, decode_us: u64) -> Share {
     Share { prefill_us, decode_us }
 }
@@ -26,6 +29,8 @@ async fn an_attempt_says_what_it_took_and_by_which_meter() {
     metering.show(100.0);
     let first = metering.begin(attempt(1));
     let second = metering.begin(attempt(2));
+    // From here on it is theirs.
+    metering.show(100.0 + NOTHING);
     metering.show(103.0);
     let first = first.end(share(1000, 2000)).await.expect("metered");
     assert_eq!((first.scope, first.source), (EnergyScope::BoardInput, EnergySource::Emulated));
@@ -51,10 +56,12 @@ async fn a_step_that_is_longer_than_the_interval_is_no_idle_time() {
     let metering = Metering::fed(description());
     metering.show(0.0);
     let account = metering.begin(attempt(1));
+    metering.show(NOTHING);
     for joules in 1..=8 {
         metering.show(f64::from(joules));
         metering.settle_now();
-        assert_eq!(metering.drawn(), None, "nobody knows yet for whom the step is");
+        let drawn = metering.drawn().map_or(0, |drawn| drawn.millijoules);
+        assert_eq!(drawn, 0, "nobody knows yet for whom the step is");
     }
     let energy = account.end(share(800_000, 0)).await.expect("metered");
     assert_eq!((energy.marginal_millijoules, energy.prefill_millijoules), (8000, Some(8000)));
@@ -68,10 +75,12 @@ async fn a_counter_that_starts_anew_leaves_the_joules_of_those_that_run_unknown(
     metering.show(51.0);
     metering.show(0.2);
     unlucky.note(share(0, 1000));
+    metering.show(0.3);
     metering.settle_now();
     assert_eq!(unlucky.end(share(0, 2000)).await, None);
     let next = metering.begin(attempt(2));
-    metering.show(1.2);
+    metering.show(0.3 + NOTHING);
+    metering.show(1.3);
     let next = next.end(share(0, 1000)).await.expect("metered again");
     assert_eq!(next.decode_millijoules, Some(1000));
 }
@@ -107,6 +116,8 @@ async fn a_sensor_of_the_machine_is_read() {
     };
     sampled(None).await;
     set("energy_uj", "3000000\n");
+    sampled(Some(Instant::now())).await;
+    account.note(share(0, 1000));
     sampled(Some(Instant::now())).await;
     let energy = account.end(share(0, 1000)).await.expect("metered");
     assert_eq!((energy.scope, energy.source), (EnergyScope::Package, EnergySource::EnergyCounter));

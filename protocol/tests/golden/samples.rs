@@ -268,6 +268,11 @@ fn health() -> Health {
     }
 }
 
+fn report_with_joules() -> Report {
+    let drawn = Drawn { millijoules: 90_000, requests_millijoules: 27_500, idle_millijoules: 62_500 };
+    Report { health: Health { drawn: Some(drawn), ..health() }, ..report() }
+}
+
 fn report() -> Report {
     Report {
         number: 3,
@@ -319,14 +324,16 @@ fn inventory() -> Inventory {
 }
 
 pub(crate) fn to_scheduler() -> Samples<ToScheduler> {
-    samples!(ToScheduler {
+    let mut messages = samples!(ToScheduler {
         Inventory => ToScheduler::Inventory(Box::new(inventory()));
         Report => ToScheduler::Report(Box::new(report()));
         Done => ToScheduler::Done { id: CommandId(5), result: Err(failure()) };
         Rows => ToScheduler::Rows(Rows { toml: text("[[row]]\n") });
         Leaving => ToScheduler::Leaving { within_ms: 30_000 };
         Renew => ToScheduler::Renew(CertificateRequest(bytes(&[0x30, 0x82])));
-    })
+    });
+    messages.push((text("Report.Drawn"), ToScheduler::Report(Box::new(report_with_joules()))));
+    messages
 }
 
 fn orders() -> Samples<Order> {

@@ -324,7 +324,7 @@ mod tests {
     }
 
     fn open() -> Open {
-        let engine = crate::EngineKind::Program("engine".into());
+        let engine = EngineKind::Program("engine".into());
         Open { load: dunlin_engine_handle::Load::default(), engine }
     }
 

@@ -10,10 +10,7 @@ use dunlin_host::{
 use dunlin_worker_handle::{
     CallId, Ended, Event, Failed, FailureKind, FromWorker, Invoke, Outcome as Told, Usage,
 };
-use tokio::{
-    sync::mpsc,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{models::BoardMeter, pipelines::Pipelines};
@@ -21,8 +18,9 @@ use crate::{models::BoardMeter, pipelines::Pipelines};
 /// Chunks on their way to the agent; the pipeline waits when there are more.
 const CHUNKS: usize = 64;
 
-/// Between two words about what engines did for it.
-const SHARE_INTERVAL: Duration = Duration::from_millis(50);
+/// Between two words about what engines did for it, at least. Engines tell every 50 ms, at the end of a step and of all at once:
+/// these words come right after, so that those of several attempts are of one moment.
+const SHARE_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Says what one attempt has to say; that it ended, in any case.
 #[derive(Debug)]
@@ -113,8 +111,7 @@ impl Attempt {
         };
         let invoking = host.invoke(pipeline, invocation);
         tokio::pin!(invoking);
-        let mut share = interval(SHARE_INTERVAL);
-        share.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_told = tokio::time::Instant::now();
         let mut told_share = Share::default();
         let outcome = loop {
             tokio::select! {
@@ -128,7 +125,8 @@ impl Attempt {
                     self.pass(chunk);
                 }
                 outcome = &mut invoking => break outcome,
-                _ = share.tick() => {
+                () = worked(&self.work, last_told + SHARE_INTERVAL) => {
+                    last_told = tokio::time::Instant::now();
                     let share = self.work.share();
                     if std::mem::replace(&mut told_share, share) != share {
                         self.tell(Event::Share(share));
@@ -156,6 +154,12 @@ impl Attempt {
             Chunk::Progress(share) => Event::Progress(share),
         });
     }
+}
+
+/// Engines did something for it, and it is time to tell.
+async fn worked(work: &Work, due: tokio::time::Instant) {
+    tokio::time::sleep_until(due).await;
+    work.changed().await;
 }
 
 async fn prepare(

@@ -61,7 +61,8 @@ fn failing(of: &Description, error: &ReadError) -> Finding {
         }
         error => (error.to_string(), None),
     };
-    Finding { what: "energy", level: Level::Note, found: format!("{}: {found}", of.name), next_step }
+    let found = if found.starts_with(&of.name) { found } else { format!("{}: {found}", of.name) };
+    Finding { what: "energy", level: Level::Note, found, next_step }
 }
 
 /// Sensors of power that are there and that Dunlin does not read.
