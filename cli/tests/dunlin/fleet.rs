@@ -332,24 +332,35 @@ fn policies_choose_between_emulated_boards() {
         ));
         assert_eq!(answer["usage"]["node"], *node, "{answer:#}");
         assert_eq!(answer["usage"]["emulated"], true);
-        let energy = &answer["usage"]["energy"];
-        assert_eq!((&energy["source"], &energy["scope"]), (&"emulated".into(), &"board-input".into()));
-        let joules = |name: &str| energy[name].as_u64().unwrap();
-        let (prefill, decode) = (joules("prefill_millijoules"), joules("decode_millijoules"));
-        assert!(prefill > 0 && decode > prefill && energy["error_thousandths"].is_u64(), "{energy:#}");
-        assert!(joules("marginal_millijoules").abs_diff(prefill + decode) <= 1, "{energy:#}");
-        assert!(joules("total_millijoules") > joules("marginal_millijoules"), "{energy:#}");
-        let shown = fleet.dunlin(&format!("explain {}", answer["invocation"].as_str().unwrap())).stdout();
-        assert!(shown.contains(" predicted above idle (") && shown.contains("board input emulated"), "{shown}");
-        // Boards that do not exist have a temperature of their own, and no battery.
-        let nodes = fleet.json("nodes --json");
-        for health in nodes.as_array().unwrap().iter().map(|node| &node["health"]) {
-            let degrees = health["temperature"].as_i64().unwrap();
-            assert!((220..990).contains(&degrees) && health["milliwatts"].as_u64() > Some(500), "{health:#}");
-            assert_eq!((&health["on_battery"], &health["battery_percent"]), (&false.into(), &Value::Null));
-        }
         let candidates = answer["explanation"]["decisions"][0]["candidates"].as_array().unwrap();
         let emulated = candidates.iter().filter(|candidate| candidate["emulated"] == true).count();
         assert_eq!((candidates.len(), emulated), (2, 2), "{candidates:#?}");
+        joules_are_emulated(&fleet);
+    }
+}
+
+/// A prompt and an answer have joules by the board's own meter, and are explained with them.
+fn joules_are_emulated(fleet: &Fleet) {
+    fleet.home.write("prompt.txt", "one two three four five six ".repeat(40));
+    let answer =
+        fleet.json("invoke chat --model llama-3.2-1b --input prompt.txt --param max_tokens=64 --json");
+    let energy = &answer["usage"]["energy"];
+    assert_eq!((&energy["source"], &energy["scope"]), (&"emulated".into(), &"board-input".into()));
+    let joules = |name: &str| energy[name].as_u64().unwrap();
+    let (prefill, decode) = (joules("prefill_millijoules"), joules("decode_millijoules"));
+    assert!(prefill > 0 && decode > prefill && energy["error_thousandths"].is_u64(), "{answer:#}");
+    assert!(joules("marginal_millijoules").abs_diff(prefill + decode) <= 1, "{energy:#}");
+    assert!(joules("total_millijoules") > joules("marginal_millijoules"), "{energy:#}");
+    let shown = fleet.dunlin(&format!("explain {}", answer["invocation"].as_str().unwrap())).stdout();
+    assert!(shown.contains(" predicted above idle (") && shown.contains("board input emulated"), "{shown}");
+    // Boards that do not exist have a temperature of their own, and no battery.
+    let nodes = fleet.json("nodes --json");
+    for health in nodes.as_array().unwrap().iter().map(|node| &node["health"]) {
+        let degrees = health["temperature"].as_i64().unwrap();
+        assert!((220..990).contains(&degrees) && health["milliwatts"].as_u64() > Some(500), "{health:#}");
+        assert_eq!((&health["on_battery"], &health["battery_percent"]), (&false.into(), &Value::Null));
+        let drawn = |name: &str| health["drawn"][name].as_i64().unwrap();
+        let parts = drawn("requests_millijoules") + drawn("idle_millijoules");
+        assert!((drawn("millijoules") - parts).abs() <= 1, "{health:#}");
     }
 }

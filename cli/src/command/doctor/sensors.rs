@@ -139,7 +139,11 @@ mod tests {
                 ("sys/class/hwmon/hwmon1/name", "power_meter\n"),
                 ("sys/class/hwmon/hwmon1/power1_average", "1\n"),
             ],
-            &expect![[r#""#]],
+            &expect![[r#"
+                Note BAT0 is charging: it tells what the machine draws only while it discharges
+                Note package (energy counter), package: counts joules; it sees the processor's package; not memory, disks, fans and losses
+                Note sensors of power that Dunlin does not read: power_meter
+            "#]],
         );
     }
 
@@ -154,7 +158,9 @@ mod tests {
                 ("sys/class/hwmon/hwmon3/curr1_input", "1\n"),
                 ("sys/class/hwmon/hwmon3/in1_input", "1\n"),
             ],
-            &expect![[r#""#]],
+            &expect![[r#"
+                Ok VDD_IN (rail sensor), board input, corrected: VDD_IN as the board's input (the carrier board: 0 to 1.5 W more, assumed): 6.1 W; it sees all that the module draws; not what the carrier board takes for itself
+            "#]],
         );
         check(
             &[("sys/firmware/devicetree/base/model", "Raspberry Pi 5 Model B\0")],
