@@ -336,6 +336,23 @@ fn policies_choose_between_emulated_boards() {
         let emulated = candidates.iter().filter(|candidate| candidate["emulated"] == true).count();
         assert_eq!((candidates.len(), emulated), (2, 2), "{candidates:#?}");
         joules_are_emulated(&fleet);
+        a_mode_is_changed(&fleet);
+    }
+}
+
+fn a_mode_is_changed(fleet: &Fleet) {
+    let (code, said) = fleet.error("mode frugal 60W");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("frugal may not be put into \"60W\", only into 25W, "), "{said}");
+    fleet.dunlin("mode frugal 15W").stdout();
+    let began = Instant::now();
+    let frugal = || {
+        let nodes = fleet.json("nodes --json");
+        let frugal = nodes.as_array().unwrap().iter().find(|node| node["name"] == "frugal").cloned();
+        frugal.unwrap()
+    };
+    while frugal()["health"]["mode"] != "15W" || frugal()["state"] != "ready" {
+        assert!(began.elapsed() < PATIENCE, "{:#}", frugal());
     }
 }
 

@@ -51,6 +51,11 @@ impl<K: Ord + Copy> Book<K> {
         self.ledger.totals()
     }
 
+    /// Whether a model is being loaded.
+    pub(crate) fn loads(&mut self, loads: bool) {
+        self.ledger.loads(loads);
+    }
+
     pub(crate) fn forget_watts(&mut self) {
         self.ledger.forget_watts();
     }

@@ -71,6 +71,8 @@ struct Account {
 pub(crate) struct Ledger<K> {
     accounts: BTreeMap<K, Account>,
     idle: IdleWatts,
+    /// Something is loaded: what is drawn meanwhile is not what the board draws when it is idle.
+    loads: bool,
     phases: PhaseWatts,
     totals: Totals,
     /// Joules above idle for a second of work of average weight, in the last interval with work.
@@ -82,6 +84,7 @@ impl<K: Ord + Copy> Ledger<K> {
         Self {
             accounts: BTreeMap::new(),
             idle: IdleWatts::default(),
+            loads: false,
             phases: PhaseWatts::default(),
             totals: Totals::default(),
             rate: None,
@@ -97,6 +100,10 @@ impl<K: Ord + Copy> Ledger<K> {
         self.idle = IdleWatts::default();
         self.phases = PhaseWatts::default();
         self.rate = None;
+    }
+
+    pub(crate) fn loads(&mut self, loads: bool) {
+        self.loads = loads;
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -146,7 +153,8 @@ impl<K: Ord + Copy> Ledger<K> {
         });
         if all.total() <= 0.0 {
             // Who runs may be in the middle of a step.
-            if works.is_empty() { self.idle.note(joules, seconds) } else { self.idle.disturb() }
+            let is_idle = works.is_empty() && !self.loads;
+            if is_idle { self.idle.note(joules, seconds) } else { self.idle.disturb() }
             self.totals.idle += joules;
             self.drop_closed(works);
             return;
@@ -230,6 +238,9 @@ mod tests {
         // Somebody runs of whom nothing was heard: that is no idle board.
         ledger.open('c');
         (0..40).for_each(|_| ledger.settle(0.9, 0.1, &[('c', work(0.0, 0.0))]));
+        // Nor is one that loads a model.
+        ledger.loads(true);
+        (0..40).for_each(|_| ledger.settle(0.9, 0.1, &[]));
         near(ledger.idle.watts().unwrap(), 3.0);
         assert_eq!(ledger.close('a', work(0.0, 1.0)), None);
     }

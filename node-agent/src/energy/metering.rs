@@ -128,13 +128,18 @@ impl Metering {
         self.lock().book.forget_watts();
     }
 
-    /// For ever: every period what was drawn goes to whom it belongs.
-    pub(crate) async fn run(&self) {
+    /// For ever: every period what was drawn goes to whom it belongs. `loads` tells whether a model is being loaded.
+    pub(crate) async fn run(&self, loads: impl Fn() -> bool) {
         let By::Samples { sampler, .. } = &self.by else { return std::future::pending().await };
         let mut tick = tokio::time::interval(sampler.period());
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut loading = false;
         loop {
             tick.tick().await;
+            // Of an interval that is over: what loads now, or did, is in it.
+            let now = loads();
+            let loaded = std::mem::replace(&mut loading, now) || now;
+            self.lock().book.loads(loaded);
             self.settle(sampler);
         }
     }

@@ -41,6 +41,12 @@ impl Worker {
         Self { commands, status: watch, board, calls: Arc::default() }
     }
 
+    /// Whether a model is being loaded.
+    pub fn loads(&self) -> bool {
+        let is_loading = |state: &ModelState| matches!(state, ModelState::Loading { .. } | ModelState::Restarting { .. });
+        self.status.borrow().models.values().any(is_loading)
+    }
+
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
     }

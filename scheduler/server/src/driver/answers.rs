@@ -111,7 +111,7 @@ impl Driver {
             );
             return Answer::Failed(Failure::new(FailureCode::Invalid, text));
         }
-        self.order(node, Order::Mode { mode });
+        self.switch(node, mode);
         Answer::Done
     }
 
