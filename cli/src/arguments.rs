@@ -7,7 +7,7 @@ use crate::{
     command::{
         build, chat, check, completions, doctor, eval,
         fleet::{agent, deploy, explain, invoke, login, models, nodes, policy, scheduler, stand, token, up},
-        model, new, pipelines, profile, run,
+        meter, model, new, pipelines, profile, run,
     },
     completion,
     failure::Exit,
@@ -34,7 +34,8 @@ Environment:
   NO_COLOR               no colours, whatever it is set to
   XDG_DATA_HOME          where models are
   XDG_CACHE_HOME         where compiled pipelines and compilers are
-  XDG_STATE_HOME         where the chat's history is";
+  XDG_STATE_HOME         where the chat's history is
+  XDG_CONFIG_HOME        where meters.toml is";
 
 /// Runs prompt pipelines on models, on this machine or on a fleet of boards.
 ///
@@ -91,6 +92,7 @@ pub(crate) enum Command {
     Model(model::Command),
     Eval(eval::Eval),
     Profile(profile::Profile),
+    Meter(meter::Meter),
     Up(up::Up),
     Scheduler(scheduler::Scheduler),
     Agent(Box<agent::Agent>),
@@ -107,6 +109,7 @@ pub(crate) enum Command {
     Policy(policy::Command),
     Drain(stand::Drain),
     Cordon(stand::Cordon),
+    Mode(stand::Mode),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }

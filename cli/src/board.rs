@@ -1,6 +1,6 @@
 //! What this machine says of itself.
 
-use std::{fs, num::NonZero, thread};
+use std::{fs, num::NonZero, path::Path, thread};
 
 use dunlin_engine_handle::Threads;
 
@@ -35,9 +35,9 @@ pub(crate) fn firmware(threads: Threads) -> String {
     format!("{name}, {}/{} threads", threads.prefill, threads.decode)
 }
 
+/// The power mode of a Jetson, the governor of the processor elsewhere.
 pub(crate) fn mode() -> String {
-    let governor = fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
-    governor.map_or_else(|_| "default".to_owned(), |governor| governor.trim().to_owned())
+    dunlin_agent::Modes::find(Path::new("/"), &[], Path::new("")).current().unwrap_or_else(|| "default".to_owned())
 }
 
 pub(crate) fn threads() -> Threads {

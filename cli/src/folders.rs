@@ -15,6 +15,8 @@ pub(crate) struct Folders {
     pub(crate) cache: PathBuf,
     /// The history of the chat.
     pub(crate) state: PathBuf,
+    /// What a person wrote about this machine.
+    pub(crate) config: PathBuf,
 }
 
 impl Folders {
@@ -30,6 +32,7 @@ impl Folders {
             data: xdg.data_dir().join("dunlin"),
             cache: xdg.cache_dir().join("dunlin"),
             state: state.join("dunlin"),
+            config: xdg.config_dir().join("dunlin"),
         })
     }
 
@@ -44,6 +47,10 @@ impl Folders {
     /// Compilers that come from registries.
     pub(crate) fn toolchains(&self) -> PathBuf {
         env::var_os("DUNLIN_TOOLCHAINS").map_or_else(|| self.cache.join("toolchains"), PathBuf::from)
+    }
+
+    pub(crate) fn meters(&self) -> PathBuf {
+        self.config.join("meters.toml")
     }
 
     pub(crate) fn chat_history(&self) -> PathBuf {

@@ -19,6 +19,7 @@ mod folders;
 mod host;
 mod interrupt;
 mod log;
+mod meters;
 mod pipelines;
 mod project;
 mod runtime;
@@ -79,6 +80,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Model(model) => model.execute(global),
         Command::Eval(eval) => eval.execute(global),
         Command::Profile(profile) => profile.execute(global),
+        Command::Meter(meter) => meter.execute(global),
         Command::Up(up) => up.execute(global),
         Command::Scheduler(scheduler) => scheduler.execute(global),
         Command::Agent(agent) => agent.execute(global),
@@ -92,6 +94,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Policy(policy) => policy.execute(),
         Command::Drain(drain) => drain.execute(),
         Command::Cordon(cordon) => cordon.execute(),
+        Command::Mode(mode) => mode.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(),
     }

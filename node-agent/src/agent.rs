@@ -92,6 +92,7 @@ impl Agent {
         let worker = Worker::start(worker_program(&options, &blobs));
         let node = Node::new(options, name, memory, worker, blobs, dialer);
         let node = Arc::new(node);
+        node.board().into_iter().for_each(|board| node.worker.set_board(board));
         tokio::spawn(tell_gaps(node.clone()));
         Ok(Self { node, credentials, clock, folder, connected: watch::Sender::new(false) })
     }
@@ -109,10 +110,10 @@ impl Agent {
     /// Serves until it is told to stop; then everything that runs gets `grace` to end or to be taken over.
     pub async fn run(&self, stop: CancellationToken, grace: Duration) -> Ending {
         let (leave, leaving) = watch::channel(None);
-        let serving = self.serve(leaving);
+        let serving = async { tokio::join!(self.serve(leaving), self.node.metering.run(|| self.node.worker.loads()), self.meter_board()) };
         tokio::pin!(serving);
         tokio::select! {
-            () = &mut serving => {}
+            _ = &mut serving => {}
             () = stop.cancelled() => {}
         }
         leave.send_replace(Some(grace));
@@ -126,7 +127,7 @@ impl Agent {
         let drained = async {
             tokio::select! {
                 () = drained => {}
-                () = &mut serving => {}
+                _ = &mut serving => {}
             }
         };
         drop(timeout(grace, drained).await);
@@ -139,11 +140,24 @@ impl Agent {
         };
         tokio::select! {
             _ = timeout(FAREWELL, heard) => {}
-            () = &mut serving => {}
+            _ = &mut serving => {}
+        }
+        let node = self.node.clone();
+        let restored = tokio::task::spawn_blocking(move || node.modes.restore()).await;
+        if let Ok(Err(error)) = restored {
+            tracing::warn!(%error, "the mode that was found is not restored; the next start tries again");
         }
         match self.node.running().len() {
             0 => Ending::Drained,
             left => Ending::CutOff(left),
+        }
+    }
+
+    /// For as long as there is a worker: the meter of an emulated board shows what it tells.
+    async fn meter_board(&self) {
+        let mut board = self.node.worker.board();
+        while board.changed().await.is_ok() {
+            self.node.meter_board();
         }
     }
 

@@ -103,6 +103,7 @@ async fn component(node: &Arc<Node>, pipeline: &PipelineRef) -> Result<PathBuf, 
 async fn run(node: &Node, invoke: Invoke, log: &AttemptLog, prepared: Prepared, usage: Usage) {
     let deadline_ms = invoke.deadline_ms.or(invoke.limits.time_ms);
     let (mut body_bytes, name) = (invoke.resume.body_bytes, name(&invoke.pipeline));
+    let account = node.metering.begin(log.id);
     let mut running = node.worker.invoke(WorkerInvoke {
         component: prepared.component,
         name,
@@ -148,11 +149,16 @@ async fn run(node: &Node, invoke: Invoke, log: &AttemptLog, prepared: Prepared, 
                 Emission::json(&json).into_iter().for_each(|emission| log.say(emission));
             }
             Some(Event::Progress(share)) => log.say(Emission::Progress((share * 1000.0).round() as u16)),
+            Some(Event::Share(share)) => account.note(share),
             Some(Event::Ended(ended)) => {
                 if let WorkerOutcome::Answer { body, .. } = &ended.outcome {
                     let rest = body.get(std::mem::take(&mut body_bytes) as usize..).unwrap_or_default();
                     Emission::body(rest).for_each(|emission| log.say(emission));
                 }
+                // What an emulated board shows comes before the end.
+                node.meter_board();
+                let energy = account.end(ended.usage.share).await;
+                let usage = Usage { energy, ..usage };
                 log.end(|offset| End::Ended(Box::new(told(*ended, offset, usage))));
                 return;
             }

@@ -1,110 +1,113 @@
 //! The state of the board, as far as it tells.
 
 use std::{
-    fs,
     path::Path,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
+use dunlin_meters::Conditions;
 use dunlin_protocol::{Health, Thermal};
+use dunlin_worker_handle::{BoardHeat, BoardReading};
 use tokio::time::Instant;
 
 /// What was read is good for so long: it takes some twenty files.
 const FRESH: Duration = Duration::from_millis(900);
 
-/// Hottest of the zones; above this a Pi 5 begins to throttle (80 to 85 C, Raspberry Pi documentation, "Frequency
-/// management and thermal control").
-const WARM_DECIDEGREES: i16 = 700;
-const THROTTLED_DECIDEGREES: i16 = 820;
-
 /// The state of this board, as it was read last.
 #[derive(Debug, Default)]
-pub(crate) struct Pulse(Mutex<Option<(Instant, Health)>>);
+pub(crate) struct Pulse(Mutex<Option<(Instant, Conditions)>>);
 
 impl Pulse {
-    pub(crate) fn now(&self, mode: &str, stalled_ms: u64) -> Health {
+    /// Of the machine whose files are below `root`.
+    pub(crate) fn now(&self, root: &Path, mode: &str, stalled_ms: u64) -> Health {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = last.as_ref().filter(|(at, health)| at.elapsed() < FRESH && health.mode == mode);
-        let health = match fresh {
-            Some((_, health)) => health.clone(),
-            None => {
-                let read = read(Path::new("/sys"), mode, 0);
-                *last = Some((Instant::now(), read.clone()));
-                read
-            }
-        };
-        Health { stalled_ms, ..health }
+        let fresh = last.filter(|(at, _)| at.elapsed() < FRESH).map(|(_, conditions)| conditions);
+        let conditions = fresh.unwrap_or_else(|| {
+            let read = Conditions::read(root);
+            *last = Some((Instant::now(), read));
+            read
+        });
+        health(&conditions, mode, stalled_ms)
     }
 }
 
-/// Reads what there is; `sys` is `/sys` but in tests.
-fn read(sys: &Path, mode: &str, stalled_ms: u64) -> Health {
-    let temperature = hottest(&sys.join("class/thermal"));
-    let thermal = match temperature {
-        Some(hot) if hot >= THROTTLED_DECIDEGREES => Thermal::Throttled,
-        Some(warm) if warm >= WARM_DECIDEGREES => Thermal::Warm,
-        _ => Thermal::Cool,
+fn health(conditions: &Conditions, mode: &str, stalled_ms: u64) -> Health {
+    Health {
+        mode: mode.to_owned(),
+        thermal: match conditions {
+            hot if hot.is_throttled() => Thermal::Throttled,
+            warm if warm.is_warm() => Thermal::Warm,
+            _ => Thermal::Cool,
+        },
+        temperature: conditions.celsius.map(decidegrees),
+        on_battery: conditions.charge.is_some_and(|charge| charge.is_discharging),
+        battery_percent: conditions.charge.and_then(|charge| charge.percent),
+        milliwatts: None,
+        stalled_ms,
+        drawn: None,
+    }
+}
+
+/// Of an emulated board: what this machine is like is of no concern. `None`: it has not said anything yet.
+pub(crate) fn emulated(shown: Option<&BoardReading>, mode: &str, stalled_ms: u64) -> Health {
+    let thermal = match shown.map(|shown| shown.heat).unwrap_or_default() {
+        BoardHeat::Cool => Thermal::Cool,
+        BoardHeat::Warm => Thermal::Warm,
+        BoardHeat::Throttled => Thermal::Throttled,
     };
-    let (on_battery, battery_percent) = battery(&sys.join("class/power_supply"));
     Health {
         mode: mode.to_owned(),
         thermal,
-        temperature,
-        on_battery,
-        battery_percent,
-        milliwatts: None,
+        temperature: shown.map(|shown| decidegrees(shown.degrees)),
+        on_battery: false,
+        battery_percent: None,
+        milliwatts: shown.and_then(|shown| shown.watts).map(milliwatts),
         stalled_ms,
+        drawn: None,
     }
 }
 
-fn hottest(zones: &Path) -> Option<i16> {
-    let zones = fs::read_dir(zones).ok()?.flatten();
-    let millidegrees = zones.filter_map(|zone| number(&zone.path().join("temp")));
-    millidegrees.max().and_then(|millidegrees| i16::try_from(millidegrees / 100).ok())
+pub(crate) fn milliwatts(watts: f64) -> u32 {
+    (watts * 1e3).round().max(0.0) as u32
 }
 
-/// On battery: there is one, and it is not being charged.
-fn battery(supplies: &Path) -> (bool, Option<u8>) {
-    for supply in fs::read_dir(supplies).into_iter().flatten().flatten() {
-        let text = |name: &str| fs::read_to_string(supply.path().join(name)).unwrap_or_default();
-        if text("type").trim() == "Battery" {
-            let percent =
-                number(&supply.path().join("capacity")).and_then(|percent| u8::try_from(percent).ok());
-            return (text("status").trim() == "Discharging", percent);
-        }
-    }
-    (false, None)
-}
-
-fn number(path: &Path) -> Option<i64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+fn decidegrees(celsius: f64) -> i16 {
+    (celsius * 10.0).round() as i16
 }
 
 #[cfg(test)]
 mod tests {
+    use dunlin_meters::Charge;
+
     use super::*;
 
-    fn write(root: &Path, file: &str, text: &str) {
-        let path = root.join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+    #[test]
+    fn heat_and_battery_are_told() {
+        let conditions = |celsius| Conditions {
+            celsius: Some(celsius),
+            charge: Some(Charge { is_discharging: true, percent: Some(61) }),
+        };
+        let hot = health(&conditions(83.6), "performance", 7);
+        assert_eq!((hot.thermal, hot.temperature, hot.stalled_ms), (Thermal::Throttled, Some(836), 7));
+        assert_eq!((hot.on_battery, hot.battery_percent), (true, Some(61)));
+        assert_eq!(health(&conditions(71.0), "performance", 0).thermal, Thermal::Warm);
+        let unknown = health(&Conditions::default(), "performance", 0);
+        assert_eq!((unknown.thermal, unknown.temperature, unknown.on_battery), (Thermal::Cool, None, false));
     }
 
     #[test]
-    fn the_hottest_zone_and_the_battery_count() {
-        let root = tempfile::tempdir().unwrap();
-        let nothing = read(root.path(), "performance", 0);
-        assert_eq!((nothing.thermal, nothing.temperature, nothing.on_battery), (Thermal::Cool, None, false));
-        write(root.path(), "class/thermal/thermal_zone0/temp", "45277\n");
-        write(root.path(), "class/thermal/thermal_zone1/temp", "83600\n");
-        write(root.path(), "class/thermal/thermal_zone2/temp", "garbage\n");
-        write(root.path(), "class/power_supply/AC/type", "Mains\n");
-        write(root.path(), "class/power_supply/BAT0/type", "Battery\n");
-        write(root.path(), "class/power_supply/BAT0/status", "Discharging\n");
-        write(root.path(), "class/power_supply/BAT0/capacity", "61\n");
-        let health = read(root.path(), "performance", 7);
-        assert_eq!((health.thermal, health.temperature), (Thermal::Throttled, Some(836)));
-        assert_eq!((health.on_battery, health.battery_percent, health.stalled_ms), (true, Some(61), 7));
+    fn an_emulated_board_tells_its_own() {
+        let silent = emulated(None, "15W", 0);
+        assert_eq!((silent.temperature, silent.milliwatts, silent.on_battery), (None, None, false));
+        let shown = BoardReading {
+            watts: Some(6.1234),
+            degrees: 37.24,
+            heat: BoardHeat::Warm,
+            ..BoardReading::default()
+        };
+        let health = emulated(Some(&shown), "15W", 0);
+        assert_eq!((health.temperature, health.milliwatts), (Some(372), Some(6123)));
+        assert_eq!((health.thermal, health.battery_percent), (Thermal::Warm, None));
     }
 }

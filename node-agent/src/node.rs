@@ -14,15 +14,21 @@ use dunlin_blobs::Store;
 use dunlin_engine_handle::Threads;
 use dunlin_link::{Dialer, clock::unix_seconds};
 use dunlin_protocol::{
-    AttemptId, BlobDigest, ComponentDigest, Epoch, Failure, FailureCode, HeldAttempt, Inventory, ModelDigest,
+    AttemptId, BlobDigest, ComponentDigest, Epoch, Failure, FailureCode, Health, HeldAttempt, Inventory, ModelDigest,
     NodeId, OperatingPoint, Parameter, Permissions, Progress, Report, StoredModel,
-    limits::{MAX_ATTEMPTS, MAX_COMPONENTS, MAX_MODELS, MAX_TEXT},
+    limits::{MAX_ATTEMPTS, MAX_COMPONENTS, MAX_MODELS, MAX_POINTS, MAX_TEXT},
 };
-use dunlin_worker_handle::{Emulated, EngineKind, Worker};
+use dunlin_worker_handle::{BoardState, Emulated, EngineKind, Worker};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    AgentOptions, LocalModel, attempt::AttemptLog, fetch::Fetching, health::Pulse, residents::Residents,
+    AgentOptions, LocalModel,
+    attempt::AttemptLog,
+    energy::{self, Metering},
+    fetch::Fetching,
+    health::{self, Pulse},
+    mode::Modes,
+    residents::Residents,
     state::Memory,
 };
 
@@ -45,9 +51,15 @@ pub(crate) struct Node {
     pub(crate) fetching: Fetching,
     models: Mutex<BTreeMap<ModelDigest, LocalModel>>,
     attempts: Mutex<BTreeMap<AttemptId, Held>>,
+    pub(crate) modes: Modes,
+    /// The one that it is in.
+    mode: Mutex<String>,
+    /// Held while that changes.
+    pub(crate) switching: tokio::sync::Mutex<()>,
     cordoned: AtomicBool,
     draining: AtomicBool,
     reports: AtomicU64,
+    pub(crate) metering: Metering,
     health: Pulse,
     /// Counts what is worth a report.
     pub(crate) news: watch::Sender<u64>,
@@ -74,6 +86,15 @@ impl Node {
         let memory_bytes = options.memory_bytes.unwrap_or_else(|| {
             dunlin_gguf::MemoryAvailable::read().map_or(1 << 30, |available| available.bytes)
         });
+        let metering = match &options.emulation {
+            Some(emulation) => energy::of_emulated(&emulation.class),
+            None => energy::of_machine(&options.root, &options.meters),
+        };
+        let modes = Modes::find(&options.root, &options.modes, &options.folder);
+        let mode = match options.emulation {
+            Some(_) => options.mode.clone(),
+            None => found_mode(&modes, &options.mode),
+        };
         let models = options.models.iter().map(|model| (model.digest, model.clone())).collect();
         Self {
             residents: Residents::new(worker.clone(), memory_bytes),
@@ -86,9 +107,13 @@ impl Node {
             fetching: Fetching::default(),
             models: Mutex::new(models),
             attempts: Mutex::default(),
+            modes,
+            mode: Mutex::new(mode),
+            switching: tokio::sync::Mutex::default(),
             cordoned: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             reports: AtomicU64::new(0),
+            metering,
             health: Pulse::default(),
             news: watch::Sender::new(0),
             shelf: watch::Sender::new(0),
@@ -123,7 +148,7 @@ impl Node {
         match &self.options.emulation {
             Some(emulation) => EngineKind::Emulated(Box::new(Emulated {
                 class: emulation.class.clone(),
-                mode: self.options.mode.clone(),
+                mode: self.mode(),
                 seed: emulation.seed,
                 model: model.name.clone(),
                 quantization: model.quantization.clone(),
@@ -141,6 +166,25 @@ impl Node {
             prefill: or(point.prefill_threads, own.prefill),
             decode: or(point.decode_threads, own.decode),
         }
+    }
+
+    /// The power state of the machine.
+    pub(crate) fn mode(&self) -> String {
+        lock(&self.mode).clone()
+    }
+
+    pub(crate) fn keep_mode(&self, mode: String) {
+        *lock(&self.mode) = mode;
+    }
+
+    pub(crate) fn is_cordoned(&self) -> bool {
+        self.cordoned.load(Relaxed)
+    }
+
+    /// As [`Self::cordon`], of its own accord: the scheduler is told.
+    pub(crate) fn set_cordoned(&self, cordoned: bool) {
+        self.cordon(cordoned);
+        self.shelf.send_modify(|count| *count += 1);
     }
 
     pub(crate) fn cordon(&self, cordoned: bool) {
@@ -240,8 +284,35 @@ impl Node {
             residents: self.residents.list(),
             progress,
             loads: Vec::new(),
-            health: self.health.now(&self.options.mode, stalled_ms),
+            health: self.health(stalled_ms),
         }
+    }
+
+    fn health(&self, stalled_ms: u64) -> Health {
+        let mode = &self.mode();
+        let health = match self.options.emulation {
+            Some(_) => health::emulated(self.worker.board().borrow().as_ref(), mode, stalled_ms),
+            None => Health {
+                milliwatts: self.metering.board_watts().map(health::milliwatts),
+                ..self.health.now(&self.options.root, mode, stalled_ms)
+            },
+        };
+        Health { drawn: self.metering.drawn(), ..health }
+    }
+
+    /// Which board it is, where it is an emulated one.
+    pub(crate) fn board(&self) -> Option<BoardState> {
+        self.options.emulation.as_ref().map(|emulation| BoardState {
+            class: emulation.class.clone(),
+            mode: self.mode(),
+            seed: emulation.seed,
+        })
+    }
+
+    /// What an emulated board showed last goes to the meter.
+    pub(crate) fn meter_board(&self) {
+        let joules = self.worker.board().borrow().as_ref().and_then(|shown| shown.input_joules);
+        joules.into_iter().for_each(|joules| self.metering.show(joules));
     }
 
     pub(crate) fn inventory(&self) -> Inventory {
@@ -273,7 +344,7 @@ impl Node {
             disk_free_bytes: self.blobs.free_bytes().unwrap_or(0),
             models: lock(&self.models).values().take(MAX_MODELS).map(stored).collect(),
             components: self.components(),
-            points: vec![self.point()],
+            points: self.points(),
             attempts: self.held_attempts(),
             slots: SLOTS,
             unconfined: self.unconfined(),
@@ -309,15 +380,36 @@ impl Node {
         blobs.filter_map(component).take(MAX_COMPONENTS).collect()
     }
 
+    /// In the mode that it is in, then in those that it could be put into.
+    fn points(&self) -> Vec<OperatingPoint> {
+        let modes = self.options.emulation.as_ref().map_or(self.modes.allowed(), |emulation| &emulation.modes);
+        let now = self.point();
+        let others = modes.iter().filter(|mode| **mode != now.mode);
+        let others: Vec<_> = others.map(|mode| OperatingPoint { mode: mode.clone(), ..now.clone() }).collect();
+        std::iter::once(now).chain(others).take(MAX_POINTS).collect()
+    }
+
     /// How it runs models unless it is told otherwise.
     pub(crate) fn point(&self) -> OperatingPoint {
         OperatingPoint {
-            mode: self.options.mode.clone(),
+            mode: self.mode(),
             backend: "cpu".to_owned(),
             kv_type: "f16".to_owned(),
             context: 0,
             prefill_threads: self.options.threads.prefill as u16,
             decode_threads: self.options.threads.decode as u16,
+        }
+    }
+}
+
+/// What an agent that crashed had changed is restored first.
+fn found_mode(modes: &Modes, told: &str) -> String {
+    match modes.restore() {
+        Ok(false) => told.to_owned(),
+        Ok(true) => modes.current().unwrap_or_else(|| told.to_owned()),
+        Err(error) => {
+            tracing::warn!(%error, "the mode that was found before the last change is not restored");
+            modes.current().unwrap_or_else(|| told.to_owned())
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use dunlin_engine_handle::Threads;
+use dunlin_meters::MeterConfig;
 use dunlin_protocol::{ComponentDigest, ModelDigest};
 
 /// How one agent works.
@@ -18,6 +19,8 @@ pub struct AgentOptions {
     pub labels: Vec<(String, String)>,
     /// The machine-wide power state that it is in.
     pub mode: String,
+    /// Modes that a scheduler may put the machine into; `all` for all that there are.
+    pub modes: Vec<String>,
     pub threads: Threads,
     /// What models and their contexts may take together; `None`: what the machine has.
     pub memory_bytes: Option<u64>,
@@ -26,6 +29,10 @@ pub struct AgentOptions {
     /// Pipelines that come with Dunlin.
     pub builtins: Vec<Builtin>,
     pub emulation: Option<Emulation>,
+    /// Of this machine; an emulated board has its own meter.
+    pub meters: MeterConfig,
+    /// Where `sys` and `dev` are: `/` but in tests.
+    pub root: PathBuf,
     /// The executable and the argument that make a worker; its options follow as one more.
     pub worker: (PathBuf, String),
     /// The argument that makes the same executable a compile child.
@@ -61,6 +68,8 @@ pub struct Builtin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emulation {
     pub class: String,
+    /// Those that it has.
+    pub modes: Vec<String>,
     /// Chooses the individual.
     pub seed: u64,
 }

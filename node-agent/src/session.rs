@@ -168,10 +168,7 @@ async fn follow(node: &Arc<Node>, order: Order) -> Result<(), Failure> {
             node.residents.set_threads(&model, threads);
             Ok(())
         }
-        Order::Mode { mode } => {
-            let text = format!("{} cannot change its mode to {mode:?} by itself yet", node.name);
-            Err(Failure::new(FailureCode::Unsupported, text))
-        }
+        Order::Mode { mode } => node.change_mode(mode).await,
         Order::Cordon { cordoned } => {
             node.cordon(cordoned);
             Ok(())

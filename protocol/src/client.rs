@@ -162,6 +162,12 @@ pub enum Ask {
         node: NodeId,
         cordoned: bool,
     },
+    /// Put a node into a power mode, once what runs there has ended.
+    Mode {
+        node: NodeId,
+        #[serde(with = "AtMost::<MAX_NAME>")]
+        mode: String,
+    },
     Policies {
         #[serde(default, with = "AtMost::<MAX_NAME>")]
         after: Option<String>,

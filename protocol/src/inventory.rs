@@ -210,6 +210,19 @@ pub struct Health {
     pub milliwatts: Option<u32>,
     /// By how much the agent's own timer was late: a node that was slow itself says so.
     pub stalled_ms: u64,
+    /// What its meter showed since the agent started; `None` without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<Drawn>,
+}
+
+/// Where the joules of a node went, in the scope of its usage. The parts are the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drawn {
+    pub millijoules: u64,
+    /// Above idle, while engines worked for requests.
+    pub requests_millijoules: u64,
+    /// The rest: what the board draws anyway, loads, other programs.
+    pub idle_millijoules: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -50,7 +50,7 @@ pub use hello::{
 };
 pub use identity::{Identity, IdentityError, Role};
 pub use inventory::{
-    Health, HeldAttempt, Inventory, ObservedLoad, Permissions, Progress, Report, Residency, Resident,
+    Drawn, Health, HeldAttempt, Inventory, ObservedLoad, Permissions, Progress, Report, Residency, Resident,
     StoredModel, Thermal,
 };
 pub use invocation::{AttemptId, CommandId, Epoch, Incarnation, InvocationId, InvocationIdError};

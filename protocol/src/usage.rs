@@ -84,11 +84,19 @@ pub struct Energy {
     /// What the node would not have drawn without it.
     #[serde(default)]
     pub marginal_millijoules: u64,
+    /// Of the marginal ones, what reading prompts took, and what decoding; `None` where they are not told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill_millijoules: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_millijoules: Option<u64>,
     pub scope: EnergyScope,
     pub source: EnergySource,
     /// How a narrower scope was corrected to the board's input, as in `1.1451 x PMIC + 0.5879 W`; empty if it was not.
     #[serde(default, with = "AtMost::<MAX_TEXT>")]
     pub correction: String,
+    /// Part of the joules by which the meter may be wrong, in thousandths, the correction included; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_thousandths: Option<u16>,
 }
 
 /// What part of a board the joules are of. They are ranked in `BoardInput` only.
@@ -99,6 +107,8 @@ pub enum EnergyScope {
     PmicRails,
     CpuGpuRail,
     Package,
+    /// The board of a discrete GPU.
+    Accelerator,
     /// Of a newer peer.
     #[serde(other)]
     Unknown,
@@ -110,7 +120,9 @@ pub enum EnergySource {
     RailSensor,
     BatteryGauge,
     ExternalMeter,
-    /// From times and the watts of a cost row.
+    /// A counter in the chip; peers that do not know it take it for emulated.
+    EnergyCounter,
+    /// From times and watts that were declared, or are those of a cost row.
     Modelled,
     /// Of an emulated board.
     #[serde(other)]

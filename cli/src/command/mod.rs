@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod fleet;
+pub(crate) mod meter;
 pub(crate) mod model;
 pub(crate) mod new;
 pub(crate) mod pipelines;

@@ -8,7 +8,7 @@ use dunlin_costs::{
 };
 use dunlin_engine_handle::{Load, ModelInfo, Patience, Program, Threads};
 use dunlin_profiler::{
-    Bench, Campaign, Depth, Machine, NoMeter, Plan, Points, Profile as Outcome, ProfileError,
+    Bench, Campaign, Depth, Joules, Machine, Plan, Points, Profile as Outcome, ProfileError,
     Progress as Done, State, StateError, Subject, Task, Watcher, profile, rows,
 };
 use serde_json::json;
@@ -21,6 +21,7 @@ use crate::{
     fleet::models::digest_of,
     folders::Folders,
     interrupt::Interrupt,
+    meters::{self, MetersArgument},
     runtime::{SHUTDOWN, random_seed, runtime},
     store::{Catalog, Model},
     terminal::{
@@ -44,7 +45,8 @@ Measured are loads (from the disk and from memory), prompts of 128 to 2048 token
 answers at once, in an order that is drawn; the first run of an engine does not count, and medians do. With `--points auto` \
 thread counts that are beaten are left out early. Ctrl-C ends it; what was measured counts the next time.
 
-The rows go to a table of this machine (`-o` another file), beside what is there. No joules yet: rows say nothing of them.";
+The rows go to a table of this machine (`-o` another file), beside what is there. Joules are those of the first meter \
+of `dunlin meter`; where watts were declared, rows say so.";
 
 /// Measure what a model costs on this machine: cost rows of load, prompts and answers
 #[derive(Debug, clap::Args)]
@@ -76,6 +78,8 @@ pub(crate) struct Profile {
     /// The table to add the rows to [default: costs.toml in Dunlin's data folder]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    meters: MetersArgument,
     /// One JSON document
     #[arg(long)]
     json: bool,
@@ -131,12 +135,15 @@ impl Profile {
         let info = interrupt.unless(waiting).await?;
         first.drain().await;
         let subject = self.subject(model, digest, &info);
-        let identity = format!("{digest} {} context {}", subject.source, info.context_length);
+        let joules = Joules::find(Path::new("/"), &self.meters.read(folders)?)?;
+        let meter = joules.source().map_or_else(String::new, |source| format!(" by {source}"));
+        // What two meters read is not of one kind.
+        let identity = format!("{digest} {} context {}{meter}", subject.source, info.context_length);
         let path = folders.state.join("profiles").join(format!("{digest}.json"));
         let state = if self.again { None } else { State::read(&path, &identity)? };
         let state = state.unwrap_or_else(|| State::new(&identity, self.seed.unwrap_or_else(random_seed)));
         let plan = Plan::new(self.depth(), &self.points, info.context_length);
-        let mut campaign = Campaign::new(plan, state, self.budget, false);
+        let mut campaign = Campaign::new(plan, state, self.budget, joules.are_metered());
         let load = Load { model: model.path.clone(), context: self.context.unwrap_or(0), ..Load::default() };
         let program = engine::executable()?;
         let start = move || {
@@ -150,7 +157,7 @@ impl Profile {
         let bench = Bench {
             start: &start,
             files: files.into_iter().map(|part| part.path).collect(),
-            meter: &NoMeter,
+            joules: &joules,
             senses: &Machine::default(),
             machine: Machine::default(),
             stop: interrupt.token.clone(),
@@ -169,7 +176,7 @@ impl Profile {
             }
             Err(error) => return Err(error.into()),
         }
-        let mut outcome = rows(&subject, &campaign.into_state(), &NoMeter);
+        let mut outcome = rows(&subject, &campaign.into_state(), &joules);
         outcome.notes.splice(0..0, notes);
         Ok(outcome)
     }
@@ -220,16 +227,29 @@ impl Profile {
             ("FROM", Align::Right),
             ("TO", Align::Right),
             ("RUNS", Align::Right),
+            ("J/TOKEN", Align::Right),
         ]);
         let seconds = |value: f64| duration::show(Duration::from_secs_f64(value));
         for of in &outcome.cells {
             let s = &of.seconds;
-            let cells =
-                [of.cell.to_string(), seconds(s.median), seconds(s.low), seconds(s.high), s.runs.to_string()];
-            table.row(cells.map(Into::into));
+            table.row(
+                [
+                    of.cell.to_string(),
+                    seconds(s.median),
+                    seconds(s.low),
+                    seconds(s.high),
+                    s.runs.to_string(),
+                    of.joules_per_token.map_or_else(|| "-".to_owned(), |joules| format!("{joules:.3}")),
+                ]
+                .map(Into::into),
+            );
         }
         terminal::print(table)?;
         if !global.quiet {
+            if let Some((meter, scope)) = outcome.meter.as_ref().zip(outcome.joules_of) {
+                let scope = meters::scope(scope);
+                terminal::tell(format_args!("note: joules are those of the {scope}, idle draw included, by {meter}"));
+            }
             for note in &outcome.notes {
                 terminal::tell(format_args!("note: {note}"));
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dunlin_protocol::{Candidate, Decision, Explanation, OperatingPoint, PredictedCosts, Usage};
 use serde_json::{Value, json};
 
+use super::energy;
 use crate::{
     duration,
     terminal::{
@@ -70,7 +71,7 @@ fn row(candidate: &Candidate) -> [Cell; 11] {
     let node = candidate.node.to_string();
     let node = if candidate.emulated { format!("{node} (emulated)") } else { node };
     let mark = if candidate.chosen { "*" } else { "" };
-    let joules = predicted.marginal_millijoules.map_or_else(|| "-".to_owned(), joules);
+    let joules = predicted.marginal_millijoules.map_or_else(|| "-".to_owned(), energy::joules);
     let name = if candidate.chosen { Cell::styled(node, style::NAME) } else { node.into() };
     [
         mark.into(),
@@ -111,8 +112,11 @@ fn compared(predicted: Option<&PredictedCosts>, actual: &Usage) -> String {
         (None, actual) => format!(" · {name} {}", micros(actual)),
     };
     let emulated = if actual.emulated { ", emulated" } else { "" };
+    let joules = actual.energy.as_ref().map(|energy| {
+        format!(" · {}", energy::compared(energy, predicted.and_then(|of| of.marginal_millijoules)))
+    });
     format!(
-        "ran on {}{emulated}: {} + {} cached prompt tokens, {} output tokens{}{}{}",
+        "ran on {}{emulated}: {} + {} cached prompt tokens, {} output tokens{}{}{}{}",
         actual.node,
         actual.prompt_tokens,
         actual.cached_tokens,
@@ -120,15 +124,12 @@ fn compared(predicted: Option<&PredictedCosts>, actual: &Usage) -> String {
         against("TTFT", predicted.map(|of| of.ttft_us), actual.ttft_us),
         against("TPOT", predicted.map(|of| of.tpot_us), actual.tpot_p50_us),
         against("in all", predicted.map(|of| of.total_us), actual.total_us),
+        joules.unwrap_or_default(),
     )
 }
 
 pub(crate) fn micros(us: u64) -> String {
     if us == 0 { "-".to_owned() } else { duration::show(Duration::from_micros(us)) }
-}
-
-fn joules(millijoules: u64) -> String {
-    format!("{:.2}", millijoules as f64 / 1000.0)
 }
 
 /// The same for programs.
@@ -173,7 +174,7 @@ fn decision(decision: &Decision) -> Value {
     })
 }
 
-/// What an attempt took, for programs: times in microseconds.
+/// What an attempt took, for programs: times in microseconds, joules in thousandths.
 pub(crate) fn usage(usage: &Usage) -> Value {
     json!({
         "node": usage.node.to_string(),
@@ -192,5 +193,6 @@ pub(crate) fn usage(usage: &Usage) -> Value {
         "tpot_p50_us": usage.tpot_p50_us,
         "tpot_p99_us": usage.tpot_p99_us,
         "total_us": usage.total_us,
+        "energy": usage.energy,
     })
 }

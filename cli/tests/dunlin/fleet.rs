@@ -162,11 +162,17 @@ fn two_ports() -> u16 {
 #[test]
 fn a_fleet_from_nothing() {
     let mut fleet = Fleet::found(Home::new());
-    fleet.join("ada", "--threads 1 --label site=roof");
+    // Nobody knows what draws the machine that runs this test: watts are declared.
+    let watts = "[declared]\nidle_w = 3\nload_w = 5\nprefill_w = 9\ndecode_w = 8\n";
+    fleet.home.write("meters.toml", format!("prefer = \"declared\"\n{watts}"));
+    fleet.join("ada", "--threads 1 --label site=roof --meters meters.toml");
     fleet.dunlin("models push ./tiny.gguf --alias tiny").stdout();
     let answer = fleet.json("invoke chat --model tiny --text hello --param max_tokens=8 --json --explain");
     assert_eq!((&answer["usage"]["node"], &answer["usage"]["output_tokens"]), (&"ada".into(), &8.into()));
     assert_eq!(answer["usage"]["emulated"], false);
+    let energy = &answer["usage"]["energy"];
+    assert_eq!((&energy["source"], &energy["scope"]), (&"modelled".into(), &"board-input".into()), "{answer:#}");
+    assert!(energy["prefill_millijoules"].as_u64() > Some(0) || energy["decode_millijoules"].as_u64() > Some(0));
     let decision = &answer["explanation"]["decisions"][0];
     assert_eq!((&decision["recomputed"], &decision["candidates"][0]["chosen"]), (&true.into(), &true.into()));
     // What was asked for later can still be explained.
@@ -282,5 +288,49 @@ fn policies_choose_between_emulated_boards() {
         let candidates = answer["explanation"]["decisions"][0]["candidates"].as_array().unwrap();
         let emulated = candidates.iter().filter(|candidate| candidate["emulated"] == true).count();
         assert_eq!((candidates.len(), emulated), (2, 2), "{candidates:#?}");
+        joules_are_emulated(&fleet);
+        a_mode_is_changed(&fleet);
+    }
+}
+
+fn a_mode_is_changed(fleet: &Fleet) {
+    let (code, said) = fleet.error("mode frugal 60W");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("frugal may not be put into \"60W\", only into 25W, "), "{said}");
+    fleet.dunlin("mode frugal 15W").stdout();
+    let began = Instant::now();
+    let frugal = || {
+        let nodes = fleet.json("nodes --json");
+        let frugal = nodes.as_array().unwrap().iter().find(|node| node["name"] == "frugal").cloned();
+        frugal.unwrap()
+    };
+    while frugal()["health"]["mode"] != "15W" || frugal()["state"] != "ready" {
+        assert!(began.elapsed() < PATIENCE, "{:#}", frugal());
+    }
+}
+
+/// A prompt and an answer have joules by the board's own meter, and are explained with them.
+fn joules_are_emulated(fleet: &Fleet) {
+    fleet.home.write("prompt.txt", "one two three four five six ".repeat(40));
+    let answer =
+        fleet.json("invoke chat --model llama-3.2-1b --input prompt.txt --param max_tokens=64 --json");
+    let energy = &answer["usage"]["energy"];
+    assert_eq!((&energy["source"], &energy["scope"]), (&"emulated".into(), &"board-input".into()));
+    let joules = |name: &str| energy[name].as_u64().unwrap();
+    let (prefill, decode) = (joules("prefill_millijoules"), joules("decode_millijoules"));
+    assert!(prefill > 0 && decode > prefill && energy["error_thousandths"].is_u64(), "{answer:#}");
+    assert!(joules("marginal_millijoules").abs_diff(prefill + decode) <= 1, "{energy:#}");
+    assert!(joules("total_millijoules") > joules("marginal_millijoules"), "{energy:#}");
+    let shown = fleet.dunlin(&format!("explain {}", answer["invocation"].as_str().unwrap())).stdout();
+    assert!(shown.contains(" predicted above idle (") && shown.contains("board input emulated"), "{shown}");
+    // Boards that do not exist have a temperature of their own, and no battery.
+    let nodes = fleet.json("nodes --json");
+    for health in nodes.as_array().unwrap().iter().map(|node| &node["health"]) {
+        let degrees = health["temperature"].as_i64().unwrap();
+        assert!((220..990).contains(&degrees) && health["milliwatts"].as_u64() > Some(500), "{health:#}");
+        assert_eq!((&health["on_battery"], &health["battery_percent"]), (&false.into(), &Value::Null));
+        let drawn = |name: &str| health["drawn"][name].as_i64().unwrap();
+        let parts = drawn("requests_millijoules") + drawn("idle_millijoules");
+        assert!((drawn("millijoules") - parts).abs() <= 1, "{health:#}");
     }
 }

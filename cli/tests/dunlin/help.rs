@@ -26,6 +26,7 @@ fn the_command_as_a_whole() {
           model        Keep models: add, list, show, check, remove, and make some up
           eval         Measure how often a model is right
           profile      Measure what a model costs on this machine: cost rows of load, prompts and answers
+          meter        Say what this machine draws, by each of its meters
           up           Run a fleet of one: scheduler and agent on this machine, in one process tree
           scheduler    Run the scheduler of a fleet
           agent        Run a node of a fleet on this machine
@@ -41,6 +42,7 @@ fn the_command_as_a_whole() {
           drain        Let a node end what it runs, and give it nothing new; what does not end in time goes
                        on elsewhere
           cordon       Give a node nothing new; what runs goes on
+          mode         Put a node into another power mode, once what runs there has ended
           doctor       Say what this machine has, and what is missing
           completions  Print what makes a shell complete this command
           help         Print this message or the help of the given subcommand(s)
@@ -84,6 +86,7 @@ fn the_command_as_a_whole() {
           XDG_DATA_HOME          where models are
           XDG_CACHE_HOME         where compiled pipelines and compilers are
           XDG_STATE_HOME         where the chat's history is
+          XDG_CONFIG_HOME        where meters.toml is
 
         Exit codes:
           0    done

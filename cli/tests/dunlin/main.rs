@@ -11,6 +11,7 @@ mod guests;
 mod handover;
 mod help;
 mod manifest;
+mod meter;
 mod model;
 mod profile;
 mod project;

@@ -5,11 +5,13 @@ use std::{path::PathBuf, time::Duration};
 use dunlin_costs::{Figure, Scope};
 
 use crate::{
-    Description, Meter, MeterConfig, ReadError, Reading, Source, Value,
+    Charge, Description, Meter, MeterConfig, ReadError, Reading, Source, Value,
     sysfs::{Files, name},
 };
 
 const CLASS: &str = "sys/class/power_supply";
+
+const DISCHARGING: &str = "Discharging";
 
 #[derive(Debug)]
 struct Battery {
@@ -20,9 +22,6 @@ struct Battery {
 
 /// Batteries of the machine, not of its mouse.
 pub(crate) fn find(files: &Files, config: &MeterConfig) -> Vec<Box<dyn Meter>> {
-    let supplies = files.entries(&files.path(CLASS));
-    let text = |folder: &PathBuf, file: &str| files.text(&folder.join(file)).unwrap_or_default();
-    let is_own = |folder: &PathBuf| text(folder, "type") == "Battery" && text(folder, "scope") != "Device";
     let battery = |folder: PathBuf| {
         let name = name(&folder);
         let meter: Box<dyn Meter> = Box::new(Battery {
@@ -41,7 +40,23 @@ pub(crate) fn find(files: &Files, config: &MeterConfig) -> Vec<Box<dyn Meter>> {
         });
         meter
     };
-    supplies.into_iter().filter(is_own).map(battery).collect()
+    own(files).into_iter().map(battery).collect()
+}
+
+fn own(files: &Files) -> Vec<PathBuf> {
+    let text = |folder: &PathBuf, file: &str| files.text(&folder.join(file)).unwrap_or_default();
+    let is_own = |folder: &PathBuf| text(folder, "type") == "Battery" && text(folder, "scope") != "Device";
+    files.entries(&files.path(CLASS)).into_iter().filter(is_own).collect()
+}
+
+/// Of the first battery of the machine.
+pub(crate) fn charge(files: &Files) -> Option<Charge> {
+    let folder = own(files).into_iter().next()?;
+    let percent = files.number(&folder.join("capacity")).ok();
+    Some(Charge {
+        is_discharging: files.text(&folder.join("status")).is_ok_and(|status| status == DISCHARGING),
+        percent: percent.and_then(|percent| u8::try_from(percent).ok()).filter(|percent| *percent <= 100),
+    })
 }
 
 impl Battery {
@@ -67,7 +82,7 @@ impl Meter for Battery {
 
     fn read(&mut self) -> Result<Reading, ReadError> {
         let status = self.files.text(&self.folder.join("status"))?;
-        if status != "Discharging" {
+        if status != DISCHARGING {
             let text = format!(
                 "{} is {}: it tells what the machine draws only while it discharges",
                 self.description.name,

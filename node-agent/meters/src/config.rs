@@ -21,6 +21,19 @@ pub struct MeterConfig {
     pub prefer: Option<String>,
     /// Corrections to the board's input, by the name of the meter; they replace those that come with Dunlin.
     pub corrections: BTreeMap<String, Correction>,
+    /// What those in front of something feed, by the name of the chip or of its device, as in `ina226` or `1-0041`. One that
+    /// is not named is taken for the board's.
+    pub ina2xx: BTreeMap<String, Feeds>,
     /// Watts to go by where there is no sensor.
     pub declared: Option<Declared>,
+}
+
+/// What a shunt is in front of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Feeds {
+    /// All of the board.
+    Board,
+    /// Something else: it is not read.
+    Other,
 }

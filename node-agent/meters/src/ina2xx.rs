@@ -1,36 +1,37 @@
 //! An INA219, INA226 or their kin in front of a board, by the kernel's hwmon driver.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use dunlin_costs::{Figure, Scope};
 
 use crate::{
-    Description, Meter, MeterConfig, ReadError, Reading, Source, Value,
+    Description, Feeds, Meter, MeterConfig, Source,
+    shunt::{Shunt, hwmons},
     sysfs::{Files, name},
 };
 
 /// Names that drivers/hwmon/ina2xx.c gives its devices.
 const CHIPS: [&str; 7] = ["ina219", "ina220", "ina226", "ina230", "ina231", "ina234", "ina260"];
 
-#[derive(Debug)]
-struct Shunt {
-    files: Files,
-    description: Description,
-    millivolts: PathBuf,
-    milliamperes: PathBuf,
-}
-
 pub(crate) fn find(files: &Files, config: &MeterConfig) -> Vec<Box<dyn Meter>> {
     let files =
         files.with_remedy("run as root, or let a udev rule give the group i2c the files of the device");
-    let hwmons = files.entries(&files.path("sys/class/hwmon"));
+    let hwmons = hwmons(&files, &files.path("sys/class/hwmon"));
     let shunt = |hwmon: &PathBuf| {
         let chip = files.text(&hwmon.join("name")).ok().filter(|name| CHIPS.contains(&name.as_str()))?;
+        // The device is a link to its place on the bus, as in `1-0041`.
+        let device = fs::canonicalize(hwmon.join("device")).map(|device| name(&device)).unwrap_or_default();
+        let said = config.ina2xx.get(&device).or_else(|| config.ina2xx.get(&chip));
+        let sees = match said {
+            Some(Feeds::Other) => return None,
+            Some(Feeds::Board) => "what its shunt feeds: the board, as was declared",
+            None => "what its shunt feeds: taken for the whole board, as nothing else was declared",
+        };
         let meter: Box<dyn Meter> = Box::new(Shunt {
             description: Description {
                 source: Source::ExternalMeter,
                 scope: Scope::BoardInput,
-                sees: "what its shunt feeds: taken for the whole board".to_owned(),
+                sees: sees.to_owned(),
                 correction: config.corrections.get(&chip).cloned(),
                 error: Figure::assumed(
                     0.005,
@@ -49,25 +50,16 @@ pub(crate) fn find(files: &Files, config: &MeterConfig) -> Vec<Box<dyn Meter>> {
         });
         Some(meter)
     };
-    hwmons.iter().filter(|path| name(path).starts_with("hwmon")).filter_map(shunt).collect()
-}
-
-impl Meter for Shunt {
-    fn description(&self) -> &Description {
-        &self.description
-    }
-
-    fn read(&mut self) -> Result<Reading, ReadError> {
-        let millivolts = self.files.number(&self.millivolts)?;
-        let milliamperes = self.files.number(&self.milliamperes)?;
-        Ok(Reading::now(Value::Watts((millivolts * milliamperes).max(0) as f64 / 1e6)))
-    }
+    hwmons.iter().filter_map(shunt).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sysfs::fixture::{denied, tree};
+    use crate::{
+        ReadError, Value,
+        sysfs::fixture::{denied, tree},
+    };
 
     #[test]
     fn the_bus_is_read_and_not_the_shunt() {
@@ -85,6 +77,16 @@ mod tests {
         let files = Files::new(root.path());
         let mut found = find(&files, &MeterConfig::default());
         assert_eq!(found.len(), 1);
+        // As the kernel links them: /sys/class/hwmon/hwmon3/device -> ../../../1-0041.
+        let device = root.path().join("sys/devices/1-0041");
+        fs::create_dir_all(&device).unwrap();
+        std::os::unix::fs::symlink(&device, root.path().join("sys/class/hwmon/hwmon3/device")).unwrap();
+        let count = |name: &str, feeds| {
+            let config = MeterConfig { ina2xx: [(name.to_owned(), feeds)].into(), ..MeterConfig::default() };
+            find(&files, &config).len()
+        };
+        assert_eq!((count("1-0041", Feeds::Other), count("ina226", Feeds::Other)), (0, 0));
+        assert_eq!((count("1-0040", Feeds::Other), count("1-0041", Feeds::Board)), (1, 1));
         assert_eq!(found[0].description().name, "ina226");
         assert_eq!(found[0].read().unwrap().value, Value::Watts(8.700_624));
         let mut shunt = Shunt {

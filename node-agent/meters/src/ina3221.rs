@@ -5,8 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use dunlin_costs::{Correction, Figure, Scope};
 
 use crate::{
-    Description, Meter, MeterConfig, ReadError, Reading, Source, Value,
-    sysfs::{Files, name},
+    Description, Meter, MeterConfig, Source,
+    shunt::{Shunt, hwmons},
+    sysfs::Files,
 };
 
 const DRIVER: &str = "sys/bus/i2c/drivers/ina3221";
@@ -15,22 +16,13 @@ const DRIVER: &str = "sys/bus/i2c/drivers/ina3221";
 /// Documentation/hwmon/ina3221.rst), which are no rails.
 const CHANNELS: std::ops::RangeInclusive<u32> = 1..=3;
 
-/// One rail.
-#[derive(Debug)]
-struct Channel {
-    files: Files,
-    description: Description,
-    millivolts: PathBuf,
-    milliamperes: PathBuf,
-}
-
 /// The rails whose meaning is known, whatever the number of the hwmon device.
 pub(crate) fn find(files: &Files, config: &MeterConfig) -> Vec<Box<dyn Meter>> {
     let files =
         files.with_remedy("the files are readable by all on stock images: check their mode, or run as root");
     let devices = files.entries(&files.path(DRIVER));
-    let hwmons = devices.iter().flat_map(|device| files.entries(&device.join("hwmon")));
-    let hwmons: Vec<PathBuf> = hwmons.filter(|path| name(path).starts_with("hwmon")).collect();
+    let hwmons: Vec<PathBuf> =
+        devices.iter().flat_map(|device| hwmons(&files, &device.join("hwmon"))).collect();
     let channels = hwmons.iter().flat_map(|hwmon| CHANNELS.map(move |n| (hwmon, n)));
     channels
         .filter_map(|(hwmon, n)| {
@@ -47,7 +39,7 @@ pub(crate) fn find(files: &Files, config: &MeterConfig) -> Vec<Box<dyn Meter>> {
                 refresh: REFRESH,
                 place: hwmon.clone(),
             };
-            let meter: Box<dyn Meter> = Box::new(Channel {
+            let meter: Box<dyn Meter> = Box::new(Shunt {
                 files: files.clone(),
                 description,
                 millivolts: hwmon.join(format!("in{n}_input")),
@@ -91,23 +83,13 @@ fn rail(label: &str) -> Option<(Scope, &'static str, Option<Correction>)> {
     }
 }
 
-impl Meter for Channel {
-    fn description(&self) -> &Description {
-        &self.description
-    }
-
-    fn read(&mut self) -> Result<Reading, ReadError> {
-        let millivolts = self.files.number(&self.millivolts)?;
-        let milliamperes = self.files.number(&self.milliamperes)?;
-        // Noise around zero is no power.
-        Ok(Reading::now(Value::Watts((millivolts * milliamperes).max(0) as f64 / 1e6)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sysfs::fixture::{set, tree};
+    use crate::{
+        ReadError, Value,
+        sysfs::fixture::{set, tree},
+    };
 
     const HWMON: &str = "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon2";
 

@@ -22,6 +22,8 @@ pub struct Window {
     pub from: Instant,
     pub to: Instant,
     pub joules: f64,
+    /// As the sensor shows them, nothing corrected.
+    pub read_joules: f64,
     pub mean_watts: f64,
     /// Within the window. With none, what is told is the interval around it.
     pub samples: usize,
@@ -32,6 +34,8 @@ pub struct Window {
     /// Part of the joules by which they may be wrong: the meter's own error, and what may have happened between samples at
     /// the ends of the window.
     pub error: f64,
+    /// Of it, the part of the ends.
+    pub edge: f64,
 }
 
 impl Window {
@@ -168,16 +172,19 @@ impl Trace {
         let joules = corrected(of.correction.as_ref(), read, seconds);
         // At each end, half of what passes between two values of the sensor may lie on the other side.
         let interval = of.refresh.as_secs_f64().max(seconds / (samples + 1) as f64);
+        let edge = EDGE_SHARE * (interval / seconds).min(1.0);
         Window {
             from,
             to,
             joules,
+            read_joules: read,
             mean_watts: joules / seconds,
             samples,
             scope: of.corrected_scope(),
             source: of.source,
             correction: of.correction.clone(),
-            error: of.error.nominal() + EDGE_SHARE * (interval / seconds).min(1.0),
+            error: of.error.nominal() + edge,
+            edge,
         }
     }
 
@@ -201,7 +208,7 @@ impl Trace {
 }
 
 /// Power at an end of a window differs from its mean by about so much of it, where a board goes from idle to work.
-const EDGE_SHARE: f64 = 0.25;
+pub const EDGE_SHARE: f64 = 0.25;
 
 fn integrated(last: Option<Sample>, at: Instant, watts: f64) -> Sample {
     let Some(last) = last else { return Sample { at, joules: 0.0, watts: Some(watts), broken: false } };

@@ -111,9 +111,13 @@ fn usage() -> Usage {
         energy: Some(Energy {
             total_millijoules: 33_400,
             marginal_millijoules: 27_500,
+            // Came later; `from-attempt.Ended.Phases` has them.
+            prefill_millijoules: None,
+            decode_millijoules: None,
             scope: EnergyScope::BoardInput,
             source: EnergySource::Emulated,
             correction: text("VDD_CPU_GPU_CV + 2.25 W"),
+            error_thousandths: None,
         }),
     }
 }
@@ -217,7 +221,22 @@ pub(crate) fn from_attempt() -> Samples<FromAttempt> {
         Ended => FromAttempt::Ended(ended(Outcome::Cancelled));
         Refused => FromAttempt::Refused(failure());
     });
-    spread(messages, "Ended", outcomes(), |outcome| FromAttempt::Ended(ended(outcome)))
+    let mut messages = spread(messages, "Ended", outcomes(), |outcome| FromAttempt::Ended(ended(outcome)));
+    messages.push((text("Ended.Phases"), FromAttempt::Ended(ended_with_phases())));
+    messages
+}
+
+fn ended_with_phases() -> Box<Ended> {
+    let mut ended = ended(Outcome::Cancelled);
+    ended.usage.energy = ended.usage.energy.map(|energy| Energy {
+        prefill_millijoules: Some(4000),
+        decode_millijoules: Some(23_500),
+        error_thousandths: Some(95),
+        scope: EnergyScope::Accelerator,
+        source: EnergySource::EnergyCounter,
+        ..energy
+    });
+    ended
 }
 
 fn resident() -> Resident {
@@ -244,7 +263,14 @@ fn health() -> Health {
         battery_percent: Some(80),
         milliwatts: Some(8600),
         stalled_ms: 700,
+        // Came later.
+        drawn: None,
     }
+}
+
+fn report_with_joules() -> Report {
+    let drawn = Drawn { millijoules: 90_000, requests_millijoules: 27_500, idle_millijoules: 62_500 };
+    Report { health: Health { drawn: Some(drawn), ..health() }, ..report() }
 }
 
 fn report() -> Report {
@@ -298,14 +324,16 @@ fn inventory() -> Inventory {
 }
 
 pub(crate) fn to_scheduler() -> Samples<ToScheduler> {
-    samples!(ToScheduler {
+    let mut messages = samples!(ToScheduler {
         Inventory => ToScheduler::Inventory(Box::new(inventory()));
         Report => ToScheduler::Report(Box::new(report()));
         Done => ToScheduler::Done { id: CommandId(5), result: Err(failure()) };
         Rows => ToScheduler::Rows(Rows { toml: text("[[row]]\n") });
         Leaving => ToScheduler::Leaving { within_ms: 30_000 };
         Renew => ToScheduler::Renew(CertificateRequest(bytes(&[0x30, 0x82])));
-    })
+    });
+    messages.push((text("Report.Drawn"), ToScheduler::Report(Box::new(report_with_joules()))));
+    messages
 }
 
 fn orders() -> Samples<Order> {
@@ -450,6 +478,7 @@ fn asks() -> Samples<Ask> {
         Deny => Ask::Deny { role: Role::Node, name: node("pi-1") };
         Drain => Ask::Drain { node: node("pi-1"), within_ms: 30_000 };
         Cordon => Ask::Cordon { node: node("pi-1"), cordoned: true };
+        Mode => Ask::Mode { node: node("pi-1"), mode: text("25W") };
         Policies => Ask::Policies { after: after.clone() };
         CheckPolicy => Ask::CheckPolicy { toml: toml.clone() };
         SetPolicy => Ask::SetPolicy { name: name.clone(), toml: toml.clone() };

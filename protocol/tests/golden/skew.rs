@@ -103,6 +103,7 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         Leaving.within_ms
         Load.model
         Mode.mode
+        Mode.node
         Models.items
         NewToken.role
         Nodes.items
@@ -139,6 +140,9 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         attempt.number
         attempts.attempt
         candidates.node
+        drawn.idle_millijoules
+        drawn.millijoules
+        drawn.requests_millijoules
         energy.scope
         energy.source
         energy.total_millijoules

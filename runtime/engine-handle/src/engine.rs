@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     Answer, Call, CallId, Constraint, Delta, EngineError, Generate, Launch, Load, Message, ModelInfo,
     Patience, Prepare, Render, Rendered, Score, Scored, State, Status, Threads, Token, Tokenize, ToolDef,
+    Work,
     supervise::{Command, Reply, Supervisor},
 };
 
@@ -22,6 +23,8 @@ pub struct Engine {
     commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
     next_call: Arc<AtomicU64>,
+    /// Where the shares of its calls are summed up.
+    work: Option<Work>,
 }
 
 impl Engine {
@@ -30,7 +33,13 @@ impl Engine {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (publish, status) = watch::channel(Status::default());
         tokio::spawn(Supervisor::new(Box::new(launch), load, patience, inbox, publish).run());
-        Self { commands, status, next_call: Arc::default() }
+        Self { commands, status, next_call: Arc::default(), work: None }
+    }
+
+    /// The same engine; what it does for the calls of this handle is counted in `work`.
+    #[must_use]
+    pub fn metered(&self, work: &Work) -> Self {
+        Self { work: Some(work.clone()), ..self.clone() }
     }
 
     pub fn status(&self) -> Status {
@@ -176,7 +185,7 @@ impl Engine {
     fn send(&self, call: Call, reply: Reply) -> CallId {
         let id = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
         if let Err(mpsc::error::SendError(Command::Call { reply, .. })) =
-            self.commands.send(Command::Call { id, call: Box::new(call), reply })
+            self.commands.send(Command::Call { id, call: Box::new(call), reply, work: self.work.clone() })
         {
             reply.fail(supervisor_gone());
         }

@@ -14,6 +14,7 @@ mod message;
 mod model;
 mod status;
 mod supervise;
+mod work;
 
 pub use engine::{Engine, Generation};
 pub use error::{EngineError, Fault};
@@ -22,3 +23,4 @@ pub use message::*;
 pub use model::{Features, MemoryKind, ModelInfo};
 pub use status::{State, Status};
 pub use supervise::{PULSE_INTERVAL, Patience};
+pub use work::Work;

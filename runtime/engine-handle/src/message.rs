@@ -50,6 +50,8 @@ pub enum FromEngine {
     Step {
         deltas: Vec<Delta>,
     },
+    /// What steps were for whom, since the last such message; of a call that ends it comes before the end.
+    Shares(Vec<(CallId, Share)>),
     Answer {
         id: CallId,
         answer: Result<Answer, EngineError>,
@@ -438,6 +440,15 @@ pub struct Usage {
     pub total_us: u64,
     /// Spent on masks by the workers.
     pub mask_us: u64,
+}
+
+/// A call's share of the time of steps. All shares of a step together are its time: who decodes has an equal part of a step
+/// that only decodes, who reads a prompt also what the step took longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Share {
+    pub prefill_us: u64,
+    pub decode_us: u64,
 }
 
 /// Signs of life, and how full the engine is.

@@ -12,7 +12,7 @@ use tokio_util::codec::{FramedRead, FramedWrite};
 
 use crate::{
     Answer, Call, CallId, Delta, EngineError, FromEngine, Launch, Launched, Life, Load, Pulse, State, Status,
-    Threads, ToEngine, frame::Codec, launch::Stream,
+    Threads, ToEngine, Work, frame::Codec, launch::Stream,
 };
 
 /// How often an engine gives signs of life.
@@ -76,7 +76,7 @@ impl Patience {
 
 #[derive(Debug)]
 pub(crate) enum Command {
-    Call { id: CallId, call: Box<Call>, reply: Reply },
+    Call { id: CallId, call: Box<Call>, reply: Reply, work: Option<Work> },
     Cancel(CallId),
     Threads(Threads),
     Drain,
@@ -297,6 +297,8 @@ struct Incarnation {
     outbox: Option<mpsc::UnboundedSender<ToEngine>>,
     life: Life,
     calls: HashMap<CallId, Reply>,
+    /// Of the calls that somebody counts.
+    works: HashMap<CallId, Work>,
     draining: bool,
     watchdog: Watchdog,
 }
@@ -311,6 +313,7 @@ impl Incarnation {
             outbox: Some(outbox),
             life: launched.life,
             calls: HashMap::new(),
+            works: HashMap::new(),
             draining: false,
             watchdog: Watchdog::new(),
         }
@@ -366,8 +369,13 @@ impl Incarnation {
                 status.send_modify(|status| status.pulse = pulse);
             }
             FromEngine::Step { deltas } => deltas.into_iter().for_each(|delta| self.on_delta(delta)),
+            FromEngine::Shares(shares) => {
+                for (id, share) in shares {
+                    self.works.get(&id).into_iter().for_each(|work| work.add(share));
+                }
+            }
             FromEngine::Answer { id, answer } => {
-                if let Some(reply) = self.calls.remove(&id) {
+                if let Some(reply) = self.forget(id) {
                     reply.answer(answer);
                 }
             }
@@ -383,8 +391,13 @@ impl Incarnation {
             drop(reply.send(Ok(delta)));
         }
         if finished {
-            self.calls.remove(&id);
+            self.forget(id);
         }
+    }
+
+    fn forget(&mut self, id: CallId) -> Option<Reply> {
+        self.works.remove(&id);
+        self.calls.remove(&id)
     }
 
     fn on_command(&mut self, command: Command, supervisor: &mut Supervisor) {
@@ -396,8 +409,9 @@ impl Incarnation {
             Command::Call { reply, .. } if self.calls.len() >= MAX_CALLS => {
                 reply.fail(EngineError::Busy { retry_after_ms: None });
             }
-            Command::Call { id, call, reply } => {
+            Command::Call { id, call, reply, work } => {
                 self.calls.insert(id, reply);
+                work.into_iter().for_each(|work| drop(self.works.insert(id, work)));
                 self.send(ToEngine::Call { id, call });
             }
             Command::Cancel(id) if self.calls.contains_key(&id) => self.send(ToEngine::Cancel { id }),

@@ -4,7 +4,7 @@
 //! [`Campaign`] decides what runs next, in an order drawn from a seed, and knows when the budget is used up. Both are
 //! pure. [`Bench`] runs them on engines, and [`rows`] fits what was measured. Read [`Campaign`] and [`profile`].
 //!
-//! Absent: where models and engines are, terminals, the fleet; sensors are behind [`Meter`].
+//! Absent: where models and engines are, terminals, the fleet; sensors are those of `dunlin-meters`.
 
 mod campaign;
 mod cell;
@@ -21,10 +21,10 @@ mod statistics;
 
 pub use campaign::{Campaign, Progress, Task};
 pub use cell::{Cell, Measured, Sample, Spoilt};
-pub use energy::{Energy, Meter, NoMeter};
+pub use energy::Joules;
 pub use machine::{Conditions, Dropped, Machine, Senses};
 pub use plan::{Depth, Plan, Points};
-pub use probe::{probe, probe_unmetered};
+pub use probe::probe;
 pub use quality::{Choice, QualityError, accuracy, perplexity};
 pub use rows::{Of, Profile, Subject, rows};
 pub use run::{Bench, ProfileError, Watcher, profile};

@@ -7,8 +7,6 @@ use std::{
 
 use rustix::fs::{Advice, fadvise};
 
-/// A Pi 5 begins to throttle between 80 and 85 C (Raspberry Pi documentation, "Frequency management and thermal control").
-const THROTTLED_CELSIUS: f32 = 82.0;
 /// Threads of an engine that are looked at.
 const MAX_TASKS: usize = 4096;
 
@@ -37,13 +35,13 @@ pub enum Dropped {
 /// This machine, by `/sys` and `/proc`.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    sys: PathBuf,
+    root: PathBuf,
     proc: PathBuf,
 }
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { sys: "/sys".into(), proc: "/proc".into() }
+        Self::at("/")
     }
 }
 
@@ -62,19 +60,19 @@ pub(crate) struct Used {
 
 impl Senses for Machine {
     fn conditions(&self) -> Conditions {
-        let zones = fs::read_dir(self.sys.join("class/thermal")).into_iter().flatten().flatten();
-        let celsius = zones
-            .filter_map(|zone| number(&zone.path().join("temp")))
-            .map(|millidegrees| millidegrees as f32 / 1000.0)
-            .max_by(f32::total_cmp);
-        Conditions { celsius, throttled: celsius.is_some_and(|celsius| celsius >= THROTTLED_CELSIUS) }
+        let celsius = dunlin_meters::Conditions::read(&self.root).celsius;
+        Conditions {
+            celsius: celsius.map(|celsius| celsius as f32),
+            throttled: dunlin_meters::is_held_back(&self.root),
+        }
     }
 }
 
 impl Machine {
-    /// One that is recorded below these folders.
-    pub fn at(sys: impl Into<PathBuf>, proc: impl Into<PathBuf>) -> Self {
-        Self { sys: sys.into(), proc: proc.into() }
+    /// One that is recorded below a folder.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self { proc: root.join("proc"), root }
     }
 
     /// Asks the kernel to forget what it keeps of a file, so that the next read comes from the disk. What somebody has
@@ -120,10 +118,6 @@ fn field(file: &Path, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
-fn number(path: &Path) -> Option<i64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,7 +131,7 @@ mod tests {
     #[test]
     fn heat_and_use_are_read_from_the_trees() {
         let root = tempfile::tempdir().unwrap();
-        let machine = Machine::at(root.path().join("sys"), root.path().join("proc"));
+        let machine = Machine::at(root.path());
         assert_eq!(machine.conditions(), Conditions::default());
         assert_eq!(machine.used(7), None);
         write(root.path(), "sys/class/thermal/thermal_zone0/temp", "45277\n");

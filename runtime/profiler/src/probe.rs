@@ -5,7 +5,7 @@ use std::time::Duration;
 use dunlin_engine_handle::{Engine, EngineError, Threads};
 use tokio::time::Instant;
 
-use crate::{Cell, Machine, Meter, NoMeter, Sample, Senses, Spoilt, run::Measuring};
+use crate::{Cell, Joules, Machine, Sample, Senses, Spoilt, run::Measuring};
 
 /// Tokens of an answer.
 const OUTPUT: u32 = 12;
@@ -19,12 +19,12 @@ const ROUNDS: usize = 2;
 pub async fn probe(
     engine: &Engine,
     threads: Threads,
-    meter: &dyn Meter,
+    joules: &Joules,
     limit: Duration,
 ) -> Result<Vec<Sample>, EngineError> {
     let model = engine.ready().await?;
     let machine = Machine::default();
-    let measuring = Measuring { engine, model: &model, meter, machine: &machine };
+    let measuring = Measuring { engine, model: &model, joules, machine: &machine };
     let began = Instant::now();
     // The first steps of an engine are slow.
     measuring.decode(threads, 8, 1, 4).await?;
@@ -47,18 +47,6 @@ pub async fn probe(
         }
     }
     Ok(samples)
-}
-
-/// Without a sensor.
-///
-/// # Errors
-/// Of the engine.
-pub async fn probe_unmetered(
-    engine: &Engine,
-    threads: Threads,
-    limit: Duration,
-) -> Result<Vec<Sample>, EngineError> {
-    probe(engine, threads, &NoMeter, limit).await
 }
 
 /// What matters most first.

@@ -1,12 +1,13 @@
 //! Cost rows of what was measured.
 
 use dunlin_costs::{
-    Correction, Decode, Figure, Fit, LoadCosts, Memory, Origin, Power, Prefill, Provenance, Quality, Row,
+    Decode, Figure, Fit, LoadCosts, Memory, Origin, Power, Prefill, Provenance, Quality, Row,
     RowKey, RowParts, Scope, fit,
 };
+use dunlin_meters::Declared;
 use serde::Serialize;
 
-use crate::{Cell, Meter, State, Summary, summarize};
+use crate::{Cell, Joules, State, Summary, energy, summarize};
 
 /// Rows of one profile.
 const MAX_ROWS: usize = 256;
@@ -37,8 +38,10 @@ pub struct Profile {
     pub cells: Vec<Of>,
     /// What could not be measured, and why.
     pub notes: Vec<String>,
-    /// Of the sensor that counted joules; `None` without one.
+    /// What told the joules; `None`: they are not known.
     pub meter: Option<String>,
+    /// What the joules per token are of.
+    pub joules_of: Option<Scope>,
 }
 
 /// What repeats of one cell say.
@@ -50,8 +53,10 @@ pub struct Of {
     pub seconds: Summary,
     /// Runs that do not count.
     pub spoilt: u32,
-    /// As the sensor reads them.
+    /// As the sensor reads them, or as they were declared.
     pub watts: Option<f64>,
+    /// Idle draw included; at the board's input where the sensor is corrected to it.
+    pub joules_per_token: Option<f64>,
     /// Highest memory of the engine by the end of these runs, in bytes.
     pub memory: Option<u64>,
     /// Processors in use, on average.
@@ -62,8 +67,8 @@ pub struct Of {
 }
 
 /// Fits rows to the samples: one for each pair of thread counts that was measured.
-pub fn rows(subject: &Subject, state: &State, meter: &dyn Meter) -> Profile {
-    let cells = cells(state);
+pub fn rows(subject: &Subject, state: &State, joules: &Joules) -> Profile {
+    let cells = cells(state, joules);
     let mut notes = Vec::new();
     let prefills: Vec<(u16, Fitted<Prefill>)> = counts(&cells, true)
         .into_iter()
@@ -78,7 +83,7 @@ pub fn rows(subject: &Subject, state: &State, meter: &dyn Meter) -> Profile {
     for (prefill_threads, prefill) in &prefills {
         for (decode_threads, decode) in &decodes {
             let threads = (*prefill_threads, *decode_threads);
-            let power = power(state, threads, meter);
+            let power = power(state, threads, joules);
             let parts = parts(subject, threads, prefill, decode, &load, power, &cells);
             match Row::try_from(parts) {
                 Ok(row) if rows.len() < MAX_ROWS => rows.push(row),
@@ -100,11 +105,20 @@ pub fn rows(subject: &Subject, state: &State, meter: &dyn Meter) -> Profile {
         ));
     }
     notes.push("contention with other models is assumed, not measured".to_owned());
-    if !has_power {
-        notes.push("joules are not known: no sensor counted them".to_owned());
+    match joules {
+        Joules::Unknown => notes.push("joules are not known: no meter works (`dunlin doctor` says why)".to_owned()),
+        Joules::Declared(_) => notes.push("joules are modelled: watts were declared, not measured".to_owned()),
+        Joules::Metered(_) if !has_power => {
+            notes.push("rows have no joules: runs were too short for the meter, or it did not see them all".to_owned());
+        }
+        Joules::Metered(_) => {}
     }
-    let meter = has_power.then(|| meter.source());
-    Profile { name: subject.name.clone(), rows, cells, notes, meter }
+    let has_joules = cells.iter().any(|of| of.joules_per_token.is_some());
+    let (meter, joules_of) = match has_joules {
+        true => (joules.source(), joules.corrected_scope()),
+        false => (None, None),
+    };
+    Profile { name: subject.name.clone(), rows, cells, notes, meter, joules_of }
 }
 
 struct Fitted<T> {
@@ -114,7 +128,7 @@ struct Fitted<T> {
     residual_q90: f64,
 }
 
-fn cells(state: &State) -> Vec<Of> {
+fn cells(state: &State, joules: &Joules) -> Vec<Of> {
     let mut cells: Vec<Cell> = state.samples.iter().map(|sample| sample.cell).collect();
     cells.sort_unstable();
     cells.dedup();
@@ -122,11 +136,20 @@ fn cells(state: &State) -> Vec<Of> {
         let seconds = summarize(&state.seconds(cell))?;
         let counted = || state.of(cell).filter(|sample| sample.counts()).map(|sample| &sample.measured);
         let median = |values: Vec<f64>| summarize(&values).map(|of| of.median);
+        let watts = match joules {
+            Joules::Unknown => None,
+            Joules::Metered(_) => state.watts(cell),
+            Joules::Declared(declared) => Some(declared_watts(declared, cell)),
+        };
+        let tokens = tokens_a_time(cell);
         Some(Of {
             cell,
+            joules_per_token: watts
+                .zip(tokens)
+                .map(|(watts, tokens)| joules.corrected(watts) * seconds.median / tokens),
             seconds,
             spoilt: state.of(cell).filter(|sample| sample.spoilt.is_some()).count() as u32,
-            watts: state.watts(cell),
+            watts,
             memory: counted().filter_map(|measured| measured.memory).max(),
             cores: median(counted().filter_map(|measured| measured.cores).collect()),
             switches: median(counted().filter_map(|measured| measured.switches).collect()),
@@ -134,6 +157,24 @@ fn cells(state: &State) -> Vec<Of> {
         })
     };
     cells.into_iter().filter_map(of).collect()
+}
+
+/// Tokens in the time that is told of a cell.
+fn tokens_a_time(cell: Cell) -> Option<f64> {
+    match cell {
+        Cell::Prefill { prompt, .. } => Some(f64::from(prompt)),
+        Cell::Decode { batch, .. } => Some(f64::from(batch)),
+        Cell::Load { .. } | Cell::Idle => None,
+    }
+}
+
+fn declared_watts(watts: &Declared, cell: Cell) -> f64 {
+    match cell {
+        Cell::Load { .. } => watts.load_w,
+        Cell::Idle => watts.idle_w,
+        Cell::Prefill { .. } => watts.prefill_w,
+        Cell::Decode { .. } => watts.decode_w,
+    }
 }
 
 fn counts(cells: &[Of], of_prefill: bool) -> Vec<u16> {
@@ -229,9 +270,18 @@ fn load(cells: &[Of], subject: &Subject, notes: &mut Vec<String>) -> LoadCosts {
 }
 
 /// `None` unless idle, reading and writing were all metered.
-fn power(state: &State, (prefill, decode): (u16, u16), meter: &dyn Meter) -> Option<Power> {
-    let scope: Scope = meter.scope()?;
-    let correction: Option<Correction> = meter.correction();
+fn power(state: &State, (prefill, decode): (u16, u16), joules: &Joules) -> Option<Power> {
+    let (scope, correction) = joules.scope()?;
+    if let Joules::Declared(watts) = joules {
+        return Some(Power {
+            scope,
+            idle_w: energy::declared(watts.idle_w),
+            load_w: energy::declared(watts.load_w),
+            prefill_w: energy::declared(watts.prefill_w),
+            decode_w: energy::declared(watts.decode_w),
+            correction,
+        });
+    }
     let mean = |keep: &dyn Fn(Cell) -> bool| {
         let metered = state.samples.iter().filter(|sample| sample.counts() && keep(sample.cell));
         let (joules, seconds) = metered
@@ -288,5 +338,101 @@ fn parts(
             prefill_residual_q90: Some(prefill.residual_q90),
             decode_residual_q90: Some(decode.residual_q90),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::Duration};
+
+    use dunlin_costs::{Backend, Correction, KvType, Mode, ModelDigest, NodeClass, Quantisation, Thermal};
+    use dunlin_meters::{Description, Sampler, Source};
+
+    use super::*;
+    use crate::{Measured, Sample};
+
+    fn subject() -> Subject {
+        Subject {
+            name: "test".to_owned(),
+            key: RowKey {
+                class: NodeClass::new("pi5-8g"),
+                model: ModelDigest::new([1; 32]),
+                mode: Mode::new("performance"),
+                thermal: Thermal::Cool,
+                prefill_threads: 4,
+                decode_threads: 4,
+                backend: Backend::Cpu,
+                quantisation: Quantisation::new("Q4_0"),
+                kv_type: KvType::new("f16"),
+                context: 4096,
+                firmware: String::new(),
+                runtime: String::new(),
+            },
+            memory: Memory { weights_bytes: 1 << 28, kv_bytes_per_token: 1 << 14 },
+            contention: Figure::assumed(0.0, 1.0, 2.0, "test"),
+            source: "test".to_owned(),
+            date: "2026-11-29".to_owned(),
+        }
+    }
+
+    /// A prompt token takes 10 ms, an answer's 100 ms; the sensor reads `watts` of idle, prompts and answers, if any.
+    fn state(watts: Option<[f64; 3]>) -> State {
+        let mut state = State::new("test", 1);
+        let mut record = |cell, seconds, context, phase: usize| {
+            let joules = watts.map(|watts| (watts[phase] * 2.0, 2.0));
+            let measured = Measured { seconds, context, joules, ..Measured::default() };
+            state.samples.push(Sample { cell, measured, spoilt: None, warm_up: false });
+        };
+        record(Cell::Idle, 2.0, 0, 0);
+        for prompt in [128, 512, 1024, 2048] {
+            record(Cell::Prefill { threads: 4, prompt }, f64::from(prompt) / 100.0, 0, 1);
+        }
+        for depth in [16, 512, 2048] {
+            record(Cell::Decode { threads: 4, depth, batch: 1 }, 0.1, depth, 2);
+        }
+        state
+    }
+
+    fn joules_of(profile: &Profile, cell: Cell) -> f64 {
+        profile.cells.iter().find(|of| of.cell == cell).and_then(|of| of.joules_per_token).unwrap_or(f64::NAN)
+    }
+
+    const ANSWER: Cell = Cell::Decode { threads: 4, depth: 512, batch: 1 };
+
+    #[test]
+    fn rows_keep_what_the_sensor_reads_and_tokens_cost_what_the_board_draws() {
+        let by = Correction::pi5_pmic();
+        let description = Description {
+            name: "pmic".to_owned(),
+            source: Source::RailSensor,
+            scope: Scope::PmicRails,
+            sees: String::new(),
+            correction: Some(by.clone()),
+            error: Figure::known(0.05),
+            refresh: Duration::from_millis(35),
+            place: PathBuf::new(),
+        };
+        let (_feed, sampler) = Sampler::fed(description, Duration::from_millis(100));
+        let profile = rows(&subject(), &state(Some([2.0, 8.0, 6.0])), &Joules::Metered(sampler));
+        let power = profile.rows[0].power.as_ref().expect("metered");
+        assert_eq!((power.scope, &power.correction), (Scope::PmicRails, &Some(by)));
+        assert_eq!((power.idle_w.nominal(), power.decode_w.nominal()), (2.0, 6.0));
+        // 0.1 s at 1.1451 x 6 + 0.5879 W.
+        assert!((joules_of(&profile, ANSWER) - 0.74585).abs() < 1e-5, "{profile:?}");
+        assert_eq!(profile.joules_of, Some(Scope::BoardInput));
+        assert_eq!(profile.meter.as_deref(), Some("pmic, rail sensor"));
+    }
+
+    #[test]
+    fn declared_watts_make_rows_that_say_they_are_assumed() {
+        let watts = Declared { idle_w: 3.0, load_w: 5.0, prefill_w: 9.0, decode_w: 8.0 };
+        let profile = rows(&subject(), &state(None), &Joules::Declared(watts));
+        let power = profile.rows[0].power.as_ref().expect("declared");
+        assert!(power.decode_w.is_assumed() && power.scope == Scope::BoardInput);
+        assert!((joules_of(&profile, ANSWER) - 0.8).abs() < 1e-9);
+        assert!(profile.notes.iter().any(|note| note.contains("declared, not measured")), "{:?}", profile.notes);
+        let unknown = rows(&subject(), &state(None), &Joules::Unknown);
+        assert!(unknown.rows[0].power.is_none() && unknown.meter.is_none());
+        assert!(joules_of(&unknown, ANSWER).is_nan());
     }
 }

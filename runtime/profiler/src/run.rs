@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::measure::{Measuring, both};
 use crate::{
-    Campaign, Cell, Conditions, Dropped, Machine, Measured, Meter, Progress, Sample, Senses, Spoilt, State,
+    Campaign, Cell, Conditions, Dropped, Joules, Machine, Measured, Progress, Sample, Senses, Spoilt, State,
     StateError, Task,
 };
 
@@ -31,7 +31,7 @@ pub struct Bench<'a> {
     pub start: &'a (dyn Fn() -> Engine + Send + Sync),
     /// Those of the model.
     pub files: Vec<PathBuf>,
-    pub meter: &'a dyn Meter,
+    pub joules: &'a Joules,
     pub senses: &'a dyn Senses,
     pub machine: Machine,
     /// Ends it after the run that is on; what was measured is kept.
@@ -151,15 +151,14 @@ impl Running<'_> {
                 let plan = campaign.plan();
                 let seen = campaign.state().seconds(cell).last().copied();
                 let enough = seen.map_or(0.0, |seconds| plan.window.as_secs_f64() / seconds);
-                let metered = self.bench.meter.scope().is_some();
+                let metered = self.bench.joules.are_metered();
                 let output = if metered { plan.output.max(enough as u32).min(512) } else { plan.output };
                 Ok(self.measuring()?.decode(both(threads), depth, batch, output).await?)
             }
             Cell::Idle => {
                 let from = Instant::now();
                 tokio::time::sleep(IDLE).await;
-                let energy = self.bench.meter.window(from.into_std(), Instant::now().into_std());
-                let joules = energy.map(|energy| (energy.joules, energy.seconds));
+                let joules = self.bench.joules.window(from, Instant::now()).await;
                 Ok((Measured { seconds: IDLE.as_secs_f64(), joules, ..Measured::default() }, None))
             }
             // These are tasks of their own.
@@ -170,7 +169,7 @@ impl Running<'_> {
     fn measuring(&self) -> Result<Measuring<'_>, EngineError> {
         let gone = || EngineError::Unavailable { reason: "no engine runs".into(), retry_after_ms: None };
         let (engine, model) = self.engine.as_ref().ok_or_else(gone)?;
-        Ok(Measuring { engine, model, meter: self.bench.meter, machine: &self.bench.machine })
+        Ok(Measuring { engine, model, joules: self.bench.joules, machine: &self.bench.machine })
     }
 
     async fn start(&mut self, cold: bool) -> Result<Sample, ProfileError> {
@@ -191,11 +190,7 @@ impl Running<'_> {
         }
         let measured = Measured {
             seconds: (to - from).as_secs_f64(),
-            joules: self
-                .bench
-                .meter
-                .window(from.into_std(), to.into_std())
-                .map(|energy| (energy.joules, energy.seconds)),
+            joules: self.bench.joules.window(from, to).await,
             memory: used.map(|used| used.peak),
             ..Measured::default()
         };

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use dunlin_engine_handle::{Load, ModelInfo, Threads, Token};
+use dunlin_engine_handle::{Load, ModelInfo, Share, Threads, Token};
 use serde::{Deserialize, Serialize};
 
 /// Names an invocation on one worker.
@@ -26,6 +26,8 @@ pub enum ToWorker {
     },
     /// Unload a model. What runs on it fails.
     Close(ModelId),
+    /// Be this board, in this mode: what emulated engines run on.
+    Board(BoardState),
     Invoke {
         call: CallId,
         invoke: Box<Invoke>,
@@ -47,6 +49,43 @@ pub enum FromWorker {
         call: CallId,
         event: Event,
     },
+    /// What the meters of the emulated board show: every [`BOARD_INTERVAL`], and before the end of each attempt.
+    Board(BoardReading),
+}
+
+/// How often an emulated board tells what its meters show.
+pub const BOARD_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Which board is emulated, and how it is set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoardState {
+    pub class: String,
+    pub mode: String,
+    /// Chooses the individual.
+    pub seed: u64,
+}
+
+/// What an emulated board shows of itself.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BoardReading {
+    /// The mode that it is in.
+    pub mode: String,
+    /// Since it was started, at its input; `None`: its class says nothing of power.
+    pub input_joules: Option<f64>,
+    pub watts: Option<f64>,
+    /// Celsius.
+    pub degrees: f64,
+    pub heat: BoardHeat,
+}
+
+/// How near an emulated board is to be slowed down by its heat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum BoardHeat {
+    #[default]
+    Cool,
+    Warm,
+    Throttled,
 }
 
 /// What a worker could take from itself, its pipelines and its engines; of the rest, why not.
@@ -191,6 +230,8 @@ pub enum Event {
     Json(String),
     /// 0 to 1.
     Progress(f32),
+    /// What engines did for it so far.
+    Share(Share),
     /// The last event.
     Ended(Box<Ended>),
 }
@@ -260,6 +301,8 @@ pub struct Usage {
     pub tpot_p99_us: u64,
     /// From the arrival at the worker to the end.
     pub total_us: u64,
+    /// What engines did for it.
+    pub share: Share,
 }
 
 impl Ended {

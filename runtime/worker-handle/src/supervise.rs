@@ -18,7 +18,10 @@ use tokio::{
 };
 use tokio_util::codec::Framed;
 
-use crate::{CallId, Ended, Event, FailureKind, FromWorker, Invoke, ModelId, Open, Status, ToWorker};
+use crate::{
+    BoardReading, BoardState, CallId, Ended, EngineKind, Event, FailureKind, FromWorker, Invoke, ModelId, Open, Status,
+    ToWorker,
+};
 
 /// Without any sign of life for so long, a worker is killed.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -43,6 +46,7 @@ pub(crate) enum Command {
     Open { model: ModelId, open: Box<Open> },
     Threads { model: ModelId, threads: Threads },
     Close(ModelId),
+    Board(BoardState),
     Invoke { call: CallId, invoke: Box<Invoke>, to: mpsc::UnboundedSender<Event> },
     Cancel(CallId),
 }
@@ -60,6 +64,9 @@ pub(crate) struct Supervisor {
     launch: Box<dyn Launch>,
     inbox: mpsc::UnboundedReceiver<Command>,
     status: watch::Sender<Status>,
+    shown: watch::Sender<Option<BoardReading>>,
+    /// The emulated board that it is to be.
+    board: Option<BoardState>,
     /// What is to be loaded whenever a worker starts.
     wanted: BTreeMap<ModelId, Box<Open>>,
     calls: HashMap<CallId, mpsc::UnboundedSender<Event>>,
@@ -70,8 +77,9 @@ impl Supervisor {
         launch: Box<dyn Launch>,
         inbox: mpsc::UnboundedReceiver<Command>,
         status: watch::Sender<Status>,
+        shown: watch::Sender<Option<BoardReading>>,
     ) -> Self {
-        Self { launch, inbox, status, wanted: BTreeMap::new(), calls: HashMap::new() }
+        Self { launch, inbox, status, shown, board: None, wanted: BTreeMap::new(), calls: HashMap::new() }
     }
 
     pub(crate) async fn run(mut self) {
@@ -113,8 +121,9 @@ impl Supervisor {
     }
 
     async fn converse(&mut self, wire: &mut Wire, life: &mut Life) -> End {
-        for (model, open) in self.wanted.clone() {
-            if let Err(error) = wire.send(ToWorker::Open { model, open }).await {
+        let opens = self.wanted.clone().into_iter().map(|(model, open)| ToWorker::Open { model, open });
+        for message in self.board.clone().map(ToWorker::Board).into_iter().chain(opens) {
+            if let Err(error) = wire.send(message).await {
                 return End::Crashed(why(wire_error(error), life).await);
             }
         }
@@ -161,6 +170,7 @@ impl Supervisor {
                 }
                 self.status.send_modify(|status| status.confinement = Some(confinement));
             }
+            FromWorker::Board(reading) => drop(self.shown.send_replace(Some(reading))),
             FromWorker::Model { model, state } => {
                 // Of one that was closed in the meantime nothing is to be known.
                 if self.wanted.contains_key(&model) {
@@ -190,6 +200,15 @@ impl Supervisor {
             Command::Threads { model, threads } => {
                 self.wanted.get_mut(&model)?.load.threads = threads;
                 Some(ToWorker::Threads { model, threads })
+            }
+            Command::Board(board) => {
+                for open in self.wanted.values_mut() {
+                    if let EngineKind::Emulated(emulated) = &mut open.engine {
+                        emulated.mode.clone_from(&board.mode);
+                    }
+                }
+                self.board = Some(board.clone());
+                Some(ToWorker::Board(board))
             }
             Command::Close(model) => {
                 self.wanted.remove(&model);
@@ -305,7 +324,7 @@ mod tests {
     }
 
     fn open() -> Open {
-        let engine = crate::EngineKind::Program("engine".into());
+        let engine = EngineKind::Program("engine".into());
         Open { load: dunlin_engine_handle::Load::default(), engine }
     }
 

@@ -6,7 +6,7 @@ use dunlin_engine_handle::{Launch, Threads};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    CallId, Confinement, Event, Invoke, ModelId, ModelState, Open,
+    BoardReading, BoardState, CallId, Confinement, Event, Invoke, ModelId, ModelState, Open,
     supervise::{Command, Supervisor},
 };
 
@@ -27,6 +27,7 @@ pub struct Status {
 pub struct Worker {
     commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
+    board: watch::Receiver<Option<BoardReading>>,
     calls: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -35,8 +36,15 @@ impl Worker {
     pub fn start(launch: impl Launch) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (status, watch) = watch::channel(Status::default());
-        tokio::spawn(Supervisor::new(Box::new(launch), inbox, status).run());
-        Self { commands, status: watch, calls: Arc::default() }
+        let (shown, board) = watch::channel(None);
+        tokio::spawn(Supervisor::new(Box::new(launch), inbox, status, shown).run());
+        Self { commands, status: watch, board, calls: Arc::default() }
+    }
+
+    /// Whether a model is being loaded.
+    pub fn loads(&self) -> bool {
+        let is_loading = |state: &ModelState| matches!(state, ModelState::Loading { .. } | ModelState::Restarting { .. });
+        self.status.borrow().models.values().any(is_loading)
     }
 
     pub fn status(&self) -> Status {
@@ -66,6 +74,16 @@ impl Worker {
 
     pub fn set_threads(&self, model: ModelId, threads: Threads) {
         self.tell(Command::Threads { model, threads });
+    }
+
+    /// Makes an emulated board of it, or sets the mode of the one that it is.
+    pub fn set_board(&self, board: BoardState) {
+        self.tell(Command::Board(board));
+    }
+
+    /// What the emulated board shows, as it tells it.
+    pub fn board(&self) -> watch::Receiver<Option<BoardReading>> {
+        self.board.clone()
     }
 
     /// Unloads a model. What runs on it fails.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dunlin_engine_handle::{Engine, EngineError};
+use dunlin_engine_handle::{Engine, EngineError, Share, Work};
 use dunlin_host::{
     Chunk, Grants, Host, Invocation, InvokeError, Limits, LoadError, ModelGrant, Node, Outcome, Pipeline,
     PipelineError, Recorded, Request, Resume,
@@ -13,10 +13,14 @@ use dunlin_worker_handle::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::pipelines::Pipelines;
+use crate::{models::BoardMeter, pipelines::Pipelines};
 
 /// Chunks on their way to the agent; the pipeline waits when there are more.
 const CHUNKS: usize = 64;
+
+/// Between two words about what engines did for it, at least. Engines tell every 50 ms, at the end of a step and of all at once:
+/// these words come right after, so that those of several attempts are of one moment.
+const SHARE_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Says what one attempt has to say; that it ended, in any case.
 #[derive(Debug)]
@@ -25,6 +29,10 @@ pub(crate) struct Attempt {
     out: mpsc::UnboundedSender<FromWorker>,
     began: Instant,
     has_ended: bool,
+    /// What engines did for it.
+    work: Work,
+    /// Of the emulated board, if it is one.
+    meter: Option<BoardMeter>,
 }
 
 impl Drop for Attempt {
@@ -37,8 +45,12 @@ impl Drop for Attempt {
 }
 
 impl Attempt {
-    pub(crate) fn new(call: CallId, out: mpsc::UnboundedSender<FromWorker>) -> Self {
-        Self { call, out, began: Instant::now(), has_ended: false }
+    pub(crate) fn new(
+        call: CallId,
+        out: mpsc::UnboundedSender<FromWorker>,
+        meter: Option<BoardMeter>,
+    ) -> Self {
+        Self { call, out, began: Instant::now(), has_ended: false, work: Work::default(), meter }
     }
 
     fn tell(&self, event: Event) {
@@ -58,7 +70,7 @@ impl Attempt {
         let prepared = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(Ended::failed(FailureKind::Cancelled, "cancelled", false)),
-            prepared = prepare(host, pipelines, &invoke, engines) => prepared,
+            prepared = prepare(host, pipelines, &invoke, engines, &self.work) => prepared,
         };
         let mut ended = match prepared {
             Ok((pipeline, grants)) => {
@@ -68,6 +80,8 @@ impl Attempt {
             Err(ended) => ended,
         };
         ended.usage.total_us = micros(self.began.elapsed());
+        ended.usage.share = self.work.share();
+        self.meter.iter().for_each(BoardMeter::tell);
         self.has_ended = true;
         self.tell(Event::Ended(Box::new(ended)));
     }
@@ -97,6 +111,8 @@ impl Attempt {
         };
         let invoking = host.invoke(pipeline, invocation);
         tokio::pin!(invoking);
+        let mut last_told = tokio::time::Instant::now();
+        let mut told_share = Share::default();
         let outcome = loop {
             tokio::select! {
                 // What a generation says is known before any text that was made of it.
@@ -109,6 +125,13 @@ impl Attempt {
                     self.pass(chunk);
                 }
                 outcome = &mut invoking => break outcome,
+                () = worked(&self.work, last_told + SHARE_INTERVAL) => {
+                    last_told = tokio::time::Instant::now();
+                    let share = self.work.share();
+                    if std::mem::replace(&mut told_share, share) != share {
+                        self.tell(Event::Share(share));
+                    }
+                }
             }
         };
         while let Ok(recorded) = recorded.try_recv() {
@@ -133,11 +156,18 @@ impl Attempt {
     }
 }
 
+/// Engines did something for it, and it is time to tell.
+async fn worked(work: &Work, due: tokio::time::Instant) {
+    tokio::time::sleep_until(due).await;
+    work.changed().await;
+}
+
 async fn prepare(
     host: &Host,
     pipelines: &Pipelines,
     invoke: &Invoke,
     engines: Vec<Option<Engine>>,
+    work: &Work,
 ) -> Result<(Pipeline, Grants), Ended> {
     let loading = async { pipelines.load(host, &invoke.component).await.map_err(|error| not_loaded(&error)) };
     let models = async {
@@ -149,7 +179,7 @@ async fn prepare(
             };
             let engine = engine.ok_or_else(no_model)?;
             engine.ready().await.map_err(|error| not_served(&error))?;
-            let mut grant = ModelGrant::new(&bound.alias, &bound.model.0, engine);
+            let mut grant = ModelGrant::new(&bound.alias, &bound.model.0, engine.metered(work));
             grant.operating_point.clone_from(&bound.operating_point);
             models.push(grant);
         }
@@ -212,6 +242,7 @@ fn told(outcome: Outcome) -> Ended {
         tpot_p50_us: used.tpot_p50_us,
         tpot_p99_us: used.tpot_p99_us,
         total_us: 0,
+        share: Share::default(),
     };
     Ended { outcome: told, usage, log: outcome.log.text }
 }

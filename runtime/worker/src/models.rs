@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use dunlin_costs::{ModelFacts, Quantisation};
+use dunlin_costs::{ModelFacts, Quantisation, Thermal};
 use dunlin_emulation::{Board, EmulatedModel, Individual};
 use dunlin_engine_handle::{Engine, EngineError, Patience, Program, State, Status, Threads};
-use dunlin_worker_handle::{Emulated, EngineKind, FromWorker, ModelId, ModelState, Open};
+use dunlin_worker_handle::{
+    BoardHeat, BoardReading, BoardState, Emulated, EngineKind, FromWorker, ModelId, ModelState, Open,
+};
 use tokio::{sync::mpsc, task::AbortHandle};
 
 #[derive(Debug)]
@@ -70,12 +72,11 @@ impl Models {
 
     /// All of its models share one board.
     fn emulated(&mut self, id: &ModelId, emulated: &Emulated) -> Result<EmulatedModel, String> {
-        let board = match &self.board {
-            Some(board) => board.clone(),
-            None => Board::new(&emulated.class, Individual::Seed(emulated.seed))
-                .map_err(|error| error.to_string())?,
-        };
-        board.set_mode(&emulated.mode).map_err(|error| error.to_string())?;
+        let board = self.be(&BoardState {
+            class: emulated.class.clone(),
+            mode: emulated.mode.clone(),
+            seed: emulated.seed,
+        })?;
         let facts = ModelFacts {
             name: emulated.model.clone(),
             digest: id.0.parse().map_err(|error| format!("{error}"))?,
@@ -84,13 +85,67 @@ impl Models {
             kv_bytes_per_token: emulated.kv_bytes_per_token,
         };
         let unknown = || format!("a {} is not known to run {}", emulated.class, emulated.model);
-        let model = EmulatedModel::new(&board, &facts).ok_or_else(unknown);
-        self.board = Some(board);
-        model
+        EmulatedModel::new(&board, &facts).ok_or_else(unknown)
+    }
+
+    /// Sets the mode of the board, which is made if there is none yet.
+    fn be(&mut self, state: &BoardState) -> Result<Board, String> {
+        let board = match &self.board {
+            Some(board) => board.clone(),
+            None => {
+                Board::new(&state.class, Individual::Seed(state.seed)).map_err(|error| error.to_string())?
+            }
+        };
+        board.set_mode(&state.mode).map_err(|error| error.to_string())?;
+        self.board = Some(board.clone());
+        Ok(board)
+    }
+
+    pub(crate) fn set_board(&mut self, state: &BoardState) {
+        match self.be(state) {
+            Ok(_) => self.tell_board(),
+            // The agent reads back what the board says.
+            Err(reason) => tracing::warn!(reason, "the emulated board is not set"),
+        }
+    }
+
+    /// Says what the meters of an emulated board show; nothing without one.
+    pub(crate) fn tell_board(&self) {
+        self.meter().into_iter().for_each(|meter| meter.tell());
+    }
+
+    /// Tells the same from elsewhere.
+    pub(crate) fn meter(&self) -> Option<BoardMeter> {
+        Some(BoardMeter { board: self.board.clone()?, out: self.out.clone() })
     }
 
     fn tell(&self, id: &ModelId, state: ModelState) {
         drop(self.out.send(FromWorker::Model { model: id.clone(), state }));
+    }
+}
+
+/// The meters of an emulated board.
+#[derive(Debug, Clone)]
+pub(crate) struct BoardMeter {
+    board: Board,
+    out: mpsc::UnboundedSender<FromWorker>,
+}
+
+impl BoardMeter {
+    pub(crate) fn tell(&self) {
+        let reading = self.board.reading();
+        let reading = BoardReading {
+            mode: self.board.mode().to_string(),
+            input_joules: reading.input_joules,
+            watts: reading.watts,
+            degrees: reading.degrees,
+            heat: match reading.thermal {
+                Thermal::Cool => BoardHeat::Cool,
+                Thermal::Warm => BoardHeat::Warm,
+                Thermal::Throttled => BoardHeat::Throttled,
+            },
+        };
+        drop(self.out.send(FromWorker::Board(reading)));
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use dunlin_engine_handle::{PULSE_INTERVAL, frame::Codec};
 use dunlin_host::Host;
-use dunlin_worker_handle::{CallId, Confinement, FromWorker, ToWorker};
+use dunlin_worker_handle::{BOARD_INTERVAL, CallId, Confinement, FromWorker, ToWorker};
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     net::UnixStream,
@@ -36,6 +36,8 @@ pub(crate) async fn serve(socket: UnixStream, host: Host, confinement: Confineme
     };
     let mut pulse = interval(PULSE_INTERVAL);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut board = interval(BOARD_INTERVAL);
+    board.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             message = inbox.next() => match message {
@@ -53,6 +55,7 @@ pub(crate) async fn serve(socket: UnixStream, host: Host, confinement: Confineme
                 }
             }
             _ = pulse.tick() => drop(worker.out.send(FromWorker::Pulse)),
+            _ = board.tick() => worker.models.tell_board(),
         }
         if writing.is_finished() {
             return;
@@ -75,10 +78,11 @@ impl Serving {
             ToWorker::Open { model, open } => self.models.open(model, *open),
             ToWorker::Threads { model, threads } => self.models.set_threads(&model, threads),
             ToWorker::Close(model) => self.models.close(&model),
+            ToWorker::Board(state) => self.models.set_board(&state),
             ToWorker::Invoke { call, invoke } => {
                 let cancel = CancellationToken::new();
                 self.running.insert(call, cancel.clone());
-                let attempt = Attempt::new(call, self.out.clone());
+                let attempt = Attempt::new(call, self.out.clone(), self.models.meter());
                 let engines = invoke.models.iter().map(|bound| self.models.engine(&bound.model)).collect();
                 let (host, pipelines) = (self.host.clone(), self.pipelines.clone());
                 self.attempts.spawn(async move {

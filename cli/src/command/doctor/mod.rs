@@ -12,12 +12,13 @@ use serde::Serialize;
 use crate::{
     failure::{Exit, Failure},
     folders::Folders,
+    meters::MetersArgument,
     terminal::{self, counted, style},
 };
 
 const HELP: &str = "\
-Each line is ok, a note (it works, or could work better), or missing (something will not work), with what to do about it. Sensors \
-are only looked for, not read.
+Each line is ok, a note (it works, or could work better), or missing (something will not work), with what to do about it. Meters \
+are read once; `dunlin meter` shows what they tell.
 
 Exit codes: 0 nothing is missing; 1 something is.";
 
@@ -28,6 +29,8 @@ pub(crate) struct Doctor {
     /// A JSON list
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    meters: MetersArgument,
 }
 
 /// One thing that was looked at.
@@ -85,11 +88,12 @@ impl Doctor {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let root = Path::new("/");
         let folders = Folders::find()?;
+        let meters = self.meters.read(&folders)?;
         let mut findings = machine::look(root);
         findings.extend(place::engine());
         findings.push(place::confinement());
         findings.extend(graphics::look(root));
-        findings.extend(sensors::look(root));
+        findings.extend(sensors::look(root, &meters));
         findings.extend(place::models(&folders));
         findings.extend(place::folders(&folders));
         if self.json {

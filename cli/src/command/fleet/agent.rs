@@ -17,6 +17,7 @@ use crate::{
     folders::Folders,
     host::COMPILE_CHILD,
     interrupt::Interrupt,
+    meters::MetersArgument,
     runtime::{SHUTDOWN, runtime},
     terminal, version,
 };
@@ -39,7 +40,7 @@ Models: those of `dunlin model ls` on this machine, and those that the scheduler
 has no keys and no network; models in one engine process each.
 
 --emulate CLASS makes up a board that nobody has here: the agent is real, the engine answers at the pace of a model of the \
-board, with text that means nothing, and everything it does is marked as emulated. There are orin-nano-8g (modes 7W, 15W, 25W, \
+board, with text that means nothing, and everything it does, its joules too, is marked as emulated. There are orin-nano-8g (modes 7W, 15W, 25W, \
 MAXN), pi5-8g and pi5-8g-hot.";
 
 /// Run a node of a fleet on this machine
@@ -67,6 +68,9 @@ pub(crate) struct NodeOptions {
     /// The power state that it is in: a governor, a power mode [default: found out]
     #[arg(long, value_name = "MODE")]
     mode: Option<String>,
+    /// Modes that the fleet may put this machine into, or `all`; what was found is restored at the end
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    modes: Vec<String>,
     /// Something to know of it, for policies
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
@@ -76,6 +80,8 @@ pub(crate) struct NodeOptions {
     /// Threads for both phases, or for reading prompts and for writing answers [default: all cores]
     #[arg(long, value_name = "N|PREFILL,DECODE", value_parser = engine::threads)]
     threads: Option<Threads>,
+    #[command(flatten)]
+    meters: MetersArgument,
     /// Be a board of this class that does not exist: orin-nano-8g, pi5-8g, pi5-8g-hot
     #[arg(long, value_name = "CLASS")]
     emulate: Option<String>,
@@ -171,11 +177,14 @@ impl NodeOptions {
             firmware: board::firmware(threads),
             labels,
             mode: self.mode.clone().unwrap_or_else(board::mode),
+            modes: self.modes.clone(),
             threads,
             memory_bytes: self.memory,
             models: Vec::new(),
             builtins: builtins(),
             emulation: None,
+            meters: self.meters.read(&folders)?,
+            root: PathBuf::from("/"),
             worker: (std::env::current_exe()?, WORKER.to_owned()),
             compile_child: COMPILE_CHILD.to_owned(),
             engine: engine::executable()?,
@@ -205,12 +214,13 @@ impl NodeOptions {
                 decode: row.key.decode_threads.into(),
             });
         }
+        let modes = class.modes.iter().map(|mode| mode.name.to_string()).collect();
         options.class = class.name.to_string();
         options.mode = mode;
         options.memory_bytes = Some(self.memory.unwrap_or(class.memory_bytes));
         options.models = models;
         let seed = self.name().map_or(0, |name| name.to_string().bytes().map(u64::from).sum());
-        options.emulation = Some(Emulation { class: class.name.to_string(), seed });
+        options.emulation = Some(Emulation { class: class.name.to_string(), modes, seed });
         Ok(())
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     fleet::{
         Client,
         client::told,
+        energy,
         explain::{self, micros, point, usage},
     },
     interrupt::Interrupt,
@@ -329,6 +330,7 @@ fn line(usage: &Usage, answered: &Answered, wall_time: Duration) -> String {
         let rate = 1e6 / usage.tpot_p50_us as f64;
         parts.push(format!("TPOT {}, {rate:.0} tokens/s", micros(usage.tpot_p50_us)));
     }
+    parts.extend(usage.energy.as_ref().map(energy::line));
     let id = answered.invocation.map(|id| id.to_string()).unwrap_or_default();
     let parts = parts.join(" · ");
     format!("{faint}usage: {parts} · {} in all · {id}{faint:#}", duration::show(wall_time))

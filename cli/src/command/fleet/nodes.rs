@@ -41,6 +41,7 @@ impl Nodes {
             ("STATE", Align::Left),
             ("MODE", Align::Left),
             ("FREE", Align::Right),
+            ("DRAWS", Align::Right),
             ("RUNNING", Align::Right),
             ("IN MEMORY", Align::Left),
             ("SEEN", Align::Right),
@@ -71,7 +72,7 @@ async fn all(client: &Client) -> anyhow::Result<Vec<JoinedNode>> {
     }
 }
 
-fn row(node: &JoinedNode) -> [Cell; 8] {
+fn row(node: &JoinedNode) -> [Cell; 9] {
     let class = if node.emulated { format!("{} (emulated)", node.class) } else { node.class.clone() };
     let ready = node.residents.iter().filter(|resident| resident.state == Residency::Ready).count();
     let memory = match (ready, node.residents.len() - ready) {
@@ -90,6 +91,7 @@ fn row(node: &JoinedNode) -> [Cell; 8] {
         state(node.state).into(),
         mode.into(),
         format!("{:.1} GB", node.free_memory_bytes as f64 / 1e9).into(),
+        node.health.milliwatts.map_or_else(|| "-".to_owned(), |mw| format!("{:.1} W", f64::from(mw) / 1e3)).into(),
         node.running.to_string().into(),
         memory.into(),
         node.seen_ms_ago

@@ -1,4 +1,4 @@
-//! `dunlin drain` and `dunlin cordon`.
+//! `dunlin drain`, `dunlin cordon` and `dunlin mode`.
 
 use std::time::Duration;
 
@@ -25,6 +25,30 @@ pub(crate) struct Cordon {
     /// Let it take work again, also after a drain
     #[arg(long)]
     undo: bool,
+}
+
+/// Put a node into another power mode, once what runs there has ended
+#[derive(Debug, clap::Args)]
+pub(crate) struct Mode {
+    #[arg(value_name = "NODE", value_parser = node_name)]
+    node: NodeId,
+    /// As the node names it: a governor, a power mode of a Jetson
+    #[arg(value_name = "MODE")]
+    mode: String,
+}
+
+impl Mode {
+    /// # Errors
+    /// If there is no such node, or it may not be put into this mode.
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        let ask = Ask::Mode { node: self.node.clone(), mode: self.mode.clone() };
+        with_client(async |client| client.ask(ask).await)?;
+        terminal::tell(format_args!(
+            "{} is asked to change to {}; `dunlin nodes` shows the mode that it is in",
+            self.node, self.mode
+        ));
+        Ok(())
+    }
 }
 
 impl Drain {

@@ -239,6 +239,7 @@ impl Engine {
             }
             self.last_end = end;
             self.steps += 1;
+            self.divide(&step, reader, took);
             self.complete(&step, reader, end);
         }
     }

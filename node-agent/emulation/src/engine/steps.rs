@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_engine_handle::{Answer, CallId, EngineError, FromEngine, StopReason, Token};
+use dunlin_engine_handle::{Answer, CallId, EngineError, FromEngine, Share, StopReason, Token};
 use tokio::time::Instant;
 
 use super::Engine;
@@ -85,6 +85,33 @@ impl Engine {
         });
         self.resident.work(Some(watts));
         Duration::from_secs_f64(start + time.seconds)
+    }
+
+    /// Tells for whom the step was: all have an equal part of a step that only decodes, the rest is his who reads.
+    pub(super) fn divide(&mut self, step: &Step, reader: Option<usize>, took: Duration) {
+        let took = took.as_secs_f64();
+        let alone = Step { chunk: 0, ..*step };
+        let base = match (reader, self.point()) {
+            (Some(_), _) if step.sequences == 0 => 0.0,
+            (Some(_), Some(point)) => {
+                let slower = self.model.board.slower(&self.resident, point.contention);
+                point.roofline.step(&alone, slower).seconds.min(took)
+            }
+            _ => took,
+        };
+        let parts = step.sequences + u32::from(reader.is_some());
+        let equal = base / f64::from(parts.max(1));
+        let micros = |seconds: f64| (seconds * 1e6) as u64;
+        let share = |(index, sequence): (usize, &Sequence)| {
+            let share = match (reader == Some(index), sequence.decodes()) {
+                (true, _) => Share { prefill_us: micros(equal + took - base), decode_us: 0 },
+                (false, true) => Share { prefill_us: 0, decode_us: micros(equal) },
+                (false, false) => return None,
+            };
+            Some((sequence.id, share))
+        };
+        let shares = self.running.iter().enumerate().filter_map(share).collect();
+        self.say(FromEngine::Shares(shares));
     }
 
     /// The step has ended: everyone who decoded, or read the end of his prompt, has a token.

@@ -1,6 +1,7 @@
 //! The loop: takes what wakes it, admits, computes a step, tells what came of it.
 
 mod admit;
+mod shares;
 mod step;
 
 use std::{
@@ -18,7 +19,7 @@ use crate::{
     chores::Chores,
     constraint::{Advanced, Compiled, Guide, Mask},
     embedding::Embedder,
-    engine::{admit::Reservation, step::Plan},
+    engine::{admit::Reservation, shares::Shares, step::Plan},
     generation::{Next, Sequence},
     llama::{Batch, Context, Model},
     pace::Pace,
@@ -79,6 +80,7 @@ pub struct Engine {
     pace: Pace,
     batch: Batch,
     plan: Plan,
+    shares: Shares,
     last_sent: Instant,
     /// Longest sequence in tokens.
     limit: usize,
@@ -119,6 +121,7 @@ impl Engine {
             pace: Pace::default(),
             batch: Batch::default(),
             plan: Plan::default(),
+            shares: Shares::default(),
             last_sent: Instant::now(),
             limit: info.context_length as usize,
             sequences: info.sequences as usize,
@@ -405,6 +408,8 @@ impl Engine {
 
     /// Gives back the sequence of a task that leaves the running.
     fn leave(&mut self, running: Running) -> Task {
+        // What it was worth is told before it ends.
+        self.send_shares();
         let Running { mut task, seq } = running;
         if let Some(context) = &mut self.context {
             if let Kind::Score(scoring) = &mut task.kind
@@ -451,6 +456,9 @@ impl Engine {
             return;
         }
         self.last_sent = Instant::now();
+        if self.shares.are_due() {
+            self.send_shares();
+        }
         let deltas = self.running.iter_mut().filter_map(|running| match &mut running.task.kind {
             Kind::Generate(generation) => generation.take_delta(),
             Kind::Score(_) | Kind::Prepare => None,
@@ -458,6 +466,13 @@ impl Engine {
         let deltas: Vec<_> = deltas.collect();
         if !deltas.is_empty() {
             self.send(FromEngine::Step { deltas });
+        }
+    }
+
+    fn send_shares(&mut self) {
+        let shares = self.shares.take();
+        if !shares.is_empty() {
+            self.send(FromEngine::Shares(shares));
         }
     }
 

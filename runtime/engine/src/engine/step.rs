@@ -54,12 +54,28 @@ impl Engine {
         self.vitals.steps.fetch_add(1, Relaxed);
         match computed {
             Ok(()) => {
-                self.learn(start.elapsed());
+                let took = start.elapsed();
+                self.divide(took);
+                self.learn(took);
                 self.read_outputs();
                 self.note_times();
             }
             Err(error) => self.undo(&error),
         }
+    }
+
+    /// Notes for whom the step was.
+    fn divide(&mut self, took: Duration) {
+        let parts = self.plan.pieces.iter().map(|piece| {
+            let task = &self.running[piece.task].task;
+            let prompt_rows = match &piece.rows {
+                Rows::Own { .. } if task.is_decoding() => 0,
+                Rows::Own { count, .. } => *count,
+                Rows::Branch(branch) => branch.tokens.len(),
+            };
+            (task.id, prompt_rows)
+        });
+        self.shares.divide(took, self.pace.decode_step(), parts);
     }
 
     fn learn(&mut self, took: Duration) {

@@ -6,7 +6,7 @@ use dunlin_engine_handle::{
 
 use tokio::time::Instant;
 
-use crate::{Machine, Measured, Meter, Spoilt, machine::Used};
+use crate::{Joules, Machine, Measured, Spoilt, machine::Used};
 
 /// Prefixes of profiles are nobody else's.
 const TENANT: &str = "dunlin:profile";
@@ -19,7 +19,7 @@ const OUTLAST: u32 = 4;
 pub(crate) struct Measuring<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) model: &'a ModelInfo,
-    pub(crate) meter: &'a dyn Meter,
+    pub(crate) joules: &'a Joules,
     pub(crate) machine: &'a Machine,
 }
 
@@ -45,7 +45,7 @@ impl Measuring<'_> {
         let usage = ended.usage;
         let spoilt = (usage.cached_tokens > 0).then_some(Spoilt::Cached);
         let seconds = usage.ttft_us.saturating_sub(usage.queue_us) as f64 / 1e6;
-        let measured = Measured { seconds, ..self.around(from, to, before) };
+        let measured = Measured { seconds, ..self.around(from, to, before).await };
         Ok((measured, spoilt.or((seconds <= 0.0).then_some(Spoilt::Short))))
     }
 
@@ -74,7 +74,7 @@ impl Measuring<'_> {
         let seconds =
             usage.total_us.saturating_sub(usage.ttft_us) as f64 / 1e6 / f64::from(tokens.max(2) - 1);
         let context = u32::from(batch) * (depth + tokens / 2);
-        let measured = Measured { seconds, context, ..self.around(ended.first, ended.last, before) };
+        let measured = Measured { seconds, context, ..self.around(ended.first, ended.last, before).await };
         Ok((measured, (is_short || seconds <= 0.0).then_some(Spoilt::Short)))
     }
 
@@ -104,11 +104,11 @@ impl Measuring<'_> {
     }
 
     /// What the sensor and the system saw of the run.
-    fn around(&self, from: Instant, to: Instant, before: Option<(Instant, Used)>) -> Measured {
-        let joules =
-            self.meter.window(from.into_std(), to.into_std()).map(|energy| (energy.joules, energy.seconds));
+    async fn around(&self, from: Instant, to: Instant, before: Option<(Instant, Used)>) -> Measured {
+        let used = self.used();
+        let joules = self.joules.window(from, to).await;
         let mut measured = Measured { joules, ..Measured::default() };
-        if let (Some((since, before)), Some((until, after))) = (before, self.used()) {
+        if let (Some((since, before)), Some((until, after))) = (before, used) {
             let seconds = (until - since).as_secs_f64();
             measured.memory = Some(after.peak);
             // The kernel counts in hundredths of a second.

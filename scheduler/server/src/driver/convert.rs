@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dunlin_costs::{Backend, KvType, Mode, Prediction, Thermal};
 use dunlin_protocol::{
-    self as wire, Failure, FailureCode, Inventory, ModelDigest, NodeState, Outcome, PredictedCosts, Report,
+    self as wire, Energy, EnergyScope, Failure, FailureCode, Inventory, ModelDigest, NodeState, Outcome, PredictedCosts, Report,
     Residency, Usage,
 };
 use dunlin_scheduler_core::{
@@ -162,9 +162,14 @@ fn metered(usage: &Usage) -> Metered {
         prompt_tokens: usage.prompt_tokens + usage.cached_tokens,
         cached_tokens: usage.cached_tokens,
         output_tokens: usage.output_tokens,
-        joules: usage.energy.as_ref().map(|energy| energy.marginal_millijoules as f64 / 1000.0),
+        joules: usage.energy.as_ref().and_then(joules),
         emulated: usage.emulated,
     }
+}
+
+/// Marginal ones, in the only scope in which they can be held against predictions and against those of other nodes.
+fn joules(energy: &Energy) -> Option<f64> {
+    (energy.scope == EnergyScope::BoardInput).then(|| energy.marginal_millijoules as f64 / 1e3)
 }
 
 pub(crate) fn predicted(prediction: &Prediction) -> PredictedCosts {

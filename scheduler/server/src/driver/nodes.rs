@@ -7,7 +7,7 @@ use dunlin_link::{Close, Link};
 use dunlin_protocol::{
     Command, CommandId, Inventory, JoinedNode, NodeId, NodeState, Order, Report, ToNode, ToScheduler,
 };
-use dunlin_scheduler_core::{self as core, Fenced, Input, NodeEvent};
+use dunlin_scheduler_core::{self as core, Fenced, Input, NodeEvent, Standing};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     time::Instant,
@@ -25,6 +25,8 @@ pub(super) struct Connected {
     pub(super) is_connected: bool,
     reported: Instant,
     next_command: u64,
+    /// The order to change its mode, during which it gets nothing new.
+    switching: Option<CommandId>,
 }
 
 impl Connected {
@@ -35,7 +37,7 @@ impl Connected {
         inventory: Inventory,
     ) -> Self {
         let reported = Instant::now();
-        Self { connection, link, orders, inventory, is_connected: true, reported, next_command: 0 }
+        Self { connection, link, orders, inventory, is_connected: true, reported, next_command: 0, switching: None }
     }
 }
 
@@ -47,6 +49,7 @@ impl Driver {
         {
             before.link.close(Close::Replaced, "the node has connected anew");
         }
+        let was_switching = self.nodes.get(name).is_some_and(|before| before.switching.is_some());
         let held: Vec<_> = node.inventory.attempts.iter().map(|held| held.attempt).collect();
         let (connection, link) = (node.connection, node.link.clone());
         let is_cordoned = node.inventory.cordoned;
@@ -59,6 +62,9 @@ impl Driver {
         self.tell_aliases();
         let Some(inventory) = self.core_inventory(name) else { return };
         self.tell_core(name, connection, NodeEvent::Joined(Box::new(inventory)));
+        if let (true, Some(node)) = (was_switching, self.names.known(name)) {
+            self.handle(Input::Uncordon(node));
+        }
         // What people said of it outlives the scheduler that they said it to.
         if let (true, Some(node)) = (is_cordoned, self.names.known(name)) {
             self.handle(Input::Cordon(node));
@@ -91,6 +97,12 @@ impl Driver {
             ToScheduler::Done { id, result } => {
                 if let Err(failure) = result {
                     tracing::warn!(node = %name, order = id.0, %failure, "an order was not followed");
+                }
+                let Some(node) = self.current(name, connection) else { return };
+                if node.switching.take_if(|order| *order == id).is_some()
+                    && let Some(node) = self.names.known(name)
+                {
+                    self.handle(Input::Uncordon(node));
                 }
             }
             ToScheduler::Rows(rows) => match self.rows.add(&rows.toml) {
@@ -161,6 +173,20 @@ impl Driver {
         // A node that is gone is told everything when it comes back; one that does not listen is made to.
         if let Err(TrySendError::Full(_)) = node.orders.try_send(ToNode::Command(command)) {
             node.link.close(Close::Overloaded, "too many orders were not read");
+        }
+    }
+
+    /// Nothing new goes there until the node has answered.
+    pub(super) fn switch(&mut self, node: core::NodeId, mode: String) {
+        // What an operator has cordoned stays so.
+        let was_ready = self.core.node(node).is_some_and(|view| view.standing == Standing::Ready);
+        if was_ready {
+            self.handle(Input::Cordon(node));
+        }
+        self.order(node, Order::Mode { mode });
+        let Some(name) = self.names.name(node) else { return };
+        if let (true, Some(node)) = (was_ready, self.nodes.get_mut(name)) {
+            node.switching = Some(CommandId(node.next_command));
         }
     }
 
