@@ -7,6 +7,7 @@
 
 mod agent;
 mod attempt;
+mod costs;
 mod execute;
 mod fetch;
 mod health;
@@ -18,4 +19,5 @@ mod session;
 mod state;
 
 pub use agent::{Agent, AgentError, Ending};
+pub use costs::OwnRows;
 pub use options::{AgentOptions, Builtin, Emulation, LocalModel};

@@ -26,6 +26,8 @@ pub struct AgentOptions {
     /// Pipelines that come with Dunlin.
     pub builtins: Vec<Builtin>,
     pub emulation: Option<Emulation>,
+    /// Rows that were measured on this machine, which may not be there; `None`: it has none, as it is emulated.
+    pub costs: Option<PathBuf>,
     /// The executable and the argument that make a worker; its options follow as one more.
     pub worker: (PathBuf, String),
     /// The argument that makes the same executable a compile child.

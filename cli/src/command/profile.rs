@@ -101,7 +101,7 @@ impl Profile {
     pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
         let folders = Folders::find()?;
         let model = Catalog::open(&folders).find(&self.model.model)?;
-        let output = self.output.clone().unwrap_or_else(|| folders.data.join("costs.toml"));
+        let output = self.output.clone().unwrap_or_else(|| folders.costs());
         let mut table = read_table(&output)?;
         let runtime = runtime()?;
         let measured = runtime.block_on(self.measure(&folders, &model, global));

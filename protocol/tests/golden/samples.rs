@@ -516,6 +516,7 @@ fn explanation() -> Explanation {
         emulated: true,
         chosen: true,
         predicted: Some(predicted()),
+        origin: text("imported"),
         verdict: text("chosen"),
     };
     let decision = Decision {
