@@ -17,7 +17,8 @@ pub struct Measurement {
     pub quantisation: String,
     pub file_mib: f64,
     pub prompt_tokens: Option<u32>,
-    pub output_tokens: Option<u32>,
+    /// On average: answers may end early.
+    pub output_tokens: Option<f64>,
     /// Tokens that were there before the answer, where it is not the prompt.
     pub depth_tokens: Option<u32>,
     pub ttft_ms: Option<f64>,
@@ -97,7 +98,7 @@ impl Measurement {
     /// Mean tokens of the sequence while it answered.
     pub fn depth(&self) -> Option<f64> {
         let depth = self.depth_tokens.or(self.prompt_tokens)?;
-        Some(f64::from(depth) + f64::from(self.output_tokens.unwrap_or(0)) / 2.0)
+        Some(f64::from(depth) + self.output_tokens.unwrap_or(0.0) / 2.0)
     }
 }
 

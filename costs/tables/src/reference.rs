@@ -111,7 +111,7 @@ fn fit_times(parts: &mut RowParts, cells: &[Measurement]) -> Result<(), FitError
     parts.decode.depth_ms_per_token = decode.depth_ms_per_token.map(rounded);
     parts.decode.measured_depth = cells
         .iter()
-        .filter_map(|cell| Some(cell.prompt_tokens? + cell.output_tokens.unwrap_or(0)))
+        .filter_map(|cell| Some(cell.prompt_tokens? + cell.output_tokens.unwrap_or(0.0) as u32))
         .max()
         .unwrap_or(0);
     parts.prefill = prefill;
