@@ -5,8 +5,19 @@
 //!
 //! Absent: files, terminals, predictions (those are `dunlin-costs`).
 
+mod economy;
+mod export;
+mod import;
 mod measurement;
 mod reference;
+mod sheet;
 
+pub use economy::{
+    BreakEven, Charge, Economy, JOULES_PER_KWH, READING_TOKENS_PER_SECOND, Range, Shape, Tariff, TokenJoules,
+    years,
+};
+pub use export::{Form, export};
+pub use import::{Format, ImportError, Imported, JsonError, MAX_IMPORT_BYTES, Model, Subject, import};
 pub use measurement::{Exclusion, Measurement, ReferenceError, Source, exclusions, measurements, sources};
 pub use reference::{FILES, MakeError, answers, document, grade_means, make, prompts, reference};
+pub use sheet::{Sheet, SheetError};
