@@ -8,7 +8,9 @@
 mod economy;
 mod export;
 mod import;
+mod lint;
 mod measurement;
+mod picture;
 mod reference;
 mod sheet;
 
@@ -18,6 +20,8 @@ pub use economy::{
 };
 pub use export::{Form, export};
 pub use import::{Format, ImportError, Imported, JsonError, MAX_IMPORT_BYTES, Model, Subject, import};
+pub use lint::{Finding, Rule, Verdict, lint, rules};
 pub use measurement::{Exclusion, Measurement, ReferenceError, Source, exclusions, measurements, sources};
+pub use picture::{Chart, Kind, MAX_SERIES, Point, Series, chart, page, plain, svg};
 pub use reference::{FILES, MakeError, answers, document, grade_means, make, prompts, reference};
 pub use sheet::{Sheet, SheetError};
