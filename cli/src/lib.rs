@@ -23,6 +23,7 @@ mod pipelines;
 mod project;
 mod runtime;
 mod store;
+mod table_file;
 mod terminal;
 mod usage;
 mod version;
@@ -79,6 +80,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Model(model) => model.execute(global),
         Command::Eval(eval) => eval.execute(global),
         Command::Profile(profile) => profile.execute(global),
+        Command::Costs(costs) => costs.execute(global),
         Command::Up(up) => up.execute(global),
         Command::Scheduler(scheduler) => scheduler.execute(global),
         Command::Agent(agent) => agent.execute(global),

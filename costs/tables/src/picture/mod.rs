@@ -31,6 +31,8 @@ pub struct Chart {
     pub note: String,
     pub x: String,
     pub y: String,
+    /// Whether it has whole numbers only.
+    pub x_counts: bool,
     pub series: Vec<Series>,
     /// Points that no other one beats, from left to right.
     pub front: Vec<(f64, f64)>,
@@ -88,6 +90,7 @@ pub fn chart<'a>(kind: Kind, rows: impl IntoIterator<Item = &'a Row>, work: Work
         },
         x: x.to_owned(),
         y: y.to_owned(),
+        x_counts: kind == Kind::Threads,
         series: series(kind, &rated),
         front: Vec::new(),
     };

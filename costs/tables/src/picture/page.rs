@@ -13,7 +13,7 @@ figure{margin:0;border:1px solid #d8dee4;border-radius:8px;overflow:hidden}svg{d
 .wide{overflow-x:auto}table{border-collapse:collapse;margin-top:2rem;font-size:13px;width:100%}\
 th{text-align:left;font-weight:600;border-bottom:2px solid #d8dee4}th,td{padding:.3rem .6rem;white-space:nowrap}\
 td{border-bottom:1px solid #eaeef2}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}\
-td.source{white-space:normal;min-width:22rem;color:#57606a}\
+td.source{white-space:normal;min-width:14rem;overflow-wrap:anywhere;color:#57606a}\
 @media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}p,td.source{color:#9198a1}\
 figure{border-color:#2a313c}th{border-color:#2a313c}td{border-color:#21262d}}";
 

@@ -38,7 +38,7 @@ pub fn plain(chart: &Chart, width: usize, height: usize) -> String {
         text.push(format!("{label:>MARGIN$} |{}", cells.trim_end()));
     }
     text.push(format!("{:MARGIN$} +{}", "", "-".repeat(columns)));
-    text.push(format!("{:MARGIN$}  {}", "", below(&x, columns)));
+    text.push(format!("{:MARGIN$}  {}", "", below(&x, columns, chart.x_counts)));
     for (number, series) in chart.series.iter().enumerate() {
         let assumed = if series.points.iter().all(|point| point.is_assumed) { ", assumed" } else { "" };
         text.push(cut(&format!("{:MARGIN$}  {} {}{assumed}", "", MARKS[number % MARKS.len()], series.name), width));
@@ -49,10 +49,10 @@ pub fn plain(chart: &Chart, width: usize, height: usize) -> String {
     text.join("\n")
 }
 
-fn below(x: &Axis, columns: usize) -> String {
+fn below(x: &Axis, columns: usize, counts: bool) -> String {
     let mut line = vec![' '; columns];
     let mut free = 0;
-    for value in x.ticks() {
+    for value in x.ticks().into_iter().filter(|value| !counts || value.fract() == 0.0) {
         let text: Vec<char> = label(value).chars().collect();
         let at = (x.at(value) * (columns - 1) as f64).round() as usize;
         let start = at.saturating_sub(text.len() / 2).min(columns - text.len().min(columns));

@@ -6,9 +6,11 @@ use super::{
 };
 
 const WIDTH: f64 = 760.0;
-const LEFT: f64 = 66.0;
+const LEFT: f64 = 76.0;
 const RIGHT: f64 = 20.0;
-const TOP: f64 = 62.0;
+const TOP: f64 = 80.0;
+/// Characters of a line of the note.
+const NOTE: usize = 112;
 const PLOT_HEIGHT: f64 = 340.0;
 const LEGEND_LINE: f64 = 20.0;
 const LEGEND_COLUMNS: usize = 2;
@@ -54,12 +56,17 @@ pub fn svg(chart: &Chart) -> String {
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n\
          <style>{STYLE}</style>\n\
-         <text x=\"16\" y=\"26\" class=\"ink\" font-size=\"17\" font-weight=\"600\">{}</text>\n\
-         <text x=\"16\" y=\"45\" class=\"soft\" font-size=\"11.5\">{}</text>\n",
+         <text x=\"16\" y=\"26\" class=\"ink\" font-size=\"17\" font-weight=\"600\">{}</text>\n",
         escaped(&chart.title),
         escaped(&chart.title),
-        escaped(&chart.note)
     );
+    for (number, line) in wrapped(&chart.note).iter().enumerate() {
+        let y = 45 + 15 * number;
+        put(
+            &mut text,
+            format_args!("<text x=\"16\" y=\"{y}\" class=\"soft\" font-size=\"11.5\">{}</text>", escaped(line)),
+        );
+    }
     text += &grid(&plane, chart);
     text += &front(&plane, chart);
     for (number, series) in chart.series.iter().enumerate() {
@@ -76,7 +83,7 @@ pub fn svg(chart: &Chart) -> String {
 fn grid(plane: &Plane, chart: &Chart) -> String {
     let (right, bottom) = (WIDTH - RIGHT, TOP + PLOT_HEIGHT);
     let mut text = String::new();
-    for value in plane.x.ticks() {
+    for value in plane.x.ticks().into_iter().filter(|value| !chart.x_counts || value.fract() == 0.0) {
         let x = plane.x(value);
         put(&mut text, format_args!("<path class=\"grid\" d=\"M{x:.1} {TOP}V{bottom}\"/>"));
         put(
@@ -219,6 +226,21 @@ fn legend(chart: &Chart) -> String {
         );
     }
     text
+}
+
+fn wrapped(note: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in note.split(' ') {
+        let is_full = lines.last().is_some_and(|line| line.len() + word.len() >= NOTE);
+        if is_full {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(if line.is_empty() { "" } else { " " });
+            line.push_str(word);
+        }
+    }
+    lines
 }
 
 fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
