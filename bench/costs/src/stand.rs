@@ -239,12 +239,13 @@ impl Brake {
         let thread = thread::spawn(move || {
             while held.load(Relaxed) {
                 for signal in [Signal::STOP, Signal::CONT] {
-                    // The process may be gone: then there is nothing to hold.
-                    drop(kill_process(pid, signal));
+                    if kill_process(pid, signal).is_err() {
+                        // It is gone: there is nothing to hold.
+                        return;
+                    }
                     thread::sleep(SLICE);
                 }
             }
-            drop(kill_process(pid, Signal::CONT));
         });
         Ok(Self { on, thread: Some(thread) })
     }

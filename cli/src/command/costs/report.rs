@@ -128,7 +128,7 @@ impl Report {
         match (economy.joules, Charge::of(&economy, self.battery)) {
             (Some(joules), Some(charge)) => {
                 let cents = |of: dunlin_tables::Range| of.map(|joules| self.tariff().cents_per_million(joules));
-                cells.extend([
+                let known: [Cell; 8] = [
                     number(cents(joules.per_input_token), 3).into(),
                     number(cents(joules.per_output_token), 2).into(),
                     number(joules.per_run, 1).into(),
@@ -137,12 +137,14 @@ impl Report {
                     rate.into(),
                     along.into(),
                     number(joules.action, 5).into(),
-                ]);
+                ];
+                cells.extend(known);
             }
             _ => {
-                let unknown: [Cell; 5] = std::array::from_fn(|_| "-".into());
-                cells.extend(unknown);
-                cells.extend([rate.into(), along.into(), "-".into()]);
+                let unknown = |count: usize| std::iter::repeat_with(|| Cell::from("-")).take(count);
+                cells.extend(unknown(5));
+                cells.extend([Cell::from(rate), Cell::from(along)]);
+                cells.extend(unknown(1));
             }
         }
         cells
