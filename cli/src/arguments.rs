@@ -5,7 +5,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use crate::{
     command::{
-        build, chat, check, completions, doctor, eval,
+        build, chat, check, completions, costs, doctor, eval,
         fleet::{agent, deploy, explain, invoke, login, models, nodes, policy, scheduler, stand, token, up},
         meter, model, new, pipelines, profile, run,
     },
@@ -93,6 +93,8 @@ pub(crate) enum Command {
     Eval(eval::Eval),
     Profile(profile::Profile),
     Meter(meter::Meter),
+    #[command(subcommand)]
+    Costs(costs::Command),
     Up(up::Up),
     Scheduler(scheduler::Scheduler),
     Agent(Box<agent::Agent>),

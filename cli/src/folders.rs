@@ -40,6 +40,11 @@ impl Folders {
         self.data.join("models")
     }
 
+    /// Cost rows that were measured on this machine.
+    pub(crate) fn costs(&self) -> PathBuf {
+        self.data.join("costs.toml")
+    }
+
     pub(crate) fn compiled(&self) -> PathBuf {
         self.cache.join("pipelines")
     }

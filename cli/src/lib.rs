@@ -24,6 +24,7 @@ mod pipelines;
 mod project;
 mod runtime;
 mod store;
+mod table_file;
 mod terminal;
 mod usage;
 mod version;
@@ -81,6 +82,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Eval(eval) => eval.execute(global),
         Command::Profile(profile) => profile.execute(global),
         Command::Meter(meter) => meter.execute(global),
+        Command::Costs(costs) => costs.execute(global),
         Command::Up(up) => up.execute(global),
         Command::Scheduler(scheduler) => scheduler.execute(global),
         Command::Agent(agent) => agent.execute(global),

@@ -1,5 +1,7 @@
 //! Where a row comes from, and how much it is worth.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// The better founded come first: where two rows say something of one key, the first kind wins.
@@ -16,6 +18,25 @@ pub enum Origin {
     Prior,
     /// A range that somebody declared.
     Assumed,
+}
+
+impl Origin {
+    /// As it is written in a table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Imported => "imported",
+            Self::Emulated => "emulated",
+            Self::Prior => "prior",
+            Self::Assumed => "assumed",
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// Of a published measurement.

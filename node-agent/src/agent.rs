@@ -18,7 +18,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AgentOptions,
+    AgentOptions, OwnRows,
+    costs::OwnCosts,
     node::Node,
     session::{self, SessionError},
     state::Memory,
@@ -100,6 +101,16 @@ impl Agent {
     /// Who it is.
     pub fn name(&self) -> String {
         self.node.name.to_string()
+    }
+
+    /// What of the rows that were measured here is used. `None` where there are none.
+    ///
+    /// # Errors
+    /// Which file, and why it is not used.
+    pub fn own_rows(&self) -> Result<Option<OwnRows>, String> {
+        let Some(mut costs) = OwnCosts::of(&self.node.options) else { return Ok(None) };
+        let rows = costs.changed().transpose();
+        rows.map_err(|error| format!("{}: {error}", costs.path().display()))
     }
 
     /// Whether it is connected now.

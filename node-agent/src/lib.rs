@@ -10,6 +10,7 @@
 mod agent;
 mod attempt;
 mod energy;
+mod costs;
 mod execute;
 mod fetch;
 mod health;
@@ -24,4 +25,5 @@ mod switching;
 
 pub use agent::{Agent, AgentError, Ending};
 pub use mode::{ModeError, Modes, Transition};
+pub use costs::OwnRows;
 pub use options::{AgentOptions, Builtin, Emulation, LocalModel};

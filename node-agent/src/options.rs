@@ -33,6 +33,8 @@ pub struct AgentOptions {
     pub meters: MeterConfig,
     /// Where `sys` and `dev` are: `/` but in tests.
     pub root: PathBuf,
+    /// Rows that were measured on this machine, which may not be there; `None`: it has none, as it is emulated.
+    pub costs: Option<PathBuf>,
     /// The executable and the argument that make a worker; its options follow as one more.
     pub worker: (PathBuf, String),
     /// The argument that makes the same executable a compile child.

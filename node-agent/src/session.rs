@@ -6,7 +6,7 @@ use dunlin_link::{
     GreetError, Link, Lost, ReceiveError, Receiver, SendError, Sender, clock::unix_seconds, greet,
 };
 use dunlin_protocol::{
-    AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, Order, Started, ToAttempt,
+    AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, Order, Rows, Started, ToAttempt,
     ToNode, ToScheduler, Welcome,
 };
 use thiserror::Error;
@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     attempt::{AttemptLog, End, Next},
+    costs::OwnCosts,
     execute::execute,
     node::Node,
 };
@@ -73,6 +74,8 @@ pub(crate) async fn serve(
     let mut beat = interval(every);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_beat = Instant::now();
+    let mut costs = OwnCosts::of(&node.options);
+    tell_costs(costs.as_mut(), &mut to).await?;
     let (mut last_news, mut news_due) = (Instant::now(), None);
     loop {
         tokio::select! {
@@ -99,6 +102,7 @@ pub(crate) async fn serve(
                 let stalled = last_beat.elapsed().saturating_sub(every).as_millis() as u64;
                 last_beat = Instant::now();
                 node.tidy();
+                tell_costs(costs.as_mut(), &mut to).await?;
                 to.send(&ToScheduler::Report(Box::new(node.report(stalled)))).await?;
             }
             Ok(()) = leaving.changed() => {
@@ -108,6 +112,25 @@ pub(crate) async fn serve(
             }
         }
     }
+}
+
+/// What was measured here, where the scheduler has not heard it.
+async fn tell_costs(
+    costs: Option<&mut OwnCosts>,
+    to: &mut Sender<ToScheduler>,
+) -> Result<(), SessionError> {
+    let Some(costs) = costs else { return Ok(()) };
+    match costs.changed() {
+        Some(Ok(own)) => {
+            tracing::info!(path = %costs.path().display(), %own, "cost rows");
+            for toml in own.documents() {
+                to.send(&ToScheduler::Rows(Rows { toml })).await?;
+            }
+        }
+        Some(Err(error)) => tracing::warn!(path = %costs.path().display(), error, "cost rows are not used"),
+        None => {}
+    }
+    Ok(())
 }
 
 /// Does what the scheduler says, and says later how it went.

@@ -61,6 +61,9 @@ pub struct Candidate {
     pub chosen: bool,
     #[serde(default)]
     pub predicted: Option<PredictedCosts>,
+    /// What the cost row rests on: `measured`, `imported`, `emulated`, `prior`, `assumed`.
+    #[serde(default, with = "AtMost::<MAX_NAME>")]
+    pub origin: String,
     /// `chosen`, `ttft over target`, ...
     #[serde(default, with = "AtMost::<MAX_TEXT>")]
     pub verdict: String,

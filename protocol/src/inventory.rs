@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// All that a node holds. The node is the truth about it: the scheduler forgets what it believed before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Inventory {
     pub incarnation: Incarnation,
     /// The highest epoch that the node has obeyed.

@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod chat;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod costs;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod fleet;

@@ -1,10 +1,9 @@
 //! `dunlin profile`.
 
-use std::{fs, io::Write as _, path::Path, path::PathBuf, time::Duration};
+use std::{path::Path, path::PathBuf, time::Duration};
 
 use dunlin_costs::{
-    Backend, Figure, KvType, MAX_TABLE_BYTES, Memory, Mode, ModelDigest, NodeClass, Quantisation, RowKey,
-    Table, Thermal,
+    Backend, Figure, KvType, Memory, Mode, ModelDigest, NodeClass, Quantisation, RowKey, Thermal,
 };
 use dunlin_engine_handle::{Load, ModelInfo, Patience, Program, Threads};
 use dunlin_profiler::{
@@ -24,6 +23,7 @@ use crate::{
     meters::{self, MetersArgument},
     runtime::{SHUTDOWN, random_seed, runtime},
     store::{Catalog, Model},
+    table_file,
     terminal::{
         self,
         progress::{Bar, Progress},
@@ -105,8 +105,8 @@ impl Profile {
     pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
         let folders = Folders::find()?;
         let model = Catalog::open(&folders).find(&self.model.model)?;
-        let output = self.output.clone().unwrap_or_else(|| folders.data.join("costs.toml"));
-        let mut table = read_table(&output)?;
+        let output = self.output.clone().unwrap_or_else(|| folders.costs());
+        let mut table = table_file::read(&output)?;
         let runtime = runtime()?;
         let measured = runtime.block_on(self.measure(&folders, &model, global));
         runtime.shutdown_timeout(SHUTDOWN);
@@ -116,7 +116,10 @@ impl Profile {
             drop(table.insert(row.clone()));
         }
         if !outcome.rows.is_empty() {
-            write_table(&table, &output)?;
+            table_file::write(&table, &output).map_err(|error| {
+                Failure::new(Exit::Failed, format!("{error:#}"))
+                    .hint("what was measured is kept: the same command writes them elsewhere by -o")
+            })?;
         }
         self.show(&outcome, &output, global)
     }
@@ -260,40 +263,6 @@ impl Profile {
         }
         Ok(())
     }
-}
-
-fn read_table(path: &Path) -> anyhow::Result<Table> {
-    let refused = |reason: String| {
-        Failure::usage(format!("{}: {reason}", path.display()))
-            .hint("give another file by -o, or move this one away")
-    };
-    match fs::metadata(path) {
-        Err(_) => return Ok(Table::default()),
-        Ok(found) if found.len() > MAX_TABLE_BYTES as u64 => {
-            return Err(refused(format!("it has {} bytes, more than a table may have", found.len())).into());
-        }
-        Ok(_) => {}
-    }
-    let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
-    Ok(Table::parse(&text).map_err(|error| refused(error.to_string()))?)
-}
-
-/// Whole, or not at all.
-fn write_table(table: &Table, path: &Path) -> anyhow::Result<()> {
-    let write = || -> anyhow::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(table.to_toml()?.as_bytes())?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|error| {
-        let message = format!("the rows cannot be written to {}: {error}", path.display());
-        Failure::new(Exit::Failed, message)
-            .hint("what was measured is kept: the same command writes them elsewhere by -o")
-            .into()
-    })
 }
 
 /// Shows how far it is, and keeps each run.

@@ -52,6 +52,7 @@ fn table(decision: &Decision) -> Table {
         ("NODE", Align::Left),
         ("POINT", Align::Left),
         ("MODEL", Align::Left),
+        ("ROW", Align::Left),
         ("TTFT", Align::Right),
         ("q90", Align::Right),
         ("TPOT", Align::Right),
@@ -66,7 +67,7 @@ fn table(decision: &Decision) -> Table {
     table
 }
 
-fn row(candidate: &Candidate) -> [Cell; 11] {
+fn row(candidate: &Candidate) -> [Cell; 12] {
     let predicted = candidate.predicted.unwrap_or_default();
     let node = candidate.node.to_string();
     let node = if candidate.emulated { format!("{node} (emulated)") } else { node };
@@ -78,6 +79,7 @@ fn row(candidate: &Candidate) -> [Cell; 11] {
         name,
         point(&candidate.point).into(),
         candidate.variant.clone().into(),
+        candidate.origin.clone().into(),
         micros(predicted.ttft_us).into(),
         micros(predicted.ttft_q90_us).into(),
         micros(predicted.tpot_us).into(),
@@ -158,6 +160,7 @@ fn decision(decision: &Decision) -> Value {
                 "emulated": candidate.emulated,
                 "chosen": candidate.chosen,
                 "predicted": candidate.predicted,
+                "row": candidate.origin,
                 "verdict": candidate.verdict,
             })
         })

@@ -272,6 +272,37 @@ fn nodes_come_and_go() {
     assert_eq!(ran_on(&fleet), "ada");
 }
 
+#[test]
+fn what_was_measured_here_is_what_placements_rest_on() {
+    let home = Home::new();
+    home.dunlin("profile --model tiny.gguf --quick --points 1 --quiet").stdout();
+    let mut fleet = Fleet::found(home);
+    fleet.join("ada", "");
+    fleet.scheduler.says("rows that were measured");
+    fleet.dunlin("models push ./tiny.gguf --alias tiny").stdout();
+    let invoke = "invoke chat --model tiny --text hello --param max_tokens=4 --json --explain";
+    let chosen = |fleet: &Fleet| fleet.json(invoke)["explanation"]["decisions"][0]["candidates"][0].clone();
+    let candidate = chosen(&fleet);
+    let point = &candidate["point"];
+    let expected = (&Value::from("measured"), &Value::from(1), &Value::from(1));
+    assert_eq!((&candidate["row"], &point["prefill_threads"], &point["decode_threads"]), expected);
+    assert_eq!(candidate["predicted"]["assumed"], false, "{candidate:#}");
+    // Another kind of board has no use for them, and says so.
+    let token = fleet.dunlin("token new").stdout();
+    let (port, folder) = (fleet.port, fleet.home.path("bob").display().to_string());
+    let join = format!(
+        "agent --join {} --scheduler 127.0.0.1:{port} --name bob --class shed --folder {folder}",
+        token.trim()
+    );
+    let bob = Running::start(fleet.dunlin(&join).into_command());
+    bob.says("not used: 1 row of another class (generic; this is shed)");
+    bob.says("connected scheduler");
+    fleet.nodes.insert("bob".to_owned(), bob);
+    fleet.dunlin("cordon ada").stdout();
+    let candidate = chosen(&fleet);
+    assert_eq!((&candidate["node"], &candidate["row"]), (&"bob".into(), &"assumed".into()));
+}
+
 /// With the model in the memory of both and nothing learned yet: what is learned, and what is loaded, may count more.
 #[test]
 fn policies_choose_between_emulated_boards() {

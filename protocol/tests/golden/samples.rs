@@ -545,6 +545,7 @@ fn explanation() -> Explanation {
         emulated: true,
         chosen: true,
         predicted: Some(predicted()),
+        origin: text("imported"),
         verdict: text("chosen"),
     };
     let decision = Decision {

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use dunlin_agent::{Agent as Node, AgentOptions, Builtin, Emulation, Ending};
+use dunlin_costs::ModelDigest;
 use dunlin_engine_handle::Threads;
 use dunlin_protocol::{ComponentDigest, JoinToken, NodeId};
 
@@ -36,7 +37,8 @@ pub(crate) fn try_confinement() -> ExitCode {
 }
 
 const HELP: &str = "\
-Models: those of `dunlin model ls` on this machine, and those that the scheduler sends. Pipelines run in a child process that \
+Models: those of `dunlin model ls` on this machine, and those that the scheduler sends. What `dunlin profile` measured here is \
+told to the scheduler, also while the agent runs. Pipelines run in a child process that \
 has no keys and no network; models in one engine process each.
 
 --emulate CLASS makes up a board that nobody has here: the agent is real, the engine answers at the pace of a model of the \
@@ -118,7 +120,7 @@ impl Agent {
                 let name = interrupt.unless(joining).await?;
                 terminal::tell(format_args!("joined as {name}"));
             }
-            let node = self.options.start(&member, &scheduler)?;
+            let node = self.options.start(&member, &scheduler, global)?;
             if !global.quiet {
                 terminal::tell(format_args!(
                     "node {} of {}; Ctrl-C lets what runs end, twice stops at once",
@@ -160,7 +162,12 @@ impl NodeOptions {
 
     /// # Errors
     /// If it has not joined, or its folder cannot be used.
-    pub(crate) fn start(&self, member: &Member, scheduler: &Address) -> anyhow::Result<Node> {
+    pub(crate) fn start(
+        &self,
+        member: &Member,
+        scheduler: &Address,
+        global: Global,
+    ) -> anyhow::Result<Node> {
         let folders = Folders::find()?;
         let labels = self.labels.iter().map(|label| {
             let split = label.split_once('=').filter(|(name, _)| !name.is_empty());
@@ -185,6 +192,7 @@ impl NodeOptions {
             emulation: None,
             meters: self.meters.read(&folders)?,
             root: PathBuf::from("/"),
+            costs: Some(folders.costs()),
             worker: (std::env::current_exe()?, WORKER.to_owned()),
             compile_child: COMPILE_CHILD.to_owned(),
             engine: engine::executable()?,
@@ -194,7 +202,12 @@ impl NodeOptions {
             Some(class) => self.emulated(class, &mut options)?,
             None => options.models = models::local(&folders)?,
         }
-        Ok(Node::start(options, member.folder.clone(), member.clock.clone())?)
+        let here: Vec<_> = options.models.iter().map(|model| ModelDigest::new(model.digest.0)).collect();
+        let node = Node::start(options, member.folder.clone(), member.clock.clone())?;
+        if let Some(note) = measured(&node, &here).filter(|_| !global.quiet) {
+            terminal::tell(note);
+        }
+        Ok(node)
     }
 
     /// A board that does not exist.
@@ -220,9 +233,24 @@ impl NodeOptions {
         options.memory_bytes = Some(self.memory.unwrap_or(class.memory_bytes));
         options.models = models;
         let seed = self.name().map_or(0, |name| name.to_string().bytes().map(u64::from).sum());
+        options.costs = None;
         options.emulation = Some(Emulation { class: class.name.to_string(), modes, seed });
         Ok(())
     }
+}
+
+/// What is used of the rows that `dunlin profile` measured.
+fn measured(node: &Node, here: &[ModelDigest]) -> Option<String> {
+    let own = match node.own_rows() {
+        Ok(own) => own?,
+        Err(error) => return Some(format!("cost rows are not used: {error}")),
+    };
+    let mut note = format!("cost rows: {own}");
+    let elsewhere = own.elsewhere(here);
+    if elsewhere > 0 {
+        note += &format!("; {elsewhere} of them of models that are not here now");
+    }
+    Some(note)
 }
 
 fn builtins() -> Vec<Builtin> {

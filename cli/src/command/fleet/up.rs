@@ -59,7 +59,7 @@ impl Up {
                 let token = server.token(Role::Node, None).await?;
                 member.join(&address, &token, "local".parse().ok()).await?;
             }
-            let node = NodeOptions::default().start(&member, &address)?;
+            let node = NodeOptions::default().start(&member, &address, global)?;
             let mut connected = node.connected();
             let running = node.run(interrupt.token.clone(), DRAIN);
             tokio::pin!(running);

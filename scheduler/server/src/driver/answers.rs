@@ -263,6 +263,7 @@ impl Driver {
                 emulated: candidate.prediction.flags.emulated,
                 chosen: candidate.verdict == Verdict::Chosen,
                 predicted: Some(convert::predicted(&candidate.prediction)),
+                origin: candidate.row.provenance.origin.to_string(),
                 verdict: convert::verdict(candidate.verdict).to_owned(),
             })
         });

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use dunlin_costs::NodeClass;
 use dunlin_link::{Close, Link};
 use dunlin_protocol::{
     Command, CommandId, Inventory, JoinedNode, NodeId, NodeState, Order, Report, ToNode, ToScheduler,
@@ -105,11 +104,20 @@ impl Driver {
                     self.handle(Input::Uncordon(node));
                 }
             }
-            ToScheduler::Rows(rows) => match self.rows.add(&rows.toml) {
-                Ok(true) => self.tell_rows(),
-                Ok(false) => {}
-                Err(error) => tracing::warn!(node = %name, %error, "cost rows that cannot be read"),
-            },
+            ToScheduler::Rows(rows) => {
+                let Some(node) = self.current(name, connection) else { return };
+                let inventory = node.inventory.clone();
+                match self.rows.add_of(&inventory, &rows.toml) {
+                    // What it holds may be of another load point now.
+                    Ok(true) => {
+                        tracing::info!(node = %name, "rows that were measured");
+                        self.tell_rows();
+                        self.report(name, connection);
+                    }
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(node = %name, %error, "cost rows are not taken"),
+                }
+            }
             ToScheduler::Leaving { within_ms } => {
                 let within = before_the_end(Duration::from_millis(within_ms));
                 self.tell_core(name, connection, NodeEvent::Leaving { within });
@@ -139,9 +147,8 @@ impl Driver {
     fn core_inventory(&self, name: &NodeId) -> Option<core::Inventory> {
         let node = self.nodes.get(name)?;
         let inventory = &node.inventory;
-        let class = NodeClass::new(&inventory.class);
         let load = |model: &dunlin_protocol::ModelDigest| {
-            let row = self.rows.load_point(&class, convert::digest(*model));
+            let row = self.rows.load_point(inventory, convert::digest(*model));
             row.unwrap_or_else(|| core::LoadPoint {
                 backend: convert::backend("cpu"),
                 kv_type: convert::kv_type(""),

@@ -6,13 +6,45 @@ use std::{
 };
 
 use dunlin_costs::{
-    Class, DocumentError, Mode, ModelDigest, ModelFacts, NodeClass, Quantisation, Row, RowKey, RowParts,
-    Table,
+    Class, DocumentError, Mode, ModelDigest, ModelFacts, NodeClass, Origin, Quantisation, Row, RowKey,
+    RowParts, Table,
 };
 use dunlin_protocol::{Inventory, StoredModel};
+use thiserror::Error;
 
 /// Class, firmware, engine build, mode, threads of both phases, and model.
 type Kind = (String, String, String, String, u16, u16, [u8; 32]);
+
+/// Rows that nodes tell, of all of them together.
+const MAX_ROWS: usize = 32_768;
+
+/// Why rows of a node are not taken.
+#[derive(Debug, Error)]
+pub(crate) enum RowsError {
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    #[error("{0} of them are of another class, machine or build than the node, or were not measured")]
+    Foreign(usize),
+    #[error("the node is emulated: it has measured nothing")]
+    Emulated,
+    #[error("the scheduler keeps {MAX_ROWS} rows, and takes no more")]
+    Full,
+}
+
+/// Class, firmware, engine build: rows of one are of machines alike.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Software(String, String, String);
+
+impl Software {
+    fn of_node(node: &Inventory) -> Self {
+        Self(node.class.clone(), node.firmware.clone(), node.engine_build.clone())
+    }
+
+    fn of_row(row: &Row) -> Self {
+        let key = &row.key;
+        Self(key.class.to_string(), key.firmware.clone(), key.runtime.clone())
+    }
+}
 
 /// What the core is given.
 #[derive(Debug, Default)]
@@ -32,6 +64,29 @@ impl Rows {
     /// With line and column.
     pub(crate) fn add(&mut self, toml: &str) -> Result<bool, DocumentError> {
         let table = Table::parse(toml)?;
+        let before = self.table.clone();
+        self.table.merge(table);
+        Ok(self.table != before)
+    }
+
+    /// Rows that a node measured; true if they change anything. Those of other nodes are not its to tell.
+    ///
+    /// # Errors
+    /// Why none of them is taken.
+    pub(crate) fn add_of(&mut self, node: &Inventory, toml: &str) -> Result<bool, RowsError> {
+        if node.emulated {
+            return Err(RowsError::Emulated);
+        }
+        let table = Table::parse(toml)?;
+        let software = Software::of_node(node);
+        let own = |row: &&Row| Software::of_row(row) == software && row.provenance.origin == Origin::Measured;
+        let foreign = table.rows().filter(|row| !own(row)).count();
+        if foreign > 0 {
+            return Err(RowsError::Foreign(foreign));
+        }
+        if self.table.len() + table.len() > MAX_ROWS {
+            return Err(RowsError::Full);
+        }
         let before = self.table.clone();
         self.table.merge(table);
         Ok(self.table != before)
@@ -59,18 +114,25 @@ impl Rows {
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Row>> {
-        let mut table = self.guessed.clone();
-        table.merge(self.table.clone());
-        table.rows().cloned().map(Arc::new).collect()
+        // What was measured leaves no room for guesses of the same: a placement would choose among both.
+        let site = |row: &Row| (Software::of_row(row), row.key.model, row.key.mode.clone());
+        let measured: BTreeSet<_> = self.table.rows().map(site).collect();
+        let guessed = self.guessed.rows().filter(|row| !measured.contains(&site(row)));
+        self.table.rows().chain(guessed).cloned().map(Arc::new).collect()
     }
 
-    /// The load point that rows of a model are of on a class.
+    /// The load point that rows of a model are of on a node: its own rows first, then those of its class.
     pub(crate) fn load_point(
         &self,
-        class: &NodeClass,
+        node: &Inventory,
         model: ModelDigest,
     ) -> Option<dunlin_scheduler_core::LoadPoint> {
-        let row = self.table.of(class, model).chain(self.guessed.of(class, model)).next()?;
+        let class = NodeClass::new(&node.class);
+        let mode = node.state.health.mode.as_str();
+        let software = Software::of_node(node);
+        let closeness = |row: &Row| (Software::of_row(row) == software, row.key.mode.as_str() == mode);
+        let known = self.guessed.of(&class, model).chain(self.table.of(&class, model));
+        let row = known.max_by_key(|row| closeness(row))?;
         Some(dunlin_scheduler_core::LoadPoint::of(&row.key))
     }
 
@@ -126,4 +188,87 @@ fn of_node(row: Row, node: &Inventory, mode: Option<&str>) -> Option<Row> {
 
 fn threads(node: &Inventory) -> (u16, u16) {
     node.points.first().map_or((0, 0), |point| (point.prefill_threads, point.decode_threads))
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin_protocol::{Incarnation, OperatingPoint, Report};
+
+    use super::*;
+
+    const ROW: &str = r#"
+[[row]]
+name = "demo"
+key = { class = "generic", model = "MODEL", mode = "default", thermal = "cool", prefill_threads = 2, decode_threads = 1, backend = "cpu", quantisation = "Q8_0", kv_type = "f16", context = 512, firmware = "cpu", runtime = "0.1.0" }
+provenance = { origin = "measured", source = "here" }
+prefill = { p0_ms = 1, p1_ms_per_token = 1, measured = [16, 512] }
+decode = { batch_ms = [10] }
+"#;
+
+    fn row() -> String {
+        ROW.replace("MODEL", &ModelDigest::new([7; 32]).to_string())
+    }
+
+    fn node(emulated: bool) -> Inventory {
+        let model = StoredModel {
+            digest: dunlin_protocol::ModelDigest([7; 32]),
+            name: "demo".to_owned(),
+            quantization: "Q8_0".to_owned(),
+            bytes: 1 << 20,
+            memory_bytes: 1 << 21,
+            kv_bytes_per_token: 100,
+            pinned: false,
+            cached: true,
+        };
+        let point = OperatingPoint { prefill_threads: 2, decode_threads: 2, ..OperatingPoint::default() };
+        let mut state = Report::default();
+        state.health.mode = "default".to_owned();
+        Inventory {
+            incarnation: Incarnation(1),
+            class: "generic".to_owned(),
+            firmware: "cpu".to_owned(),
+            engine_build: "0.1.0".to_owned(),
+            emulated,
+            models: vec![model],
+            points: vec![point],
+            state,
+            ..Inventory::default()
+        }
+    }
+
+    fn origins(rows: &Rows) -> Vec<Origin> {
+        rows.all().iter().map(|row| row.provenance.origin).collect()
+    }
+
+    #[test]
+    fn what_was_measured_takes_the_place_of_guesses() {
+        let (mut rows, node) = (Rows::default(), node(false));
+        let model = ModelDigest::new([7; 32]);
+        assert!(rows.learn(&node));
+        assert_eq!(origins(&rows), [Origin::Assumed]);
+        assert_eq!(rows.load_point(&node, model).unwrap().context, 4096);
+        assert!(rows.add_of(&node, &row()).unwrap());
+        assert!(!rows.add_of(&node, &row()).unwrap());
+        assert_eq!(origins(&rows), [Origin::Measured]);
+        assert_eq!(rows.load_point(&node, model).unwrap().context, 512);
+        // A machine of the same class with another processor is still guessed.
+        let other = Inventory { firmware: "another cpu".to_owned(), ..node };
+        assert!(rows.learn(&other));
+        assert_eq!(origins(&rows), [Origin::Measured, Origin::Assumed]);
+        assert_eq!(rows.load_point(&other, model).unwrap().context, 4096);
+    }
+
+    #[test]
+    fn a_node_tells_of_itself_only() {
+        let check = |node: &Inventory, toml: &str, words: &str| {
+            let mut rows = Rows::default();
+            let error = rows.add_of(node, toml).unwrap_err().to_string();
+            assert!(error.contains(words) && rows.all().is_empty(), "{error}");
+        };
+        check(&node(true), &row(), "the node is emulated");
+        check(&node(false), &row().replace("\"cpu\", runtime", "\"gpu\", runtime"), "1 of them are of another");
+        check(&node(false), &row().replace("measured\"", "imported\""), "were not measured");
+        check(&node(false), &row().replace("batch_ms = [10]", "batch_ms = [nan]"), "line 7");
+        check(&node(false), &row()[..200], "line ");
+    }
 }

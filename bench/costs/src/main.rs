@@ -1,0 +1,119 @@
+//! `./x bench costs`: how well cost rows predict what the engine of this machine takes, on requests that no row was made of,
+//! beside two ways to predict without a row; and how soon a calibration follows a node that changes.
+//!
+//! The engine is the real one, on random weights of a real shape. Emulated boards have no part in this.
+
+mod figure;
+mod judge;
+mod mix;
+mod stand;
+
+use std::time::Duration;
+
+use clap::Parser;
+use dunlin_gguf::synth::SynthShape;
+
+use crate::{
+    figure::Figure,
+    judge::{Judged, judge, recovery},
+    stand::Stand,
+};
+
+/// Measures how well cost rows predict.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Threads of both phases, one operating point for each number
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    threads: Vec<u16>,
+    /// Shapes of models
+    #[arg(long, value_delimiter = ',', default_value = "smollm2-135m")]
+    shapes: Vec<String>,
+    /// Requests of the held-out mix, for each point
+    #[arg(long, default_value_t = 60)]
+    requests: usize,
+    /// Seconds of the profile, for each shape
+    #[arg(long, default_value_t = 60)]
+    budget: u64,
+    /// Where the draws come from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// One JSON list on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut figures = Vec::new();
+    for shape in &arguments.shapes {
+        let shape: SynthShape = shape.parse().map_err(anyhow::Error::msg)?;
+        let of_shape = runtime.block_on(measure(&arguments, &shape))?;
+        if !arguments.json {
+            println!("\n{}", shape.name);
+            of_shape.iter().for_each(Figure::print);
+        }
+        figures.extend(of_shape);
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+    }
+    Ok(())
+}
+
+async fn measure(arguments: &Arguments, shape: &SynthShape) -> anyhow::Result<Vec<Figure>> {
+    let stand = Stand::new(shape)?;
+    let budget = Duration::from_secs(arguments.budget);
+    let rows = stand.profile(&arguments.threads, budget, arguments.seed).await?;
+    let mut figures = Vec::new();
+    for &threads in &arguments.threads {
+        let Some(row) = rows.iter().find(|row| row.key.prefill_threads == threads && row.key.decode_threads == threads)
+        else {
+            anyhow::bail!("the profile has no row of {threads} threads: give it a larger --budget");
+        };
+        let name = format!("{}, {threads} threads", shape.name);
+        let requests = mix::draw(arguments.requests, arguments.seed);
+        let seen = stand.run(threads, &requests).await?;
+        let repeats = stand.run(threads, &mix::identical()).await?;
+        let judged = judge(row, &seen, &repeats);
+        figures.extend(report(&name, &judged));
+    }
+    let threads = arguments.threads.iter().copied().max().unwrap_or(1);
+    if let Some(row) = rows.iter().find(|row| row.key.prefill_threads == threads && row.key.decode_threads == threads) {
+        let before = stand.run(threads, &mix::alike(20)).await?;
+        let after = stand.slowed(threads, &mix::alike(40)).await?;
+        figures.extend(recovery(row, &before, &after));
+    }
+    Ok(figures)
+}
+
+/// What is asked is of the calibrated row, as a fleet predicts; the others are for comparison.
+fn report(name: &str, judged: &Judged) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for (what, limit, of) in [("TPOT", 5.0, &judged.tpot), ("TTFT", 10.0, &judged.ttft)] {
+        let limit = f64::max(limit, 1.5 * of.repeatability);
+        figures.push(
+            Figure::at_most(format!("{name}: {what}, median error"), limit, of.calibrated.median, "%").note(
+                format!(
+                    "repeatability of identical requests {:.1} %; row alone {:.1} %, one rate {:.1} %, moving average {:.1} %",
+                    of.repeatability, of.row.median, of.rate.median, of.average.median
+                ),
+            ),
+        );
+        figures.push(
+            Figure::at_most(format!("{name}: {what}, p90 of the error"), 25.0, of.calibrated.p90, "%").note(
+                format!(
+                    "row alone {:.1} %, one rate {:.1} %, moving average {:.1} %",
+                    of.row.p90, of.rate.p90, of.average.p90
+                ),
+            ),
+        );
+        figures.push(Figure::within(
+            format!("{name}: {what}, below its 90 % quantile"),
+            [85.0, 95.0],
+            of.covered,
+            "%",
+        ));
+    }
+    figures
+}
