@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod deploy;
 pub(crate) mod explain;
+pub(crate) mod http;
 pub(crate) mod invoke;
 pub(crate) mod login;
 pub(crate) mod models;

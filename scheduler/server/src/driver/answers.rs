@@ -119,7 +119,7 @@ impl Driver {
         Answer::Done
     }
 
-    fn summary(&self) -> FleetSummary {
+    pub(super) fn summary(&self) -> FleetSummary {
         let load = self.core.load();
         FleetSummary {
             fleet: self.fleet.clone(),
@@ -132,7 +132,7 @@ impl Driver {
     }
 
     /// Aliases of the catalog, and models of nodes that go by their own names.
-    fn models(&self) -> Vec<ModelSummary> {
+    pub(super) fn models(&self) -> Vec<ModelSummary> {
         let mut models: Vec<ModelSummary> = Vec::new();
         for alias in &self.catalog.aliases {
             let variants = alias.variants.iter().map(|variant| {
