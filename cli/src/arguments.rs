@@ -6,7 +6,7 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::{
     command::{
         build, chat, check, completions, doctor, eval,
-        fleet::{agent, deploy, explain, invoke, login, models, nodes, policy, scheduler, stand, token, up},
+        fleet::{agent, deploy, explain, invoke, key, login, models, nodes, policy, scheduler, stand, token, up},
         model, new, pipelines, profile, run,
     },
     completion,
@@ -96,6 +96,8 @@ pub(crate) enum Command {
     Agent(Box<agent::Agent>),
     #[command(subcommand)]
     Token(token::Command),
+    #[command(subcommand)]
+    Key(key::Command),
     Login(login::Login),
     Nodes(nodes::Nodes),
     #[command(subcommand)]

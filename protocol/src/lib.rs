@@ -35,7 +35,7 @@ pub use attempt::{
 pub use blob::{BlobChunk, FromStore, ToStore};
 pub use bounded::AtMost;
 pub use client::{
-    Answer, Ask, FleetSummary, FromInvocation, ModelSummary, NewToken, Opening, Page, PipelineSummary,
+    Allowance, Answer, Ask, FleetSummary, FromInvocation, KeySummary, ModelSummary, NewKey, NewToken, Opening, Page, PipelineSummary,
     Placed, PolicyFault, Submit, Targets, ToInvocation, Variant, VariantSummary,
 };
 pub use control::{Command, Order, Rows, ToNode, ToScheduler};

@@ -1,6 +1,6 @@
 // The page: which view is shown, the line at the top, keys, log-in.
 
-import { session } from "./api.js";
+import { ask, session } from "./api.js";
 import { everyFrame, h, put, say } from "./dom.js";
 import * as format from "./format.js";
 import { begin, end, fleet, LIVE, rateOf, totals, WAITING, watch } from "./store.js";
@@ -27,13 +27,14 @@ const KEYS = [
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
 const link = document.getElementById("link");
+let inside = false;
 let leaveView = null;
 let shown = 0;
 
 /** Shows the view that the address names. */
 async function route() {
   const [name = "fleet", ...rest] = decoded(location.hash.replace(/^#\/?/, "")).filter(Boolean);
-  if (!session.key) return logIn(name === "enter" ? rest[0] : null);
+  if (!inside) return;
   const view = name === "invocation" ? "invocation" : VIEWS.find((known) => known.name === name)?.name ?? "fleet";
   const number = ++shown;
   const module = await import(`./views/${view}.js`);
@@ -67,21 +68,39 @@ function mark(name) {
   }
 }
 
-async function logIn(code) {
+async function logIn() {
+  inside = false;
   end();
   close();
   document.body.classList.add("outside");
   const { show } = await import("./views/login.js");
   main.className = "view-login";
   main.replaceChildren();
-  // The code of a link is used once, and need not stay in the history.
-  if (code) history.replaceState(null, "", "#/fleet");
-  leaveView = show(main, code, () => {
-    document.body.classList.remove("outside");
-    begin();
-    route();
-    document.getElementById("leave").hidden = false;
-  });
+  leaveView = show(main, enter);
+}
+
+function enter() {
+  inside = true;
+  document.body.classList.remove("outside");
+  document.getElementById("leave").hidden = !session.key;
+  begin();
+  route();
+}
+
+/** Where only this machine can connect, no key is needed; a link may bring one, which need not stay in the history. */
+async function arrive() {
+  const brought = decoded(location.hash.replace(/^#\/?/, ""));
+  if (brought[0] === "enter" && brought[1]) {
+    session.key = brought[1];
+    history.replaceState(null, "", "#/fleet");
+  }
+  try {
+    await ask("/v1/invocations?limit=1");
+  } catch (error) {
+    if (error.status === 401 || error.status === 403) return logIn();
+  }
+  // Whatever else is wrong, the page says so, and tries again.
+  enter();
 }
 
 const paintPulse = everyFrame(() => {
@@ -143,7 +162,7 @@ function showKeys() {
 }
 
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || !session.key) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || !inside) return;
   if (event.key === "Escape") return dispatchEvent(new CustomEvent("dunlin-escape"));
   if (event.target.closest?.("input, textarea, select, dialog[open]")) return;
   const view = VIEWS[Number(event.key) - 1];
@@ -162,14 +181,14 @@ document.getElementById("theme").addEventListener("click", turnTheme);
 document.getElementById("leave").addEventListener("click", () => {
   session.key = null;
   location.hash = "#/fleet";
-  route();
+  logIn();
 });
 addEventListener("hashchange", route);
 addEventListener("keydown", onKey);
 addEventListener("dunlin-unauthorized", () => {
-  if (!session.key) return;
+  if (!inside) return;
   session.key = null;
-  route();
+  logIn();
 });
 watch(["nodes", "invocations"], paintPulse);
 watch(["link"], paintLink);
@@ -177,6 +196,4 @@ watch(["happenings"], () => {
   const last = fleet.happenings[0];
   if (last?.kind === "bad") say(document.getElementById("said"), last.text);
 });
-document.getElementById("leave").hidden = !session.key;
-if (session.key) begin();
-route();
+arrive();

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     crowd::{Crowd, CrowdLimits, Guest},
+    metrics::Metrics,
     limits::{
         FIRST_BYTE_TIME, HEAD_TIME, MAX_CONNECTIONS, MAX_HEAD, MAX_STREAMS, MAX_UNPROVEN,
     },
@@ -35,7 +36,12 @@ const PING_TIME: Duration = Duration::from_secs(20);
 pub(crate) struct Peer(#[expect(dead_code, reason = "for logs")] pub(crate) std::net::SocketAddr);
 
 /// Until `closing`; then what is being answered is waited for.
-pub(crate) async fn accept(listener: TcpListener, router: Router, closing: CancellationToken) {
+pub(crate) async fn accept(
+    listener: TcpListener,
+    router: Router,
+    closing: CancellationToken,
+    metrics: Arc<Metrics>,
+) {
     raise_limit();
     let limits = CrowdLimits { connections: MAX_CONNECTIONS, unproven: MAX_UNPROVEN };
     let crowd = Arc::new(Crowd::new(limits));
@@ -43,7 +49,10 @@ pub(crate) async fn accept(listener: TcpListener, router: Router, closing: Cance
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
+            Some(_) = connections.join_next() => {
+                metrics.connections.set(connections.len() as i64);
+                continue;
+            }
             () = closing.cancelled() => break,
         };
         match accepted {
@@ -52,6 +61,7 @@ pub(crate) async fn accept(listener: TcpListener, router: Router, closing: Cance
                 let Some(guest) = crowd.enter() else { continue };
                 let router = router.clone();
                 connections.spawn(serve(stream, peer, router, guest, closing.clone()));
+                metrics.connections.set(connections.len() as i64);
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");

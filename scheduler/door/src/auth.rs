@@ -7,11 +7,13 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use dunlin_protocol::Usage;
 use http::{HeaderMap, StatusCode, header};
 
 use crate::{
     desk::Desk,
     error::{Answered, ApiError},
+    keys::Account,
 };
 
 /// Whoever needs no key.
@@ -23,39 +25,90 @@ pub(crate) struct Caller {
     pub(crate) tenant: String,
     /// Whether the invocations of others, and the fleet, are to be seen.
     pub(crate) sees_all: bool,
+    /// `None`: no key was needed.
+    account: Option<Arc<Account>>,
 }
 
 impl Caller {
     /// Somebody on this machine.
     pub(crate) fn local() -> Self {
-        Self { tenant: LOCAL.to_owned(), sees_all: true }
+        Self { tenant: LOCAL.to_owned(), sees_all: true, account: None }
     }
-
-    pub(crate) fn may_use(&self, _model: &str) -> bool {
-        true
-    }
-
-    pub(crate) fn settle(&self, _usage: &dunlin_protocol::Usage) {}
 
     /// Whose invocations it sees; `None`: all.
     pub(crate) fn sees(&self) -> Option<String> {
         (!self.sees_all).then(|| self.tenant.clone())
     }
+
+    pub(crate) fn may_use(&self, model: &str) -> bool {
+        self.account.as_ref().is_none_or(|account| account.may_use(model))
+    }
+
+    /// One more request that makes work.
+    ///
+    /// # Errors
+    /// If something of the key is used up.
+    pub(crate) fn admit(&self) -> Answered<()> {
+        self.account.as_ref().map_or(Ok(()), |account| account.admit())
+    }
+
+    pub(crate) fn settle(&self, usage: &Usage) {
+        if let Some(account) = &self.account {
+            account.settle(usage);
+        }
+    }
 }
 
 /// Lets in whoever has a key, or needs none.
-pub(crate) async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) -> Answered<Response> {
+pub(crate) async fn guard(
+    State(desk): State<Arc<Desk>>,
+    mut request: Request,
+    next: Next,
+) -> Answered<Response> {
     let caller = identify(&desk, request.headers())?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
-fn identify(desk: &Desk, headers: &HeaderMap) -> Answered<Caller> {
-    if desk.options.needs_key || !desk.is_local() {
-        return Err(unauthorized("an API key is needed here: `dunlin key new` makes one"));
+/// Also lets in only those who see the fleet.
+pub(crate) async fn guard_all(
+    State(desk): State<Arc<Desk>>,
+    mut request: Request,
+    next: Next,
+) -> Answered<Response> {
+    let caller = identify(&desk, request.headers())?;
+    if !caller.sees_all {
+        let message = "this key does not see the fleet: `dunlin key new --sees-all` makes one that does";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "permission_error", message).with_code("forbidden"));
     }
-    check_origin(headers)?;
-    Ok(Caller::local())
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+fn identify(desk: &Desk, headers: &HeaderMap) -> Answered<Caller> {
+    let shown = key(headers);
+    if let Some((name, account)) = shown.and_then(|key| desk.keys.find(key)) {
+        return Ok(Caller { tenant: name, sees_all: account.allowance.sees_all, account: Some(account) });
+    }
+    if !desk.options.needs_key && desk.is_local() {
+        // Clients send some key where none is needed.
+        check_origin(headers)?;
+        return Ok(Caller::local());
+    }
+    Err(unauthorized(match shown {
+        None => "You didn't provide an API key: send it as `Authorization: Bearer KEY`; `dunlin key new` makes one.",
+        Some(_) => "Incorrect API key provided: it is not known, was removed, or has expired.",
+    }))
+}
+
+/// As clients of OpenAI and of Anthropic send it.
+fn key(headers: &HeaderMap) -> Option<&str> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = text("authorization").and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    bearer.or_else(|| text("x-api-key"))
 }
 
 /// Where no key is needed, a page of another site must not be able to ask by the browser of this machine.

@@ -80,6 +80,11 @@ impl Fields {
         Self(fields)
     }
 
+    /// What is there, and stays.
+    pub(crate) fn peek(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
     /// What is there; null is as if it were not.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name).filter(|value| !value.is_null())

@@ -77,9 +77,9 @@ impl Manner {
 /// What a pipeline is asked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Call {
-    pub(crate) pipeline: &'static str,
+    pub(crate) pipeline: String,
     pub(crate) model: String,
-    pub(crate) content_type: &'static str,
+    pub(crate) content_type: String,
     pub(crate) body: Vec<u8>,
     pub(crate) params: Vec<Parameter>,
     /// Everything random comes from it.
@@ -131,9 +131,9 @@ pub(crate) async fn begin_one(
     let stays = manner.key.is_some();
     let key = manner.key.as_ref().map(|key| if index == 0 { key.clone() } else { format!("{key}#{index}") });
     let submit = Submit {
-        pipeline: call.pipeline.to_owned(),
+        pipeline: call.pipeline,
         request: Request {
-            content_type: call.content_type.to_owned(),
+            content_type: call.content_type,
             body: ByteBuf::from(call.body),
             params: call.params,
         },
@@ -166,6 +166,7 @@ fn check_size(call: &Call) -> Answered<()> {
 /// Whether this caller is served this model now.
 async fn admit(desk: &Arc<Desk>, caller: &Caller, manner: &Manner, model: &str) -> Answered<()> {
     desk.check_allowance(caller, model)?;
+    caller.admit()?;
     let models = desk.models(Some(model)).await?;
     let Some(found) = models.iter().find(|known| known.alias == model) else {
         let known: Vec<String> = models.iter().map(|known| known.alias.clone()).collect();

@@ -24,6 +24,8 @@ use crate::{
     call::{self, Call, Manner},
     error::{Answered, ApiError},
     events::Hub,
+    keys::Keys,
+    metrics::Metrics,
     limits::MAX_REQUESTS,
 };
 
@@ -41,6 +43,8 @@ pub(crate) struct Desk {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     pub(crate) hub: Hub,
+    pub(crate) keys: Keys,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) closing: CancellationToken,
     pub(crate) places: Arc<Semaphore>,
     /// When it was opened, in seconds since 1970.
@@ -55,14 +59,18 @@ impl Desk {
         address: SocketAddr,
         front: Front,
         closing: CancellationToken,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let hub = Hub::new(front.clone(), closing.clone());
+        let keys = Keys::new(front.keys());
         let places = Arc::new(Semaphore::new(MAX_REQUESTS));
         Self {
             front,
             options,
             address,
             hub,
+            keys,
+            metrics,
             closing,
             places,
             opened: crate::openai::now(),
@@ -125,7 +133,7 @@ impl Desk {
         }
         let (desk, model) = (self.clone(), model.to_owned());
         tokio::spawn(async move {
-            let mut call = Call { pipeline: "complete", model: model.clone(), ..Call::default() };
+            let mut call = Call { pipeline: "complete".into(), model: model.clone(), ..Call::default() };
             call.body = b"1".to_vec();
             call.param("max_tokens", 1);
             // Whoever waits for the model asks again, and hears why it is not there.

@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{accept, desk::Desk, router};
+use crate::{accept, desk::Desk, metrics::Metrics, router};
 
 /// How long answers that are being given may take once the door closes.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -29,6 +29,8 @@ pub struct DoorOptions {
 pub enum DoorError {
     #[error("cannot listen for HTTP on {address}: {error}; --http HOST:PORT names another address")]
     Listen { address: SocketAddr, error: io::Error },
+    #[error("metrics that cannot be: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// HTTP, for as long as this is kept.
@@ -49,9 +51,11 @@ impl Door {
         let listener = TcpListener::bind(options.listen).await.map_err(in_vain)?;
         let address = listener.local_addr().map_err(in_vain)?;
         let closing = CancellationToken::new();
-        let desk = Arc::new(Desk::new(options, address, front, closing.clone()));
+        let metrics = Arc::new(Metrics::new()?);
+        front.observe(metrics.clone());
+        let desk = Arc::new(Desk::new(options, address, front, closing.clone(), metrics.clone()));
         let router = router::router(desk);
-        let accepting = tokio::spawn(accept::accept(listener, router, closing.clone()));
+        let accepting = tokio::spawn(accept::accept(listener, router, closing.clone(), metrics));
         Ok(Self { address, closing, accepting })
     }
 

@@ -8,10 +8,13 @@
 
 mod accept;
 mod answer;
+mod anthropic;
+mod anthropic_answer;
 mod auth;
 mod body;
 mod call;
 mod collected;
+mod console;
 mod crowd;
 mod desk;
 mod document;
@@ -21,8 +24,12 @@ mod events;
 mod fleet;
 mod health;
 mod invocations;
+mod keys;
 pub mod limits;
+mod metrics;
+mod ollama;
 mod openai;
+mod pipelines;
 mod router;
 mod schema;
 mod sse;

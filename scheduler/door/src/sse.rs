@@ -16,7 +16,7 @@ use crate::limits::{KEEP_ALIVE, MAX_PIECES, STALLED};
 const STILL_HERE: &[u8] = b": still here\n\n";
 
 /// Nobody listens any more, or has not for long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Gone;
 
 /// The end that speaks.

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use dunlin_protocol::{Answer, Ask, Failure, FailureCode, FleetId, FromInvocation, InvocationId, Submit};
+use dunlin_blobs::BlobHasher;
+use dunlin_protocol::{
+    Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, FleetId, FromInvocation, InvocationId, Submit,
+};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
     ask::Questions,
+    catalog::KeyRecord,
     driver::{
         End, Event, Log, Next,
         look::{Invocation, Look, Observe, Which},
@@ -49,7 +53,7 @@ impl Front {
     /// If it is refused before it is queued. One that is refused later says so when it is followed.
     pub async fn submit(&self, submit: Submit, tenant: String) -> Result<Following, Failure> {
         let (reply, accepted) = oneshot::channel();
-        self.tell(Event::Submit { submit: Box::new(submit), tenant, reply });
+        self.tell(Event::Submit { submit: Box::new(submit), tenant, reply }).await;
         accepted.await.map_err(|_| going_down())?.map(|log| Following::new(log, 0))
     }
 
@@ -61,12 +65,34 @@ impl Front {
         offset: u64,
     ) -> Option<Following> {
         let (reply, found) = oneshot::channel();
-        self.tell(Event::Follow { invocation, tenant, reply });
+        self.tell(Event::Follow { invocation, tenant, reply }).await;
         found.await.ok().flatten().map(|log| Following::new(log, offset))
     }
 
+    /// Keeps the bytes of a component and gives them a name, as `dunlin deploy` does.
+    ///
+    /// # Errors
+    /// Of the disk, and of the catalog.
+    pub async fn deploy(&self, name: String, bytes: Vec<u8>) -> Result<ComponentDigest, Failure> {
+        let blobs = self.questions.blobs.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            let mut hasher = BlobHasher::like(BlobDigest::Blake3(ComponentDigest([0; 32])));
+            hasher.update(&bytes);
+            let blob = hasher.finish();
+            blobs.put(blob, &bytes).map(|_| blob)
+        });
+        let kept = kept.await.map_err(|_| going_down())?;
+        let blob = kept.map_err(|error| Failure::new(error.code(), error.to_string()))?;
+        let BlobDigest::Blake3(component) = blob else { return Err(going_down()) };
+        match self.ask(Ask::Deploy { name, component }, None).await {
+            Answer::Failed(failure) => Err(failure),
+            _ => Ok(component),
+        }
+    }
+
     pub fn cancel(&self, invocation: InvocationId) {
-        self.tell(Event::Cancel(invocation));
+        // Once of each invocation, and by whoever is being dropped.
+        drop(self.questions.events.send(Event::Cancel(invocation)));
     }
 
     /// The fleet as it is now.
@@ -75,7 +101,7 @@ impl Front {
     /// If the scheduler is going down.
     pub async fn look(&self) -> Result<Look, Failure> {
         let (reply, seen) = oneshot::channel();
-        self.tell(Event::Look(reply));
+        self.tell(Event::Look(reply)).await;
         seen.await.map_err(|_| going_down())
     }
 
@@ -85,7 +111,7 @@ impl Front {
     /// If the scheduler is going down.
     pub async fn invocations(&self, of: Which) -> Result<Vec<Invocation>, Failure> {
         let (reply, seen) = oneshot::channel();
-        self.tell(Event::Invocations { of, reply });
+        self.tell(Event::Invocations { of, reply }).await;
         seen.await.map_err(|_| going_down())
     }
 
@@ -94,14 +120,20 @@ impl Front {
         self.changes.clone()
     }
 
-    /// Takes the place of the observer before.
-    pub fn observe(&self, observer: Arc<dyn Observe>) {
-        self.tell(Event::Observe(observer));
+    /// Keys of the HTTP API, as they are now and as they change.
+    pub fn keys(&self) -> watch::Receiver<Arc<Vec<KeyRecord>>> {
+        self.questions.keys.subscribe()
     }
 
-    fn tell(&self, event: Event) {
+    /// Takes the place of the observer before.
+    pub fn observe(&self, observer: Arc<dyn Observe>) {
+        drop(self.questions.events.send(Event::Observe(observer)));
+    }
+
+    /// Waits while the driver has too much to do.
+    async fn tell(&self, event: Event) {
         // Whoever waits for an answer learns of it by the sender that is dropped.
-        drop(self.questions.events.send(event));
+        drop(self.questions.events.tell(event).await);
     }
 }
 

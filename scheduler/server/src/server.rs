@@ -94,12 +94,14 @@ impl Server {
             Arc::new(policies.clone()),
             catalogued,
         );
+        let keys = authority.catalog().keys().await?;
         let questions = Arc::new(Questions {
             authority: authority.clone(),
             blobs,
             events: events.clone(),
             builtins: options.builtins,
             policies: Mutex::new(policies),
+            keys: watch::Sender::new(Arc::new(keys)),
         });
         let members = Members {
             questions: questions.clone(),

@@ -5,6 +5,7 @@ pub(crate) mod deploy;
 pub(crate) mod explain;
 pub(crate) mod http;
 pub(crate) mod invoke;
+pub(crate) mod key;
 pub(crate) mod login;
 pub(crate) mod models;
 pub(crate) mod nodes;

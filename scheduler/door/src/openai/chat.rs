@@ -83,7 +83,7 @@ pub(crate) async fn complete(
 fn read(mut fields: Fields) -> Answered<(Told, Vec<Call>)> {
     let model = model(&mut fields)?;
     let (streams, usage) = stream(&mut fields)?;
-    let mut call = Call { pipeline: "chat", model: model.clone(), ..Call::default() };
+    let mut call = Call { pipeline: "chat".into(), model: model.clone(), ..Call::default() };
     sampling(&mut fields, &mut call)?;
     let logprobs = logprobs(&mut fields)?;
     call.param_if("logprobs", logprobs);
@@ -108,7 +108,7 @@ fn read(mut fields: Fields) -> Answered<(Told, Vec<Call>)> {
 impl Wish {
     /// With what is wished for.
     pub(crate) fn call(&self, mut call: Call) -> Call {
-        call.content_type = "application/json";
+        call.content_type = "application/json".into();
         let mut body = json!({ "messages": self.messages });
         if !self.tools.list.is_empty() {
             body["tools"] = json!(self.tools.list);

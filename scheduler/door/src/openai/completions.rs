@@ -64,8 +64,8 @@ pub(crate) async fn complete(
 fn read(mut fields: Fields) -> Answered<(Told, Vec<Call>)> {
     let model = model(&mut fields)?;
     let (streams, usage) = stream(&mut fields)?;
-    let mut call = Call { pipeline: "complete", model: model.clone(), ..Call::default() };
-    call.content_type = "text/plain; charset=utf-8";
+    let mut call = Call { pipeline: "complete".into(), model: model.clone(), ..Call::default() };
+    call.content_type = "text/plain; charset=utf-8".into();
     sampling(&mut fields, &mut call)?;
     let logprobs = fields.integer("logprobs", 0..=MAX_LOGPROBS)?;
     call.param_if("logprobs", logprobs);
@@ -244,7 +244,7 @@ mod tests {
             (json!({ "model": "demo", "prompt": [1, 2] }), "prompt"),
             (json!({ "model": "demo", "prompt": "a", "suffix": "b" }), "suffix"),
             (json!({ "model": "demo", "prompt": "a", "best_of": 3 }), "best_of"),
-            (json!({ "model": "demo", "prompt": ["a"].repeat(20) }), "n"),
+            (json!({ "model": "demo", "prompt": vec!["a"; 20] }), "n"),
             (json!({ "model": "demo", "prompt": "a", "logprobs": 6 }), "logprobs"),
         ] {
             assert_eq!(asked(json).unwrap_err().param.as_deref(), Some(param));

@@ -108,8 +108,8 @@ pub(crate) async fn vectors(
     model: &str,
     texts: Vec<Value>,
 ) -> Answered<Vectors> {
-    let mut call = Call { pipeline: "embed", model: model.to_owned(), ..Call::default() };
-    call.content_type = "application/json";
+    let mut call = Call { pipeline: "embed".into(), model: model.to_owned(), ..Call::default() };
+    call.content_type = "application/json".into();
     call.body = Value::Array(texts).to_string().into_bytes();
     call.param("raw", true);
     let mut answer = call::begin_one(desk, caller, manner, call, 0).await?;

@@ -7,9 +7,13 @@ pub(crate) mod embeddings;
 mod messages;
 pub(crate) mod models;
 mod parameters;
+pub(crate) mod responses;
+mod responses_answer;
 mod tools;
 
+pub(crate) use chat::{Format, Wish};
 pub(crate) use messages::checked as checked_messages;
+pub(crate) use parameters::{sampling, stops};
 pub(crate) use tools::{Tools, function};
 
 use std::time::SystemTime;

@@ -39,7 +39,7 @@ pub(super) fn model(fields: &mut Fields) -> Answered<String> {
 ///
 /// # Errors
 /// Names the field that is not as it should be.
-pub(super) fn sampling(fields: &mut Fields, call: &mut Call) -> Answered<()> {
+pub(crate) fn sampling(fields: &mut Fields, call: &mut Call) -> Answered<()> {
     for (name, range) in [
         ("temperature", 0.0..=2.0),
         ("top_p", 0.0..=1.0),
