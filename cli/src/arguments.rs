@@ -6,7 +6,7 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::{
     command::{
         build, chat, check, completions, doctor, eval,
-        fleet::{agent, deploy, explain, invoke, key, login, models, nodes, policy, scheduler, stand, token, up},
+        fleet::{agent, console, deploy, explain, invoke, key, login, models, nodes, policy, scheduler, stand, token, up},
         model, new, pipelines, profile, run,
     },
     completion,
@@ -98,6 +98,7 @@ pub(crate) enum Command {
     Token(token::Command),
     #[command(subcommand)]
     Key(key::Command),
+    Console(console::Console),
     Login(login::Login),
     Nodes(nodes::Nodes),
     #[command(subcommand)]

@@ -84,6 +84,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Agent(agent) => agent.execute(global),
         Command::Token(token) => token.execute(),
         Command::Key(key) => key.execute(),
+        Command::Console(console) => console.execute(),
         Command::Login(login) => login.execute(),
         Command::Nodes(nodes) => nodes.execute(),
         Command::Models(models) => models.execute(global),

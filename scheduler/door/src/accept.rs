@@ -1,6 +1,6 @@
 //! Connections: taken, bounded in number and in time, and handed to the router.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::{Request, body::Incoming};
@@ -10,10 +10,12 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -33,11 +35,12 @@ const PING_TIME: Duration = Duration::from_secs(20);
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(#[expect(dead_code, reason = "for logs")] pub(crate) std::net::SocketAddr);
+pub(crate) struct Peer(#[expect(dead_code, reason = "for logs")] pub(crate) SocketAddr);
 
 /// Until `closing`; then what is being answered is waited for.
 pub(crate) async fn accept(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     router: Router,
     closing: CancellationToken,
     metrics: Arc<Metrics>,
@@ -59,8 +62,8 @@ pub(crate) async fn accept(
             Ok((stream, peer)) => {
                 // Who is turned away sees its connection closed.
                 let Some(guest) = crowd.enter() else { continue };
-                let router = router.clone();
-                connections.spawn(serve(stream, peer, router, guest, closing.clone()));
+                let visit = Visit { peer, tls: tls.clone(), router: router.clone(), closing: closing.clone() };
+                connections.spawn(serve(stream, visit, guest));
                 metrics.connections.set(connections.len() as i64);
             }
             Err(error) => {
@@ -73,27 +76,24 @@ pub(crate) async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(
-    stream: TcpStream,
-    peer: std::net::SocketAddr,
+/// One connection, and what is to come of it.
+struct Visit {
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
     router: Router,
-    guest: Guest,
     closing: CancellationToken,
-) {
-    let leave = guest.leave.clone();
+}
+
+async fn serve(stream: TcpStream, visit: Visit, guest: Guest) {
+    let (leave, peer) = (guest.leave.clone(), visit.peer);
     tokio::select! {
-        () = converse(stream, peer, router, guest, closing) => {}
+        () = greet(stream, visit, guest) => {}
         () = leave.cancelled() => tracing::debug!(%peer, "made way for others"),
     }
 }
 
-async fn converse(
-    stream: TcpStream,
-    peer: std::net::SocketAddr,
-    router: Router,
-    guest: Guest,
-    closing: CancellationToken,
-) {
+async fn greet(stream: TcpStream, visit: Visit, guest: Guest) {
+    let peer = visit.peer;
     if !matches!(timeout(FIRST_BYTE_TIME, stream.peek(&mut [0])).await, Ok(Ok(1))) {
         return;
     }
@@ -101,6 +101,19 @@ async fn converse(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
+    let Some(tls) = visit.tls.clone() else { return converse(stream, visit, guest).await };
+    match timeout(HEAD_TIME, tls.accept(stream)).await {
+        Ok(Ok(stream)) => converse(stream, visit, guest).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
+        Err(_) => tracing::debug!(%peer, "the handshake of TLS took too long"),
+    }
+}
+
+async fn converse<S>(stream: S, visit: Visit, guest: Guest)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Visit { peer, router, closing, .. } = visit;
     let guest = Arc::new(guest);
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
         guest.proves_itself();

@@ -76,6 +76,7 @@ fn check_depth(bytes: &[u8]) -> Answered<()> {
 }
 
 impl Fields {
+    #[cfg(test)]
     pub(crate) fn new(fields: Map<String, Value>) -> Self {
         Self(fields)
     }

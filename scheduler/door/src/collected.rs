@@ -4,7 +4,7 @@ use dunlin_protocol::InvocationId;
 use serde_json::Value;
 
 use crate::{
-    answer::{Answer, Finish, Piece},
+    answer::{Finish, Piece},
     call::Answers,
     error::Answered,
 };
@@ -66,20 +66,6 @@ impl Collected {
 
     pub(crate) fn reason(&self) -> Reason {
         self.finish.as_ref().map_or(Reason::Stop, Reason::of)
-    }
-
-    /// The whole of one answer.
-    ///
-    /// # Errors
-    /// Why it did not come to its end.
-    pub(crate) async fn one(answer: &mut Answer) -> Answered<Self> {
-        let mut collected = Self::default();
-        while collected.finish.is_none() {
-            let (_, piece) = answer.next().await?;
-            collected.take(piece);
-        }
-        collected.name_calls(answer.invocation());
-        Ok(collected)
     }
 
     /// All answers, in the order in which they were asked for.

@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{accept, desk::Desk, metrics::Metrics, router};
+use crate::{accept, desk::Desk, metrics::Metrics, router, tls};
 
 /// How long answers that are being given may take once the door closes.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -29,6 +29,10 @@ pub struct DoorOptions {
 pub enum DoorError {
     #[error("cannot listen for HTTP on {address}: {error}; --http HOST:PORT names another address")]
     Listen { address: SocketAddr, error: io::Error },
+    #[error("cannot use {path} for HTTPS: {error}; PEM is expected", path = path.display())]
+    Pem { path: PathBuf, error: String },
+    #[error("the certificate and the key do not make HTTPS: {0}")]
+    Tls(rustls::Error),
     #[error("metrics that cannot be: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -48,6 +52,7 @@ impl Door {
     /// [`DoorError`].
     pub async fn open(options: DoorOptions, front: Front) -> Result<Self, DoorError> {
         let in_vain = |error| DoorError::Listen { address: options.listen, error };
+        let tls = options.tls.as_ref().map(|(chain, key)| tls::acceptor(chain, key)).transpose()?;
         let listener = TcpListener::bind(options.listen).await.map_err(in_vain)?;
         let address = listener.local_addr().map_err(in_vain)?;
         let closing = CancellationToken::new();
@@ -55,7 +60,7 @@ impl Door {
         front.observe(metrics.clone());
         let desk = Arc::new(Desk::new(options, address, front, closing.clone(), metrics.clone()));
         let router = router::router(desk);
-        let accepting = tokio::spawn(accept::accept(listener, router, closing.clone(), metrics));
+        let accepting = tokio::spawn(accept::accept(listener, tls, router, closing.clone(), metrics));
         Ok(Self { address, closing, accepting })
     }
 

@@ -33,6 +33,7 @@ mod pipelines;
 mod router;
 mod schema;
 mod sse;
+mod tls;
 mod took;
 
 pub use door::{Door, DoorError, DoorOptions};

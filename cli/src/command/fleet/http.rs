@@ -1,14 +1,21 @@
 //! HTTP of a scheduler: where, by which certificate, and for whom.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use dunlin_door::{Door, DoorOptions};
 use dunlin_scheduler::Server;
 
-use crate::{arguments::Global, failure::Failure, terminal, version};
+use crate::{arguments::Global, failure::Failure, fleet::member::Member, folders::Folders, terminal, version};
 
 /// Where HTTP is spoken unless it is said otherwise: two above the port of members.
-const PORT: u16 = 4749;
+pub(crate) const PORT: u16 = 4749;
+
+/// Beside the log-in of this machine: where its scheduler speaks HTTP, for `dunlin console`.
+pub(crate) const WRITTEN: &str = "http";
 
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct HttpOptions {
@@ -40,19 +47,35 @@ impl HttpOptions {
         let is_open = listen.ip().is_loopback() && !self.require_key;
         let scheme = if options.tls.is_some() { "https" } else { "http" };
         let door = Door::open(options, server.front().clone()).await?;
+        let url = format!("{scheme}://{}", reachable(door.address()));
+        // Who is logged in nowhere yet has no folder to write to, and names it by hand.
+        if let Err(error) = fs::write(Member::login(&Folders::find()?).join(WRITTEN), format!("{url}\n")) {
+            tracing::debug!(%error, "where HTTP is spoken was not written down");
+        }
         if !global.quiet {
             terminal::tell(format_args!(
-                "{scheme}://{}/v1 speaks OpenAI's API{}",
-                door.address(),
+                "{url}/v1 speaks OpenAI's API{}",
                 if is_open {
                     "; no key is needed, since only this machine can connect"
                 } else {
                     "; `dunlin key new` makes a key, without which nobody is answered"
                 }
             ));
+            let how = if is_open { "" } else { "; `dunlin console` prints a link that logs in" };
+            terminal::tell(format_args!("{url}/console/ shows the fleet{how}"));
         }
         Ok(Some(door))
     }
+}
+
+/// An address that somebody on this machine can use: that of all interfaces is none.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => [127, 0, 0, 1].into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    (ip, address.port()).into()
 }
 
 /// `PORT`, which is of this machine alone, or `HOST:PORT`.

@@ -71,6 +71,7 @@ impl Tools {
         Ok(self)
     }
 
+    #[cfg(test)]
     pub(crate) fn names(&self) -> Vec<&str> {
         self.list.iter().filter_map(|tool| tool["function"]["name"].as_str()).collect()
     }
