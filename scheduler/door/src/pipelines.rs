@@ -21,6 +21,7 @@ use crate::{
     document,
     error::{Answered, ApiError},
     limits::HEAD_HELD,
+    policies,
     sse::{self, Event, Gone},
     took,
 };
@@ -29,19 +30,20 @@ use crate::{
 const MODEL: &str = "model";
 
 pub(crate) async fn list(State(desk): State<Arc<Desk>>) -> Answered<Json<Value>> {
-    match desk.front.ask(Ask::Pipelines { after: None }, None).await {
-        Said::Pipelines(page) => {
-            let told = page.items.iter().map(|of| {
-                json!({
-                    "name": of.name,
-                    "description": of.description,
-                    "component": of.component.map(|component| component.to_string()),
-                })
-            });
-            Ok(Json(json!({ "object": "list", "data": told.collect::<Vec<_>>() })))
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = match desk.front.ask(Ask::Pipelines { after }, None).await {
+            Said::Pipelines(page) => page,
+            answer => return Err(policies::otherwise(answer)),
+        };
+        after = page.items.last().map(|of| of.name.clone());
+        all.extend(page.items.iter().map(|of| {
+            let component = of.component.map(|component| component.to_string());
+            json!({ "name": of.name, "description": of.description, "component": component })
+        }));
+        if !page.more || after.is_none() {
+            return Ok(Json(json!({ "object": "list", "data": all })));
         }
-        Said::Failed(failure) => Err(failure.into()),
-        _ => Ok(Json(json!({ "object": "list", "data": [] }))),
     }
 }
 

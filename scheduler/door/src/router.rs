@@ -7,46 +7,25 @@ use axum::{
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
     middleware::{Next, from_fn_with_state},
     response::Response,
-    routing::{get, post},
+    routing::{MethodRouter, delete, get, post, put},
 };
 use http::{Method, StatusCode};
 
 use crate::{
-    anthropic, auth, console,
+    anthropic, auth, console, deploy,
     desk::Desk,
     error::{Answered, ApiError},
     events, fleet, health, invocations,
     limits::MAX_BODY,
-    metrics, ollama, openai, pipelines,
+    metrics, ollama, openai, openapi, pipelines, policies,
 };
 
 pub(crate) fn router(desk: Arc<Desk>) -> Router {
-    let open = Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz));
-    let guarded = Router::new()
-        .route("/v1/models", get(openai::models::list))
-        .route("/v1/models/{*name}", get(openai::models::one))
-        .route("/v1/chat/completions", post(openai::chat::complete))
-        .route("/v1/completions", post(openai::completions::complete))
-        .route("/v1/embeddings", post(openai::embeddings::embed))
-        .route("/v1/responses", post(openai::responses::respond))
-        .route("/v1/messages", post(anthropic::messages))
-        .route("/api/version", get(ollama::version))
-        .route("/api/tags", get(ollama::tags))
-        .route("/api/show", post(ollama::show))
-        .route("/api/chat", post(ollama::chat))
-        .route("/api/generate", post(ollama::generate))
-        .route("/v1/pipelines", get(pipelines::list))
-        .route("/v1/pipelines/{name}", post(pipelines::invoke))
-        .route("/v1/invocations", get(invocations::list))
-        .route("/v1/invocations/{id}", get(invocations::explain).delete(invocations::cancel))
-        .layer(from_fn_with_state(desk.clone(), auth::guard));
-    let of_operators = Router::new()
-        .merge(console::questions())
-        .route("/v1/fleet", get(fleet::fleet))
-        .route("/v1/events", get(events::events))
-        .route("/metrics", get(metrics::metrics))
-        .layer(from_fn_with_state(desk.clone(), auth::guard_all));
-    open.merge(console::files())
+    let guarded = for_callers().router.layer(from_fn_with_state(desk.clone(), auth::guard));
+    let of_operators = for_operators().router.layer(from_fn_with_state(desk.clone(), auth::guard_all));
+    for_everyone()
+        .router
+        .merge(console::files())
         .merge(guarded)
         .merge(of_operators)
         .fallback(nothing)
@@ -54,6 +33,69 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(desk.clone(), bound))
         .with_state(desk)
+}
+
+/// Nothing of the fleet is in it.
+fn for_everyone() -> Routes {
+    Routes::default()
+        .add("get", "/healthz", get(health::healthz))
+        .add("get", "/readyz", get(health::readyz))
+        .add("get", "/openapi.json", get(openapi::document))
+}
+
+/// Whoever has a key, or needs none.
+fn for_callers() -> Routes {
+    Routes::default()
+        .add("get", "/v1/models", get(openai::models::list))
+        .add("get", "/v1/models/{*name}", get(openai::models::one))
+        .add("post", "/v1/chat/completions", post(openai::chat::complete))
+        .add("post", "/v1/completions", post(openai::completions::complete))
+        .add("post", "/v1/embeddings", post(openai::embeddings::embed))
+        .add("post", "/v1/responses", post(openai::responses::respond))
+        .add("post", "/v1/messages", post(anthropic::messages))
+        .add("get", "/api/version", get(ollama::version))
+        .add("get", "/api/tags", get(ollama::tags))
+        .add("post", "/api/show", post(ollama::show))
+        .add("post", "/api/chat", post(ollama::chat))
+        .add("post", "/api/generate", post(ollama::generate))
+        .add("get", "/v1/pipelines", get(pipelines::list))
+        .add("post", "/v1/pipelines/{name}", post(pipelines::invoke))
+        .add("get", "/v1/invocations", get(invocations::list))
+        .add("get", "/v1/invocations/{id}", get(invocations::explain))
+        .add("delete", "/v1/invocations/{id}", delete(invocations::cancel))
+}
+
+/// Whoever sees the whole fleet, and changes it.
+fn for_operators() -> Routes {
+    Routes::default()
+        .add("get", "/v1/fleet", get(fleet::fleet))
+        .add("get", "/v1/events", get(events::events))
+        .add("get", "/metrics", get(metrics::metrics))
+        .add("get", "/v1/policies", get(policies::list))
+        .add("get", "/v1/policies/{name}", get(policies::one))
+        .add("put", "/v1/policies/{name}", put(policies::set))
+        .add("post", "/v1/policy-check", post(policies::check))
+        .add("put", "/v1/pipelines/{name}", put(deploy::deploy))
+}
+
+/// A router, and what it routes.
+#[derive(Default)]
+struct Routes {
+    router: Router<Arc<Desk>>,
+    known: Vec<(&'static str, &'static str)>,
+}
+
+impl Routes {
+    fn add(mut self, method: &'static str, path: &'static str, to: MethodRouter<Arc<Desk>>) -> Self {
+        self.known.push((method, path));
+        Self { router: self.router.route(path, to), ..self }
+    }
+}
+
+/// Methods and paths, of all but the files of the console.
+#[cfg(test)]
+pub(crate) fn known() -> Vec<(&'static str, &'static str)> {
+    [for_everyone(), for_callers(), for_operators()].into_iter().flat_map(|routes| routes.known).collect()
 }
 
 /// No more at once than there is room for.
@@ -75,6 +117,7 @@ fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",
+        Method::PUT => "PUT",
         Method::DELETE => "DELETE",
         Method::OPTIONS => "OPTIONS",
         Method::HEAD => "HEAD",

@@ -73,7 +73,7 @@ function fill(select, names, chosen) {
 }
 
 async function choices(model, policy, wanted) {
-  const [models, policies] = await Promise.allSettled([ask("/v1/models"), ask("/console/api/policies")]);
+  const [models, policies] = await Promise.allSettled([ask("/v1/models"), ask("/v1/policies")]);
   if (models.value) fill(model, models.value.data.map(({ id }) => id), wanted ?? talk.model ?? models.value.data[0]?.id);
   put(policy, h("option", { value: ANY }, policies.value ? `default (${format.line(policies.value.default, 30)})` : "default"), policies.value?.policies.map((name) => h("option", { value: name }, format.line(name, 40))));
   policy.value = talk.policy;

@@ -30,7 +30,7 @@ export function show(main) {
 
   async function refresh() {
     try {
-      const { pipelines } = await ask("/console/api/pipelines", aborting.signal);
+      const { data: pipelines } = await ask("/v1/pipelines", aborting.signal);
       put(body, h("section", { class: "sheet scroll" }, table(pipelines)));
     } catch (error) {
       if (error.name !== "AbortError") put(body, h("p", { class: "told" }, error.message));
@@ -59,7 +59,7 @@ export function show(main) {
     const bar = h("progress", { max: "1", value: "0" });
     put(told, h("p", {}, bar));
     try {
-      await upload(`/console/api/pipelines/${encodeURIComponent(name)}`, file, bar, aborting.signal);
+      await upload(`/v1/pipelines/${encodeURIComponent(name)}`, file, bar, aborting.signal);
       put(told, h("p", { class: "good" }, `${name} is deployed. `), h("p", {}, h("code", {}, `dunlin invoke ${name} --text "..."`)));
       refresh();
     } catch (error) {

@@ -32,7 +32,7 @@ export function show(main, [wanted]) {
   async function check() {
     const written = text.value;
     try {
-      const said = await send("POST", "/console/api/policies/check", { toml: written }, aborting.signal);
+      const said = await send("POST", "/v1/policy-check", { toml: written }, aborting.signal);
       if (written !== text.value) return;
       wrong = new Set(said.faults.map(({ line }) => line));
       put(faults, said.faults.map((fault) => h("li", {}, h("button", { type: "button", onclick: () => go(fault) }, h("span", { class: "at" }, `line ${fault.line}, column ${fault.column}`), format.line(fault.text, 500)))));
@@ -69,7 +69,7 @@ export function show(main, [wanted]) {
       text.value = NEW;
     } else {
       try {
-        const said = await ask(`/console/api/policies/${encodeURIComponent(which)}`, aborting.signal);
+        const said = await ask(`/v1/policies/${encodeURIComponent(which)}`, aborting.signal);
         name.value = which;
         text.value = said.toml;
       } catch (error) {
@@ -81,7 +81,7 @@ export function show(main, [wanted]) {
   }
 
   async function refresh() {
-    const { policies, default: by } = await ask("/console/api/policies", aborting.signal);
+    const { policies, default: by } = await ask("/v1/policies", aborting.signal);
     put(list, policies.map((of) => h("button", { type: "button", data: { name: of }, onclick: () => open(of) }, format.line(of, 40), of === by && h("small", { class: "note" }, " default"))), h("button", { type: "button", data: { name: "" }, onclick: () => open("") }, "+ new"));
     return by;
   }
@@ -93,7 +93,7 @@ export function show(main, [wanted]) {
     }
     save.disabled = true;
     try {
-      await send("PUT", `/console/api/policies/${encodeURIComponent(name.value)}`, { toml: text.value }, aborting.signal);
+      await send("PUT", `/v1/policies/${encodeURIComponent(name.value)}`, { toml: text.value }, aborting.signal);
       await refresh();
       for (const button of list.children) button.setAttribute("aria-pressed", String(button.dataset.name === name.value));
       say(verdict, `in force since ${format.clock(Date.now())}`);

@@ -1,14 +1,22 @@
-//! The files of the page, which are part of the executable, and what a browser may do with them.
+//! The console: a page about the fleet. Its files are part of the executable; what it shows, it asks as anybody may.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use axum::{
+    Router,
     extract::Path,
     response::{IntoResponse, Redirect, Response},
+    routing::get,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::error::{Answered, ApiError};
+use crate::{
+    desk::Desk,
+    error::{Answered, ApiError},
+};
 
 /// Everything comes from here, nothing from elsewhere; no script but the files below, no markup from text.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -30,7 +38,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 
 macro_rules! files {
     ($($path:literal)*) => {
-        &[$(($path, include_bytes!(concat!("../../console/", $path)))),*]
+        &[$(($path, include_bytes!(concat!("../console/", $path)))),*]
     };
 }
 
@@ -41,15 +49,24 @@ const FILES: &[(&str, &[u8])] = files!(
     "views/policies.js" "views/timeline.js"
 );
 
-pub(super) async fn entrance() -> Redirect {
+/// The same for everyone, and without anything of the fleet.
+pub(crate) fn files() -> Router<Arc<Desk>> {
+    Router::new()
+        .route("/", get(entrance))
+        .route("/console", get(entrance))
+        .route("/console/", get(page))
+        .route("/console/{*path}", get(file))
+}
+
+async fn entrance() -> Redirect {
     Redirect::temporary("/console/")
 }
 
-pub(super) async fn page(headers: HeaderMap) -> Answered<Response> {
+async fn page(headers: HeaderMap) -> Answered<Response> {
     serve("index.html", &headers)
 }
 
-pub(super) async fn file(Path(path): Path<String>, headers: HeaderMap) -> Answered<Response> {
+async fn file(Path(path): Path<String>, headers: HeaderMap) -> Answered<Response> {
     serve(&path, &headers)
 }
 
