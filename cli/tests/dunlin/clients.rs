@@ -21,7 +21,7 @@ fn check(client: &str, script: &str, url: &str) {
 pub(crate) fn up(home: &Home, more: &str) -> (Running, String) {
     let arguments = format!("up --port {} --http 0 {more}", two_ports());
     let mut command = home.dunlin(&arguments).into_command();
-    command.env("DUNLIN_BUNDLED_MODELS", concat!(env!("CARGO_MANIFEST_DIR"), "/../models/demo"));
+    command.env("DUNLIN_BUNDLED_MODELS", concat!(env!("CARGO_MANIFEST_DIR"), "/../models"));
     let up = Running::start(command);
     let line = up.says("speaks OpenAI's API");
     let url = line.split("/v1 ").next().unwrap().to_owned();
