@@ -11,13 +11,15 @@ const listed = [];
 for await (const found of client.models.list()) listed.push(found.id);
 assert.ok(listed.includes(model));
 
-const whole = await client.chat.completions.create({ model, messages, max_tokens: 8, temperature: 0 });
+// By one key it is one answer, told twice.
+const once = { headers: { "Idempotency-Key": "javascript-stream" } };
+const whole = await client.chat.completions.create({ model, messages, max_tokens: 8 }, once);
 assert.ok(whole.choices[0].message.content && whole.usage.completion_tokens <= 8);
 
 let text = "", usage;
 const stream = await client.chat.completions.create({
-  model, messages, max_tokens: 8, temperature: 0, stream: true, stream_options: { include_usage: true },
-});
+  model, messages, max_tokens: 8, stream: true, stream_options: { include_usage: true },
+}, once);
 for await (const piece of stream) {
   text += piece.choices[0]?.delta?.content ?? "";
   usage = piece.usage ?? usage;

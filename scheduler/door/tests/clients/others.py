@@ -14,6 +14,8 @@ PARAMETERS = {
     "required": ["unit"],
     "additionalProperties": False,
 }
+# By one key it is one answer, however often and in whatever pieces it is told.
+KEY = "Idempotency-Key"
 ask = "kernel: EXT4-fs error on sda1. What is wrong?"
 
 
@@ -22,18 +24,20 @@ def langchain():
     from langchain_core.tools import tool
     from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
-    chat = ChatOpenAI(base_url=f"{URL}/v1", api_key="none", model=MODEL, max_tokens=8, temperature=0, max_retries=0)
-    answer = chat.invoke([HumanMessage(ask)])
+    common = {"base_url": f"{URL}/v1", "api_key": "none", "model": MODEL, "temperature": 0, "max_retries": 0}
+    once = ChatOpenAI(max_tokens=8, default_headers={KEY: "langchain"}, **common)
+    answer = once.invoke([HumanMessage(ask)])
     assert isinstance(answer, AIMessage) and answer.content and answer.usage_metadata["output_tokens"] <= 8
-    streamed = "".join(str(piece.content) for piece in chat.stream(ask))
+    streamed = "".join(str(piece.content) for piece in once.stream(ask))
     assert streamed == answer.content, (streamed, answer.content)
+    chat = ChatOpenAI(max_tokens=8, **common)
 
     @tool
     def restart(unit: str) -> str:
         """Restarts a unit."""
         return "done"
 
-    called = ChatOpenAI(base_url=f"{URL}/v1", api_key="none", model=MODEL, max_tokens=200, temperature=0, max_retries=0)
+    called = ChatOpenAI(max_tokens=200, **common)
     bound = called.bind_tools([restart], tool_choice="required")
     call = bound.invoke(ask)
     assert call.tool_calls[0]["name"] == "restart", call
@@ -50,10 +54,11 @@ def litellm():
 
     client.telemetry = False
     common = {"model": f"openai/{MODEL}", "api_base": f"{URL}/v1", "api_key": "none", "max_tokens": 8, "temperature": 0}
-    answer = client.completion(messages=[{"role": "user", "content": ask}], **common)
+    once = {"messages": [{"role": "user", "content": ask}], "extra_headers": {KEY: "litellm"}}
+    answer = client.completion(**once, **common)
     text = answer.choices[0].message.content
     assert text and answer.usage.completion_tokens <= 8
-    streamed = client.completion(messages=[{"role": "user", "content": ask}], stream=True, **common)
+    streamed = client.completion(stream=True, **once, **common)
     assert "".join(piece.choices[0].delta.content or "" for piece in streamed) == text
     embedded = client.embedding(model=f"openai/{MODEL}", api_base=f"{URL}/v1", api_key="none", input=["a"])
     assert len(embedded.data) == 1
@@ -64,15 +69,16 @@ def anthropic():
 
     client = Anthropic(base_url=URL, api_key="none", max_retries=0, timeout=60)
     messages = [{"role": "user", "content": ask}]
-    answer = client.messages.create(model=MODEL, max_tokens=8, messages=messages, system="Be brief.", temperature=0)
+    once = {"max_tokens": 8, "messages": messages, "system": "Be brief.", "extra_headers": {KEY: "anthropic"}}
+    answer = client.messages.create(model=MODEL, **once)
     assert answer.content[0].type == "text" and answer.usage.output_tokens <= 8
     assert answer.stop_reason in ("end_turn", "max_tokens")
-    with client.messages.stream(model=MODEL, max_tokens=8, messages=messages, system="Be brief.", temperature=0) as stream:
+    with client.messages.stream(model=MODEL, **once) as stream:
         assert "".join(stream.text_stream) == answer.content[0].text
         assert stream.get_final_message().usage.output_tokens == answer.usage.output_tokens
     tool = {"name": "restart", "description": "Restarts a unit.", "input_schema": PARAMETERS}
     called = client.messages.create(
-        model=MODEL, max_tokens=100, messages=messages, tools=[tool], tool_choice={"type": "any"}, temperature=0
+        model=MODEL, max_tokens=100, messages=messages, tools=[tool], tool_choice={"type": "any"}
     )
     use = called.content[-1]
     assert called.stop_reason == "tool_use" and use.input["unit"] in ("sshd", "nginx")
@@ -100,9 +106,10 @@ def ollama():
     assert client.show(MODEL).details.format == "gguf"
     options = {"temperature": 0, "num_predict": 8, "seed": 1}
     messages = [{"role": "user", "content": ask}]
-    answer = client.chat(model=MODEL, messages=messages, options=options)
+    once = Client(host=URL, timeout=60, headers={KEY: "ollama"})
+    answer = once.chat(model=MODEL, messages=messages, options=options)
     assert answer.done and answer.message.content and answer.eval_count <= 8
-    pieces = list(client.chat(model=MODEL, messages=messages, options=options, stream=True))
+    pieces = list(once.chat(model=MODEL, messages=messages, options=options, stream=True))
     assert "".join(piece.message.content or "" for piece in pieces) == answer.message.content and pieces[-1].done
     assert client.generate(model=MODEL, prompt=ask, options=options).response
     assert client.generate(model=MODEL, prompt=ask, options=options, raw=True).response
