@@ -63,8 +63,11 @@ function close() {
 function mark(name) {
   document.title = `${VIEWS.find((view) => view.name === name)?.title ?? ""} · Dunlin`;
   for (const anchor of nav.children) {
-    if (anchor.dataset.view === name) anchor.setAttribute("aria-current", "page");
-    else anchor.removeAttribute("aria-current");
+    if (anchor.dataset.view === name) {
+      anchor.setAttribute("aria-current", "page");
+      // On a phone not all of them are seen at once.
+      anchor.scrollIntoView({ block: "nearest", inline: "center" });
+    } else anchor.removeAttribute("aria-current");
   }
 }
 

@@ -120,6 +120,7 @@ async function answer(turn, { model, policy, most }) {
   if (whole) talk.messages.push({ role: "assistant", content: whole });
   else talk.messages.pop();
   paintFoot(turn, { ...measured(took, began), ...end }, failure);
+  follow(turn.element);
 }
 
 /** Of what comes with the chunks, the parts that are about the answer as a whole. */

@@ -27,7 +27,7 @@ export function show(main, [id = ""]) {
     paintHead(head, id, known);
     if (known) {
       put(figures, figuresOf(known));
-      put(picture, timeline(known, explanation), h("p", { class: "key" }, key(), h("span", {}, "▽ predicted")));
+      put(picture, h("div", { class: "scroll" }, timeline(known, explanation)), h("p", { class: "key" }, key(), h("span", {}, "▽ predicted")));
     }
     picture.hidden = !known;
   });
