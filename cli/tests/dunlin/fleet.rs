@@ -46,7 +46,7 @@ impl Running {
     }
 
     /// As a power cut would end it.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -3,6 +3,7 @@
 
 mod chat;
 mod clients;
+mod console;
 mod doctor;
 mod download;
 mod eval;
