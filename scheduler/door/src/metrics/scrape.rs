@@ -38,7 +38,7 @@ fn fleet(look: &Look) -> Result<Registry, prometheus::Error> {
         registry.register(Box::new(gauge.clone()))?;
         Ok::<_, prometheus::Error>(gauge)
     };
-    let invocations = gauge("dunlin_invocations", "Invocations now, by state: running or queued.", &["state"])?;
+    let invocations = gauge("dunlin_live_invocations", "Invocations now, by state: running or queued.", &["state"])?;
     invocations.with_label_values(&["running"]).set(look.summary.running.into());
     invocations.with_label_values(&["queued"]).set(look.summary.queued.into());
     let nodes = gauge("dunlin_nodes", "Nodes by class and state.", &["node_class", "state", "emulated"])?;
