@@ -6,7 +6,10 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::{
     command::{
         build, chat, check, completions, doctor, eval,
-        fleet::{agent, console, deploy, explain, invoke, key, login, models, nodes, policy, scheduler, stand, token, up},
+        fleet::{
+            agent, console, deploy, explain, invoke, key, login, models, nodes, policy, scheduler, stand,
+            token, up,
+        },
         model, new, pipelines, profile, run,
     },
     completion,

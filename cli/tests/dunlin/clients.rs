@@ -12,7 +12,8 @@ fn check(client: &str, script: &str, url: &str) {
     let folder = env::var("DUNLIN_CLIENTS").map(PathBuf::from).unwrap();
     let scripts = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../scheduler/door/tests/clients"));
     let program = if client == "node" { PathBuf::from("node") } else { folder.join("bin").join(client) };
-    let output = Command::new(program).arg(scripts.join(script)).args([url, "demo"]).arg(&folder).output().unwrap();
+    let output =
+        Command::new(program).arg(scripts.join(script)).args([url, "demo"]).arg(&folder).output().unwrap();
     let said = |bytes| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{script}:\n{}{}", said(&output.stdout), said(&output.stderr));
 }
@@ -32,7 +33,9 @@ pub(crate) fn up(home: &Home, more: &str) -> (Running, String) {
 #[test]
 fn clients_of_others_find_what_they_know() {
     if env::var_os("DUNLIN_CLIENTS").is_none() {
-        eprintln!("SKIPPED: DUNLIN_CLIENTS is not set; `./x test` installs the clients of others and sets it");
+        eprintln!(
+            "SKIPPED: DUNLIN_CLIENTS is not set; `./x test` installs the clients of others and sets it"
+        );
         return;
     }
     let home = Home::new();

@@ -7,7 +7,9 @@ use crate::{clients::up, fleet::Running, support::Home};
 #[test]
 fn the_console_in_a_browser() {
     let Some(folder) = env::var_os("DUNLIN_CLIENTS").map(PathBuf::from) else {
-        eprintln!("SKIPPED: DUNLIN_CLIENTS is not set; `./x test` installs a browser and what drives it, and sets it");
+        eprintln!(
+            "SKIPPED: DUNLIN_CLIENTS is not set; `./x test` installs a browser and what drives it, and sets it"
+        );
         return;
     };
     let home = Home::new();
@@ -16,7 +18,8 @@ fn the_console_in_a_browser() {
     let login = std::fs::read_to_string(home.path("data/dunlin/fleet/login/scheduler")).unwrap();
     let agent = home.path("pi").display().to_string();
     let (token, login) = (token.trim(), login.trim());
-    let join = format!("agent --join {token} --scheduler {login} --name pi --emulate pi5-8g --folder {agent}");
+    let join =
+        format!("agent --join {token} --scheduler {login} --name pi --emulate pi5-8g --folder {agent}");
     let mut board = Running::start(home.dunlin(&join).into_command());
     board.says("connected scheduler");
     let link = home.dunlin("console").stdout();

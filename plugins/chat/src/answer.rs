@@ -256,7 +256,8 @@ mod tests {
     fn likelihoods_are_told_where_they_are_asked_for() {
         let of = |bytes: &[u8], logprob| Logprob { token: 1, bytes: bytes.to_vec(), logprob };
         let info = TokenInfo { chosen: of(b"a", -0.5), top: vec![of(b"b", -1.5)] };
-        let events = vec![vec![Event::Text("a".into()), Event::Tokens(vec![info]), finish(StopReason::EndOfTurn)]];
+        let events =
+            vec![vec![Event::Text("a".into()), Event::Tokens(vec![info]), finish(StopReason::EndOfTurn)]];
         assert_eq!(
             told(Shape::Report, events).0,
             [

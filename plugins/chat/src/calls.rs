@@ -159,7 +159,12 @@ fn is_part(text: &str, mark: &str) -> bool {
 /// How many bytes at the end may be the beginning of `mark`.
 fn held_back(text: &str, mark: &str) -> usize {
     let longest = mark.len().min(text.len());
-    (1..=longest).rev().find(|&length| text.is_char_boundary(text.len() - length) && mark.starts_with(&text[text.len() - length..])).unwrap_or(0)
+    (1..=longest)
+        .rev()
+        .find(|&length| {
+            text.is_char_boundary(text.len() - length) && mark.starts_with(&text[text.len() - length..])
+        })
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -186,7 +191,9 @@ mod tests {
                         Some(last) => *last += &text,
                         None => said.push(format!("text {text}")),
                     },
-                    Event::ToolCall(call) => said.push(format!("{} {}({})", call.id, call.name, call.arguments_json)),
+                    Event::ToolCall(call) => {
+                        said.push(format!("{} {}({})", call.id, call.name, call.arguments_json))
+                    }
                     other => panic!("{other:?}"),
                 }
             }

@@ -33,11 +33,8 @@ const TOOL_CHOICE: Parameter = Parameter::optional(
     "auto, none, required, or the name of the function that has to be called",
 );
 const SCHEMA: Parameter = Parameter::optional("schema", "JSON schema that the answer has to match");
-const STRICT: Parameter = Parameter::with_default(
-    "strict",
-    "false",
-    "refuse a schema of which a part could not be kept to",
-);
+const STRICT: Parameter =
+    Parameter::with_default("strict", "false", "refuse a schema of which a part could not be kept to");
 const REPORT: Parameter = Parameter::with_default(
     "report",
     "false",

@@ -34,9 +34,9 @@ impl Choice {
             Self::Required if tools.is_empty() => {
                 Err(Error::invalid("the parameter \"tool_choice\" is \"required\": there are no tools"))
             }
-            Self::Function(name) if tools.iter().all(|tool| tool.name != *name) => {
-                Err(Error::invalid(format!("the parameter \"tool_choice\" is {name:?}: there is no such tool")))
-            }
+            Self::Function(name) if tools.iter().all(|tool| tool.name != *name) => Err(Error::invalid(
+                format!("the parameter \"tool_choice\" is {name:?}: there is no such tool"),
+            )),
             _ => Ok(choice),
         }
     }
@@ -159,7 +159,10 @@ mod tests {
     #[test]
     fn a_call_that_has_to_be_is_json_of_one_of_them() {
         let tools = [
-            tool("a", r##"{"type":"object","properties":{"x":{"$ref":"#/$defs/X"}},"$defs":{"X":{"type":"string"}}}"##),
+            tool(
+                "a",
+                r##"{"type":"object","properties":{"x":{"$ref":"#/$defs/X"}},"$defs":{"X":{"type":"string"}}}"##,
+            ),
             tool("b", "{}"),
         ];
         assert_eq!(choice("auto", &tools), Ok(None));
@@ -180,7 +183,8 @@ mod tests {
             tool_calls: vec![ToolCall { id: "1".into(), name: "a".into(), arguments_json: "{}".into() }],
             ..Message::assistant("")
         };
-        let told = in_words(vec![Message::user("go"), called, Message::new(Role::Tool, "done")], &[tool("a", "{}")]);
+        let told =
+            in_words(vec![Message::user("go"), called, Message::new(Role::Tool, "done")], &[tool("a", "{}")]);
         let told: Vec<String> =
             told.iter().map(|message| format!("{:?}: {}", message.role, message.content)).collect();
         assert_eq!(

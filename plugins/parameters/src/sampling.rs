@@ -35,7 +35,8 @@ pub const LOGIT_BIAS: Parameter =
     Parameter::optional("logit_bias", "JSON: what to add to the logit of a token, by its number");
 pub const SEED: Parameter =
     Parameter::optional("seed", "the same seed draws the same; of the invocation, if none is given");
-pub const STOP: Parameter = Parameter::optional("stop", "text that ends the answer; may be given several times");
+pub const STOP: Parameter =
+    Parameter::optional("stop", "text that ends the answer; may be given several times");
 pub const LOGPROBS: Parameter =
     Parameter::optional("logprobs", "tell how likely each token was, and so many others; at most 20");
 

@@ -20,10 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     crowd::{Crowd, CrowdLimits, Guest},
+    limits::{FIRST_BYTE_TIME, HEAD_TIME, MAX_CONNECTIONS, MAX_HEAD, MAX_STREAMS, MAX_UNPROVEN},
     metrics::Metrics,
-    limits::{
-        FIRST_BYTE_TIME, HEAD_TIME, MAX_CONNECTIONS, MAX_HEAD, MAX_STREAMS, MAX_UNPROVEN,
-    },
 };
 
 /// After an accept that failed, for want of file descriptors perhaps.
@@ -62,7 +60,8 @@ pub(crate) async fn accept(
             Ok((stream, peer)) => {
                 // Who is turned away sees its connection closed.
                 let Some(guest) = crowd.enter() else { continue };
-                let visit = Visit { peer, tls: tls.clone(), router: router.clone(), closing: closing.clone() };
+                let visit =
+                    Visit { peer, tls: tls.clone(), router: router.clone(), closing: closing.clone() };
                 connections.spawn(serve(stream, visit, guest));
                 metrics.connections.set(connections.len() as i64);
             }

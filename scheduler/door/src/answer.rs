@@ -2,11 +2,17 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use dunlin_protocol::{Emission, Ended, Failure, FailureCode, FromInvocation, InvocationId, Outcome, Placed, Usage};
+use dunlin_protocol::{
+    Emission, Ended, Failure, FailureCode, FromInvocation, InvocationId, Outcome, Placed, Usage,
+};
 use dunlin_scheduler::Following;
 use serde_json::Value;
 
-use crate::{auth::Caller, desk::Desk, error::{Answered, ApiError}};
+use crate::{
+    auth::Caller,
+    desk::Desk,
+    error::{Answered, ApiError},
+};
 
 /// A piece of an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,7 +130,9 @@ impl Answer {
                 return Ok((ended.offset, Piece::End(Box::new(finish))));
             }
             Outcome::Failed(failure) => failure,
-            Outcome::Cancelled | Outcome::HandedOver => Failure::new(FailureCode::Cancelled, "it was cancelled"),
+            Outcome::Cancelled | Outcome::HandedOver => {
+                Failure::new(FailureCode::Cancelled, "it was cancelled")
+            }
             Outcome::Expired => Failure::new(FailureCode::Deadline, "the deadline passed"),
         };
         Err(failure.into())

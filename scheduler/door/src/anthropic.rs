@@ -157,11 +157,17 @@ fn message_of(message: &Value, messages: &mut Vec<Value>) -> Result<(), String> 
                 let content = block.get("content").map_or(Ok(String::new()), |content| {
                     text_of(content, "tool_result").map_err(|error| error.message)
                 })?;
-                messages.push(json!({ "role": "tool", "tool_call_id": field("tool_use_id"), "content": content }));
+                messages.push(
+                    json!({ "role": "tool", "tool_call_id": field("tool_use_id"), "content": content }),
+                );
             }
             // What a model thought is not read again.
             "thinking" | "redacted_thinking" => {}
-            other => return Err(format!("content: blocks of the type {other:?} are not supported: models read text here")),
+            other => {
+                return Err(format!(
+                    "content: blocks of the type {other:?} are not supported: models read text here"
+                ));
+            }
         }
     }
     if !text.is_empty() || !calls.is_empty() {
@@ -179,7 +185,10 @@ fn tools(fields: &mut Fields) -> Answered<Tools> {
     for (index, tool) in fields.list("tools")?.unwrap_or_default().iter().enumerate() {
         let param = format!("tools.{index}");
         if tool.get("type").is_some_and(|kind| kind != "custom" && !kind.is_null()) {
-            return Err(ApiError::unsupported(&param, format!("{param}: only tools of the client are supported")));
+            return Err(ApiError::unsupported(
+                &param,
+                format!("{param}: only tools of the client are supported"),
+            ));
         }
         let text = |name| tool.get(name).and_then(Value::as_str).unwrap_or_default();
         list.push(openai::function(text("name"), text("description"), tool.get("input_schema"), &param)?);
@@ -209,7 +218,8 @@ mod tests {
     use super::*;
 
     fn asked(more: Value) -> Answered<Value> {
-        let mut body = json!({ "model": "demo", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+        let mut body =
+            json!({ "model": "demo", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
         for (name, value) in more.as_object().unwrap() {
             body[name] = value.clone();
         }
@@ -229,7 +239,8 @@ mod tests {
             ],
         }))
         .unwrap();
-        let roles: Vec<_> = body["messages"].as_array().unwrap().iter().map(|of| of["role"].as_str().unwrap()).collect();
+        let roles: Vec<_> =
+            body["messages"].as_array().unwrap().iter().map(|of| of["role"].as_str().unwrap()).collect();
         assert_eq!(roles, ["system", "user", "assistant", "tool", "user"]);
         assert_eq!(body["messages"][2]["tool_calls"][0]["function"]["arguments"], r#"{"a":1}"#);
     }

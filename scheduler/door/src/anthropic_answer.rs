@@ -5,8 +5,8 @@ use dunlin_protocol::InvocationId;
 use serde_json::{Value, json};
 
 use crate::{
-    anthropic::{Told, document},
     answer::{Finish, Piece},
+    anthropic::{Told, document},
     call::Answers,
     collected::{Collected, Reason, call_id},
     error::Answered,
@@ -23,7 +23,8 @@ pub(crate) async fn whole(told: &Told, answers: Answers) -> Answered<Value> {
         content.push(json!({ "type": "text", "text": collected.text }));
     }
     for (index, call) in collected.tool_calls.iter().enumerate() {
-        let input: Value = serde_json::from_str(call["function"]["arguments"].as_str().unwrap_or("{}")).unwrap_or_default();
+        let input: Value =
+            serde_json::from_str(call["function"]["arguments"].as_str().unwrap_or("{}")).unwrap_or_default();
         content.push(json!({
             "type": "tool_use",
             "id": call_id(invocation, index as u64),
@@ -133,7 +134,11 @@ impl Telling {
             Piece::Text(text) => {
                 if !std::mem::replace(&mut self.has_text, true) {
                     let block = json!({ "type": "text", "text": "" });
-                    self.event("content_block_start", json!({ "index": self.blocks, "content_block": block })).await?;
+                    self.event(
+                        "content_block_start",
+                        json!({ "index": self.blocks, "content_block": block }),
+                    )
+                    .await?;
                 }
                 let delta = json!({ "type": "text_delta", "text": text });
                 self.event("content_block_delta", json!({ "index": self.blocks, "delta": delta })).await
@@ -147,8 +152,10 @@ impl Telling {
                     "input": {},
                 });
                 self.calls += 1;
-                self.event("content_block_start", json!({ "index": self.blocks, "content_block": block })).await?;
-                let delta = json!({ "type": "input_json_delta", "partial_json": call["function"]["arguments"] });
+                self.event("content_block_start", json!({ "index": self.blocks, "content_block": block }))
+                    .await?;
+                let delta =
+                    json!({ "type": "input_json_delta", "partial_json": call["function"]["arguments"] });
                 self.event("content_block_delta", json!({ "index": self.blocks, "delta": delta })).await?;
                 self.has_text = true;
                 self.close().await

@@ -96,7 +96,9 @@ fn identify(desk: &Desk, headers: &HeaderMap) -> Answered<Caller> {
         return Ok(Caller::local());
     }
     Err(unauthorized(match shown {
-        None => "You didn't provide an API key: send it as `Authorization: Bearer KEY`; `dunlin key new` makes one.",
+        None => {
+            "You didn't provide an API key: send it as `Authorization: Bearer KEY`; `dunlin key new` makes one."
+        }
         Some(_) => "Incorrect API key provided: it is not known, was removed, or has expired.",
     }))
 }
@@ -116,13 +118,17 @@ fn check_origin(headers: &HeaderMap) -> Answered<()> {
     let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let host = text(header::HOST).unwrap_or("localhost");
     if !is_this_machine(host) {
-        let message = format!("a request without a key is answered on localhost only, and this one names {host:?}");
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "permission_error", message).with_code("forbidden_host"));
+        let message =
+            format!("a request without a key is answered on localhost only, and this one names {host:?}");
+        return Err(
+            ApiError::new(StatusCode::FORBIDDEN, "permission_error", message).with_code("forbidden_host")
+        );
     }
     match text(header::ORIGIN).map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host)) {
         Some(origin) if origin != host => {
             let message = format!("a page of {origin:?} may not ask without a key");
-            Err(ApiError::new(StatusCode::FORBIDDEN, "permission_error", message).with_code("forbidden_origin"))
+            Err(ApiError::new(StatusCode::FORBIDDEN, "permission_error", message)
+                .with_code("forbidden_origin"))
         }
         _ => Ok(()),
     }

@@ -37,7 +37,8 @@ pub(crate) async fn bytes(body: Body) -> Answered<bytes::Bytes> {
 
 pub(crate) fn too_large() -> ApiError {
     let message = format!("the request is larger than {} kB", MAX_BODY / 1000);
-    ApiError { status: StatusCode::PAYLOAD_TOO_LARGE, ..ApiError::invalid(message) }.with_code("request_too_large")
+    ApiError { status: StatusCode::PAYLOAD_TOO_LARGE, ..ApiError::invalid(message) }
+        .with_code("request_too_large")
 }
 
 /// # Errors
@@ -47,11 +48,14 @@ pub(crate) async fn fields(body: Body) -> Answered<Fields> {
     check_depth(&bytes)?;
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(fields)) => Ok(Fields(fields)),
-        Ok(_) => Err(ApiError::invalid("the body of the request has to be a JSON object").with_code("invalid_json")),
-        Err(error) => Err(ApiError::invalid(format!(
-            "We could not parse the JSON body of your request: {error}"
-        ))
-        .with_code("invalid_json")),
+        Ok(_) => {
+            Err(ApiError::invalid("the body of the request has to be a JSON object")
+                .with_code("invalid_json"))
+        }
+        Err(error) => {
+            Err(ApiError::invalid(format!("We could not parse the JSON body of your request: {error}"))
+                .with_code("invalid_json"))
+        }
     }
 }
 
@@ -165,7 +169,9 @@ impl Fields {
             match self.take(name) {
                 None | Some(Value::Bool(false)) => {}
                 Some(Value::Array(list)) if list.is_empty() => {}
-                Some(_) => return Err(ApiError::unsupported(*name, format!("'{name}' is not supported: {why}"))),
+                Some(_) => {
+                    return Err(ApiError::unsupported(*name, format!("'{name}' is not supported: {why}")));
+                }
             }
         }
         Ok(())
@@ -207,7 +213,10 @@ pub(crate) fn wrong(name: &str, expected: &str, found: &Value) -> ApiError {
     };
     ApiError {
         code: Some("invalid_type"),
-        ..ApiError::invalid_field(name, format!("Invalid type for '{name}': expected {expected}, but got {found}."))
+        ..ApiError::invalid_field(
+            name,
+            format!("Invalid type for '{name}': expected {expected}, but got {found}."),
+        )
     }
 }
 
@@ -229,7 +238,10 @@ pub(crate) fn milliseconds(headers: &HeaderMap, name: &'static str) -> Answered<
     let number = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
     match number.filter(|number| (1..=DAY).contains(number)) {
         Some(number) => Ok(Some(number)),
-        None => Err(ApiError::invalid_field(name, format!("the header {name} is a number of milliseconds, from 1 to {DAY}"))),
+        None => Err(ApiError::invalid_field(
+            name,
+            format!("the header {name} is a number of milliseconds, from 1 to {DAY}"),
+        )),
     }
 }
 
@@ -244,7 +256,10 @@ mod tests {
     #[track_caller]
     fn check<T: std::fmt::Debug>(answered: Answered<T>, code: &str, message: &str) {
         let error = answered.unwrap_err();
-        assert_eq!((error.status.as_u16(), error.code.unwrap(), error.message.as_str()), (400, code, message));
+        assert_eq!(
+            (error.status.as_u16(), error.code.unwrap(), error.message.as_str()),
+            (400, code, message)
+        );
     }
 
     #[test]
@@ -252,9 +267,17 @@ mod tests {
         let mut fields = of(r#"{"a": "x", "b": 3, "c": null, "d": 5.0, "e": 1.5}"#);
         assert_eq!(fields.text("c").unwrap(), None);
         assert_eq!(fields.integer("d", 0..=9).unwrap(), Some(5));
-        check(fields.number("a", 0.0..=1.0), "invalid_type", "Invalid type for 'a': expected a number, but got a string.");
+        check(
+            fields.number("a", 0.0..=1.0),
+            "invalid_type",
+            "Invalid type for 'a': expected a number, but got a string.",
+        );
         check(fields.number("b", 0.0..=2.0), "invalid_value", "Invalid 'b': 3 is not from 0 to 2.");
-        check(fields.integer("e", 0..=2), "invalid_type", "Invalid type for 'e': expected an integer, but got a number.");
+        check(
+            fields.integer("e", 0..=2),
+            "invalid_type",
+            "Invalid type for 'e': expected an integer, but got a number.",
+        );
         fields.done().unwrap();
         check(of(r#"{"temprature": 1}"#).done(), "unknown_parameter", "Unknown parameter: 'temprature'.");
         let refused = of(r#"{"audio": {}}"#).refuse(&[("audio", "text only")]);

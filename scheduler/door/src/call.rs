@@ -42,10 +42,13 @@ impl Manner {
     pub(crate) fn read(headers: &HeaderMap) -> Answered<Self> {
         let text = |name: &'static str| match headers.get(name).map(|value| value.to_str()) {
             None => Ok(None),
-            Some(Ok(value)) if value.len() <= MAX_NAME => Ok(Some(value.trim().to_owned()).filter(|text| !text.is_empty())),
-            Some(_) => {
-                Err(ApiError::invalid_field(name, format!("the header {name} is text of at most {MAX_NAME} bytes")))
+            Some(Ok(value)) if value.len() <= MAX_NAME => {
+                Ok(Some(value.trim().to_owned()).filter(|text| !text.is_empty()))
             }
+            Some(_) => Err(ApiError::invalid_field(
+                name,
+                format!("the header {name} is text of at most {MAX_NAME} bytes"),
+            )),
         };
         let refuses_loading = match text("x-dunlin-when-loading")?.as_deref() {
             None | Some("wait") => false,
@@ -56,8 +59,11 @@ impl Manner {
             }
         };
         let resumes = text("last-event-id")?.map(|id| {
-            let parsed = id.split_once(':').and_then(|(id, offset)| Some((id.parse().ok()?, offset.parse().ok()?)));
-            parsed.ok_or_else(|| ApiError::invalid_field("last-event-id", format!("{id:?} is no id of an event of ours")))
+            let parsed =
+                id.split_once(':').and_then(|(id, offset)| Some((id.parse().ok()?, offset.parse().ok()?)));
+            parsed.ok_or_else(|| {
+                ApiError::invalid_field("last-event-id", format!("{id:?} is no id of an event of ours"))
+            })
         });
         Ok(Self {
             policy: text("x-dunlin-policy")?,
@@ -102,7 +108,12 @@ impl Call {
 ///
 /// # Errors
 /// An unknown model, one that the key may not use, one that loads while nobody wants to wait; or as the scheduler refuses.
-pub(crate) async fn begin(desk: &Arc<Desk>, caller: &Caller, manner: &Manner, calls: Vec<Call>) -> Answered<Answers> {
+pub(crate) async fn begin(
+    desk: &Arc<Desk>,
+    caller: &Caller,
+    manner: &Manner,
+    calls: Vec<Call>,
+) -> Answered<Answers> {
     let mut answers = Vec::new();
     for (index, call) in calls.into_iter().enumerate() {
         answers.push(begin_one(desk, caller, manner, call, index).await?);
@@ -175,7 +186,8 @@ async fn admit(desk: &Arc<Desk>, caller: &Caller, manner: &Manner, model: &str) 
     if manner.refuses_loading && found.variants.iter().all(|variant| variant.resident == 0) {
         let stored: u32 = found.variants.iter().map(|variant| variant.stored).sum();
         desk.warm(model);
-        let error = ApiError::unavailable(format!("The model `{model}` is being loaded; come back."), LOAD_TIME);
+        let error =
+            ApiError::unavailable(format!("The model `{model}` is being loaded; come back."), LOAD_TIME);
         let more = json!({ "model": model, "stored_on": stored, "resident_on": 0 });
         return Err(ApiError { more: Some(("loading", more)), ..error.with_code("model_loading") });
     }
@@ -260,7 +272,10 @@ pub(crate) fn check_choices(param: &'static str, count: usize) -> Answered<()> {
     if count <= MAX_CHOICES {
         return Ok(());
     }
-    Err(ApiError::invalid_field(param, format!("these would be {count} answers; one request has at most {MAX_CHOICES}")))
+    Err(ApiError::invalid_field(
+        param,
+        format!("these would be {count} answers; one request has at most {MAX_CHOICES}"),
+    ))
 }
 
 #[cfg(test)]

@@ -142,7 +142,15 @@ mod tests {
     fn no_file_makes_markup_or_asks_others() {
         for (path, bytes) in FILES {
             let text = std::str::from_utf8(bytes).unwrap().replace("http://www.w3.org/", "");
-            for never in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "https://", "http://"] {
+            for never in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "https://",
+                "http://",
+            ] {
                 assert!(!text.contains(never), "{path}: {never}");
             }
         }
@@ -152,7 +160,12 @@ mod tests {
     fn files_come_with_their_policy_and_are_not_sent_twice() {
         let first = serve("app.js", &HeaderMap::new()).unwrap();
         assert_eq!(first.status(), StatusCode::OK);
-        assert!(first.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("default-src 'none'"));
+        assert!(
+            first.headers()[header::CONTENT_SECURITY_POLICY]
+                .to_str()
+                .unwrap()
+                .starts_with("default-src 'none'")
+        );
         let known = HeaderMap::from_iter([(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone())]);
         assert_eq!(serve("app.js", &known).unwrap().status(), StatusCode::NOT_MODIFIED);
         assert_eq!(serve("../Cargo.toml", &known).unwrap_err().status, StatusCode::NOT_FOUND);

@@ -25,8 +25,8 @@ use crate::{
     error::{Answered, ApiError},
     events::Hub,
     keys::Keys,
-    metrics::Metrics,
     limits::MAX_REQUESTS,
+    metrics::Metrics,
 };
 
 /// How old the list of models may be where it is asked about one that it has.
@@ -137,7 +137,9 @@ impl Desk {
             call.body = b"1".to_vec();
             call.param("max_tokens", 1);
             // Whoever waits for the model asks again, and hears why it is not there.
-            if let Ok(mut answer) = call::begin_one(&desk, &Caller::local(), &Manner::default(), call, 0).await {
+            if let Ok(mut answer) =
+                call::begin_one(&desk, &Caller::local(), &Manner::default(), call, 0).await
+            {
                 drop(answer.end_of_all().await);
             }
             let mut warming = desk.warming.lock().unwrap_or_else(PoisonError::into_inner);

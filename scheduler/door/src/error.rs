@@ -53,7 +53,9 @@ impl ApiError {
 
     pub(crate) fn model_not_found(model: &str, known: &[String]) -> Self {
         let message = match known {
-            [] => format!("The model `{model}` does not exist: this fleet has no model yet (`dunlin model add`)."),
+            [] => format!(
+                "The model `{model}` does not exist: this fleet has no model yet (`dunlin model add`)."
+            ),
             known => format!("The model `{model}` does not exist. There are: {}.", known.join(", ")),
         };
         Self {
@@ -165,7 +167,8 @@ const INVALID: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
 
 fn is_too_long(text: &str) -> bool {
-    (text.contains("the prompt has ") && text.contains("the model takes at most")) || text.contains("the context is full")
+    (text.contains("the prompt has ") && text.contains("the model takes at most"))
+        || text.contains("the context is full")
 }
 
 #[cfg(test)]
@@ -180,7 +183,8 @@ mod tests {
 
     #[test]
     fn each_failure_has_its_status() {
-        let long = "the pipeline answered with an error: the prompt has 9000 tokens, the model takes at most 512";
+        let long =
+            "the pipeline answered with an error: the prompt has 9000 tokens, the model takes at most 512";
         check(FailureCode::Pipeline, long, (400, "context_length_exceeded"));
         check(FailureCode::Pipeline, "constraint refused: no", (400, "invalid_schema"));
         check(FailureCode::Pipeline, "invalid argument: top_p", (400, "invalid_value"));
@@ -196,6 +200,9 @@ mod tests {
     fn whoever_may_come_back_is_told_when() {
         let failure = Failure::new(FailureCode::Overloaded, "full").retry_after_ms(1200);
         let response = ApiError::from(failure).into_response();
-        assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (429, &HeaderValue::from_static("2")));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[RETRY_AFTER]),
+            (429, &HeaderValue::from_static("2"))
+        );
     }
 }

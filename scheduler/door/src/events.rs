@@ -161,7 +161,8 @@ struct Shown {
 
 impl Shown {
     fn of(look: &Look, invocations: impl Iterator<Item = Value>) -> Self {
-        let named = |key: &'static str| move |of: Value| (of[key].as_str().unwrap_or_default().to_owned(), of);
+        let named =
+            |key: &'static str| move |of: Value| (of[key].as_str().unwrap_or_default().to_owned(), of);
         Self {
             summary: document::summary(look),
             nodes: look.nodes.iter().map(document::node).map(named("name")).collect(),

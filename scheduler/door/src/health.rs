@@ -27,7 +27,8 @@ pub(crate) async fn readyz(State(desk): State<Arc<Desk>>) -> (StatusCode, Json<V
         Ok(Ok(look)) if look.summary.connected == 0 => unwell("no node is connected"),
         Ok(Ok(look)) if look.models.is_empty() => unwell("no node has a model"),
         Ok(Ok(look)) => {
-            let document = json!({ "status": "ok", "nodes": look.summary.connected, "models": look.models.len() });
+            let document =
+                json!({ "status": "ok", "nodes": look.summary.connected, "models": look.models.len() });
             (StatusCode::OK, Json(document))
         }
         Ok(Err(failure)) => unwell(&failure.to_string()),

@@ -112,5 +112,7 @@ pub(crate) fn parse(id: &str) -> Answered<InvocationId> {
 }
 
 pub(crate) fn unknown(id: &str) -> ApiError {
-    ApiError::not_found(format!("no invocation {id:?} is known; they are kept for ten minutes after their end"))
+    ApiError::not_found(format!(
+        "no invocation {id:?} is known; they are kept for ten minutes after their end"
+    ))
 }

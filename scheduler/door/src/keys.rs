@@ -61,7 +61,8 @@ impl Keys {
         let hash = KeyHash::of(text);
         let known = self.known.borrow().clone();
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-        let is_good = |key: &&KeyRecord| key.hash == hash && key.expires.is_none_or(|end| end.as_secs() > now);
+        let is_good =
+            |key: &&KeyRecord| key.hash == hash && key.expires.is_none_or(|end| end.as_secs() > now);
         let key = known.iter().find(is_good)?;
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         accounts.retain(|name, _| known.iter().any(|key| key.name == *name));
@@ -159,7 +160,11 @@ mod tests {
     use super::*;
 
     fn account(requests: Option<u32>, tokens: Option<u64>) -> Account {
-        Account::new(Allowance { requests_per_minute: requests, tokens_per_minute: tokens, ..Default::default() })
+        Account::new(Allowance {
+            requests_per_minute: requests,
+            tokens_per_minute: tokens,
+            ..Default::default()
+        })
     }
 
     #[tokio::test(start_paused = true)]
@@ -187,7 +192,10 @@ mod tests {
     #[test]
     fn a_key_is_for_its_models() {
         let all = Account::new(Allowance::default());
-        let one = Account::new(Allowance { models: vec![dunlin_protocol::Name("demo".into())], ..Default::default() });
+        let one = Account::new(Allowance {
+            models: vec![dunlin_protocol::Name("demo".into())],
+            ..Default::default()
+        });
         assert!(all.may_use("x") && one.may_use("demo") && !one.may_use("x"));
     }
 }

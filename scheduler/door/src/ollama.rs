@@ -32,7 +32,16 @@ const VERSION: &str = "0.12.0";
 
 /// Options of engines that nothing depends on here.
 const OF_NO_EFFECT: &[&str] = &[
-    "num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "num_keep", "low_vram", "f16_kv", "numa",
+    "num_ctx",
+    "num_batch",
+    "num_gpu",
+    "main_gpu",
+    "use_mmap",
+    "num_thread",
+    "num_keep",
+    "low_vram",
+    "f16_kv",
+    "numa",
     "repeat_last_n",
 ];
 
@@ -169,9 +178,11 @@ pub(crate) async fn generate(
         call.pipeline = "complete".into();
         call.content_type = "text/plain; charset=utf-8".into();
         call.body = prompt.into_bytes();
-        call.params.extend(std::mem::take(&mut wish.call(Call::default()).params).into_iter().filter(|param| {
-            matches!(param.name.as_str(), "max_tokens" | "report")
-        }));
+        call.params.extend(
+            std::mem::take(&mut wish.call(Call::default()).params)
+                .into_iter()
+                .filter(|param| matches!(param.name.as_str(), "max_tokens" | "report")),
+        );
         call
     } else {
         let mut messages = Vec::new();
@@ -205,14 +216,18 @@ fn common(fields: &mut Fields) -> Answered<(String, bool, Call)> {
     }
     // How long a model stays in memory is the fleet's to say.
     fields.ignore(&["keep_alive", "truncate", "shift"]);
-    fields.refuse(&[("think", "how long a model thinks cannot be set"), ("logprobs", "ask for them with chat completions")])?;
+    fields.refuse(&[
+        ("think", "how long a model thinks cannot be set"),
+        ("logprobs", "ask for them with chat completions"),
+    ])?;
     Ok((name, streams, call))
 }
 
 /// `demo:latest` is `demo`.
 fn model(fields: &mut Fields) -> Answered<String> {
     let named = fields.text("model")?;
-    let name = named.or(fields.text("name")?).filter(|name| !name.is_empty()).ok_or_else(|| missing("model"))?;
+    let name =
+        named.or(fields.text("name")?).filter(|name| !name.is_empty()).ok_or_else(|| missing("model"))?;
     Ok(name.strip_suffix(":latest").map_or(name.clone(), str::to_owned))
 }
 
@@ -235,7 +250,8 @@ fn message(mut message: Value) -> Answered<Value> {
     let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
     for call in calls.into_iter().flatten() {
         let arguments = call["function"]["arguments"].take();
-        call["function"]["arguments"] = if arguments.is_string() { arguments } else { arguments.to_string().into() };
+        call["function"]["arguments"] =
+            if arguments.is_string() { arguments } else { arguments.to_string().into() };
     }
     if message["role"] == "tool" && message.get("tool_call_id").is_none() {
         message["tool_call_id"] = message.get("tool_name").cloned().unwrap_or_else(|| "".into());
@@ -359,7 +375,9 @@ mod tests {
 
     #[test]
     fn calls_are_json_there_and_text_here() {
-        let told = message(json!({ "role": "assistant", "content": "", "tool_calls": [{ "function": { "name": "f", "arguments": { "a": 1 } } }] }));
+        let told = message(
+            json!({ "role": "assistant", "content": "", "tool_calls": [{ "function": { "name": "f", "arguments": { "a": 1 } } }] }),
+        );
         assert_eq!(told.unwrap()["tool_calls"][0]["function"]["arguments"], r#"{"a":1}"#);
         assert!(message(json!({ "role": "user", "content": "x", "images": ["..."] })).is_err());
         let Value::Object(fields) = json!({ "model": "demo:latest" }) else { panic!("no object") };

@@ -35,9 +35,12 @@ mod tests {
         let paths = document["paths"].as_object().unwrap();
         let written: BTreeSet<(String, String)> = paths
             .iter()
-            .flat_map(|(path, of)| of.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())))
+            .flat_map(|(path, of)| {
+                of.as_object().unwrap().keys().map(|method| (method.clone(), path.clone()))
+            })
             .collect();
-        let routed = router::known().into_iter().map(|(method, path)| (method.to_owned(), path.replace("{*", "{")));
+        let routed =
+            router::known().into_iter().map(|(method, path)| (method.to_owned(), path.replace("{*", "{")));
         assert_eq!(written, routed.collect());
     }
 

@@ -56,7 +56,8 @@ pub(crate) async fn invoke(
     body: Body,
 ) -> Answered<Response> {
     let manner = Manner::read(&headers)?;
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
+    let text =
+        |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
     let is_form = text(header::CONTENT_TYPE).starts_with("application/x-www-form-urlencoded");
     // What curl says of any data where it is not told.
     let content_type = if is_form { String::new() } else { text(header::CONTENT_TYPE).to_owned() };
@@ -90,7 +91,8 @@ async fn only(desk: &Desk) -> Answered<String> {
         [] => Err(ApiError::model_not_found("", &[])),
         several => {
             let names: Vec<&str> = several.iter().map(|model| model.alias.as_str()).collect();
-            let message = format!("there are several models: choose one with ?model=, of {}", names.join(", "));
+            let message =
+                format!("there are several models: choose one with ?model=, of {}", names.join(", "));
             Err(ApiError::invalid_field(MODEL, message))
         }
     }

@@ -39,9 +39,7 @@ pub(crate) async fn one(State(desk): State<Arc<Desk>>, Path(name): Path<String>)
 /// What is wrong with a policy, with line and column; nothing of it is kept.
 pub(crate) async fn check(State(desk): State<Arc<Desk>>, body: Body) -> Answered<Json<Value>> {
     match desk.front.ask(Ask::CheckPolicy { toml: written(body).await?.toml }, None).await {
-        Answer::PolicyFaults(faults) => {
-            Ok(Json(json!({ "faults": told(&faults) })))
-        }
+        Answer::PolicyFaults(faults) => Ok(Json(json!({ "faults": told(&faults) }))),
         answer => Err(otherwise(answer)),
     }
 }
@@ -61,18 +59,24 @@ pub(crate) async fn set(
 }
 
 fn told(faults: &[PolicyFault]) -> Vec<Value> {
-    let told = |fault: &PolicyFault| json!({ "line": fault.line, "column": fault.column, "text": fault.text });
+    let told =
+        |fault: &PolicyFault| json!({ "line": fault.line, "column": fault.column, "text": fault.text });
     faults.iter().map(told).collect()
 }
 
 async fn written(body: Body) -> Answered<Written> {
     let bytes = body::bytes(body).await?;
-    serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid(format!("the body is not {{\"toml\": ...}}: {error}")))
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::invalid(format!("the body is not {{\"toml\": ...}}: {error}")))
 }
 
 pub(crate) fn otherwise(answer: Answer) -> ApiError {
     match answer {
         Answer::Failed(failure) => failure.into(),
-        _ => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the scheduler answered with something else"),
+        _ => ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "server_error",
+            "the scheduler answered with something else",
+        ),
     }
 }

@@ -101,13 +101,18 @@ pub(crate) fn known() -> Vec<(&'static str, &'static str)> {
 /// No more at once than there is room for.
 async fn bound(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Answered<Response> {
     let Ok(place) = desk.places.clone().try_acquire_owned() else {
-        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "too many requests at once");
+        let error =
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "too many requests at once");
         return Err(error.with_code("overloaded").retry_after(std::time::Duration::from_secs(1)));
     };
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let method = request.method().clone();
     let response = next.run(request).await;
-    desk.metrics.answered(route.as_deref().unwrap_or("none"), method_name(&method), response.status().as_u16());
+    desk.metrics.answered(
+        route.as_deref().unwrap_or("none"),
+        method_name(&method),
+        response.status().as_u16(),
+    );
     // A body that is streamed keeps its place.
     Ok(response.map(|body| axum::body::Body::new(crate::desk::Placed::new(body, place))))
 }
@@ -126,11 +131,15 @@ fn method_name(method: &Method) -> &'static str {
 }
 
 async fn nothing(method: Method, uri: http::Uri) -> ApiError {
-    let message = format!("Unknown request URL: {method} {}. GET /openapi.json lists what there is.", uri.path());
+    let message =
+        format!("Unknown request URL: {method} {}. GET /openapi.json lists what there is.", uri.path());
     ApiError::not_found(message).with_code("unknown_url")
 }
 
 async fn wrong_method(method: Method, uri: http::Uri) -> ApiError {
     let message = format!("Not allowed to {method} on {}.", uri.path());
-    ApiError { status: StatusCode::METHOD_NOT_ALLOWED, ..ApiError::invalid(message).with_code("method_not_allowed") }
+    ApiError {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        ..ApiError::invalid(message).with_code("method_not_allowed")
+    }
 }

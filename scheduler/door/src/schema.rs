@@ -12,7 +12,10 @@ use crate::{
 /// # Errors
 /// If it is no schema, or too much of one; `param` is the field that it stands in.
 pub(crate) fn checked(schema: &Value, param: &str) -> Answered<String> {
-    let refuse = |why: String| Err(ApiError::invalid_field(param, format!("Invalid schema for '{param}': {why}")).with_code("invalid_schema"));
+    let refuse = |why: String| {
+        Err(ApiError::invalid_field(param, format!("Invalid schema for '{param}': {why}"))
+            .with_code("invalid_schema"))
+    };
     if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
         return refuse("a schema is an object".to_owned());
     }
@@ -59,7 +62,9 @@ fn look(schema: &Value, depth: usize, patterns: &mut usize) -> Result<(), String
 fn check_pattern(pattern: &str, patterns: &mut usize) -> Result<(), String> {
     *patterns += pattern.len();
     if pattern.len() > MAX_PATTERN || *patterns > MAX_PATTERNS {
-        return Err(format!("its patterns are long: one has at most {MAX_PATTERN} bytes, all at most {MAX_PATTERNS}"));
+        return Err(format!(
+            "its patterns are long: one has at most {MAX_PATTERN} bytes, all at most {MAX_PATTERNS}"
+        ));
     }
     // What each brace says, multiplied over all of them: an upper bound of how often something is repeated.
     let counts = pattern.split('{').skip(1).filter_map(|rest| {
@@ -92,7 +97,10 @@ mod tests {
 
     #[test]
     fn hostile_schemas_are_refused() {
-        check(&json!({ "type": "object", "properties": { "a": { "type": "string", "pattern": "^[a-z]{1,8}$" } } }), None);
+        check(
+            &json!({ "type": "object", "properties": { "a": { "type": "string", "pattern": "^[a-z]{1,8}$" } } }),
+            None,
+        );
         let mut deep = json!({});
         for _ in 0..30 {
             deep = json!({ "items": deep });

@@ -5,10 +5,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, header};
 use serde_json::Value;
-use tokio::{
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::limits::{KEEP_ALIVE, MAX_PIECES, STALLED};
 

@@ -31,7 +31,11 @@ impl Tokens {
 
     pub(crate) fn of(usage: &Usage) -> Self {
         let cached = u64::from(usage.cached_tokens);
-        Self { prompt: u64::from(usage.prompt_tokens) + cached, cached, output: u64::from(usage.output_tokens) }
+        Self {
+            prompt: u64::from(usage.prompt_tokens) + cached,
+            cached,
+            output: u64::from(usage.output_tokens),
+        }
     }
 
     /// As OpenAI tells it.
@@ -121,7 +125,10 @@ mod tests {
         (usage.prompt_tokens, usage.cached_tokens, usage.output_tokens) = (70, 30, 11);
         let timings = timings(&usage);
         assert_eq!((&timings["prefill_ms"], &timings["decode_ms"]), (&json!(7.0), &json!(100.0)));
-        assert_eq!((&timings["prompt_per_second"], &timings["predicted_per_second"]), (&json!(10_000.0), &json!(100.0)));
+        assert_eq!(
+            (&timings["prompt_per_second"], &timings["predicted_per_second"]),
+            (&json!(10_000.0), &json!(100.0))
+        );
         assert_eq!(Tokens::of(&usage), Tokens { prompt: 100, cached: 30, output: 11 });
     }
 }

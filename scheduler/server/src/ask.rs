@@ -10,8 +10,8 @@ use data_encoding::BASE32_NOPAD as BASE32;
 use dunlin_blobs::Store;
 use dunlin_costs::DocumentError;
 use dunlin_protocol::{
-    Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, KeySummary, Name, NewKey, NewToken, Page, PipelineSummary,
-    PolicyFault, limits::MAX_REASONS,
+    Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, KeySummary, Name, NewKey, NewToken, Page,
+    PipelineSummary, PolicyFault, limits::MAX_REASONS,
 };
 use dunlin_scheduler_core::Policy;
 use tokio::sync::{oneshot, watch};
@@ -172,7 +172,10 @@ impl Questions {
     async fn new_key(&self, key: NewKey) -> Answered {
         let name_is_good = !key.name.is_empty() && key.name.chars().all(|c| c.is_ascii_graphic());
         if !name_is_good || key.name == RESERVED_KEY {
-            let text = format!("{:?} is no name of a key: letters, digits and signs, but not {RESERVED_KEY}", key.name);
+            let text = format!(
+                "{:?} is no name of a key: letters, digits and signs, but not {RESERVED_KEY}",
+                key.name
+            );
             return Err(Failure::new(FailureCode::Invalid, text));
         }
         let secret = dunlin_link::random::<32>()
@@ -185,7 +188,9 @@ impl Questions {
             hash: KeyHash::of(&text),
             allowance: key.allowance,
             created,
-            expires: key.valid_for_s.map(|life| dunlin_link::clock::later(created, Duration::from_secs(life))),
+            expires: key
+                .valid_for_s
+                .map(|life| dunlin_link::clock::later(created, Duration::from_secs(life))),
         };
         self.authority.catalog().set_key(record).await.map_err(|error| failed(&error))?;
         self.read_keys().await?;

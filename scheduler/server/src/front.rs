@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use dunlin_blobs::BlobHasher;
 use dunlin_protocol::{
-    Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, FleetId, FromInvocation, InvocationId, Submit,
+    Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, FleetId, FromInvocation, InvocationId,
+    Submit,
 };
 use tokio::sync::{oneshot, watch};
 

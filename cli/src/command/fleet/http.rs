@@ -9,7 +9,9 @@ use std::{
 use dunlin_door::{Door, DoorOptions};
 use dunlin_scheduler::Server;
 
-use crate::{arguments::Global, failure::Failure, fleet::member::Member, folders::Folders, terminal, version};
+use crate::{
+    arguments::Global, failure::Failure, fleet::member::Member, folders::Folders, terminal, version,
+};
 
 /// Where HTTP is spoken unless it is said otherwise: two above the port of members.
 pub(crate) const PORT: u16 = 4749;
@@ -87,9 +89,12 @@ fn address(text: &str) -> Result<SocketAddr, Failure> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok((ip, PORT).into());
     }
-    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
-    text.parse()
-        .map_err(|_| Failure::usage(format!("{text:?} is no address")).hint("write PORT, or an IP address and a port: 0.0.0.0:4749"))
+    let text =
+        text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| {
+        Failure::usage(format!("{text:?} is no address"))
+            .hint("write PORT, or an IP address and a port: 0.0.0.0:4749")
+    })
 }
 
 #[cfg(test)]

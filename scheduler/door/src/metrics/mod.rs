@@ -8,9 +8,7 @@ mod scrape;
 
 use dunlin_protocol::{Energy, FailureCode};
 use dunlin_scheduler::look::{Finished, Observe, State};
-use prometheus::{
-    Counter, CounterVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
-};
+use prometheus::{Counter, CounterVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 
 use self::labels::Labels;
 pub(crate) use scrape::metrics;
@@ -67,13 +65,17 @@ impl Metrics {
             Ok::<_, prometheus::Error>(counter)
         };
         let joules = CounterVec::new(
-            Opts::new("dunlin_energy_joules_total", "Joules of answers, of the scope of the sensor, by kind: total or marginal."),
+            Opts::new(
+                "dunlin_energy_joules_total",
+                "Joules of answers, of the scope of the sensor, by kind: total or marginal.",
+            ),
             &["model", "node_class", "kind", "source"],
         )?;
         registry.register(Box::new(joules.clone()))?;
         let connections = IntGauge::new("dunlin_http_connections", "Connections of HTTP that are open.")?;
         registry.register(Box::new(connections.clone()))?;
-        let unmetered = Counter::new("dunlin_unmetered_tokens_total", "Output tokens of which no joules are known.")?;
+        let unmetered =
+            Counter::new("dunlin_unmetered_tokens_total", "Output tokens of which no joules are known.")?;
         registry.register(Box::new(unmetered.clone()))?;
         let mut of_ratio = vec!["quantity"];
         of_ratio.extend(OF_INVOCATION);
@@ -97,8 +99,18 @@ impl Metrics {
                 &OF_INVOCATION,
                 SECONDS,
             )?,
-            queue: histogram("dunlin_queue_seconds", "Waiting for a place, loads aside.", &OF_INVOCATION, SECONDS)?,
-            load: histogram("dunlin_load_seconds", "Loading the model for a request.", &OF_INVOCATION, SECONDS)?,
+            queue: histogram(
+                "dunlin_queue_seconds",
+                "Waiting for a place, loads aside.",
+                &OF_INVOCATION,
+                SECONDS,
+            )?,
+            load: histogram(
+                "dunlin_load_seconds",
+                "Loading the model for a request.",
+                &OF_INVOCATION,
+                SECONDS,
+            )?,
             predicted_ttft: histogram(
                 "dunlin_predicted_time_to_first_token_seconds",
                 "What was predicted where the request was placed.",
@@ -128,8 +140,16 @@ impl Metrics {
                 "Invocations that came to an end, by how.",
                 &["pipeline", "model", "outcome"],
             )?,
-            attempts: counter("dunlin_attempts_total", "Placements; more than one each where something failed.", &["model"])?,
-            refusals: counter("dunlin_refusals_total", "Invocations that were refused or failed, by reason.", &["reason"])?,
+            attempts: counter(
+                "dunlin_attempts_total",
+                "Placements; more than one each where something failed.",
+                &["model"],
+            )?,
+            refusals: counter(
+                "dunlin_refusals_total",
+                "Invocations that were refused or failed, by reason.",
+                &["reason"],
+            )?,
             requests: counter(
                 "dunlin_http_requests_total",
                 "Answers of HTTP, by route and status.",
@@ -182,7 +202,9 @@ impl Observe for Metrics {
             self.predicted_ttft.with_label_values(&labels).observe(seconds(costs.ttft_us));
             self.predicted_tpot.with_label_values(&labels).observe(seconds(costs.tpot_us));
             let energy = usage.energy.as_ref().zip(costs.marginal_millijoules);
-            pairs.extend(energy.map(|(energy, predicted)| ("joules", energy.marginal_millijoules, Some(predicted))));
+            pairs.extend(
+                energy.map(|(energy, predicted)| ("joules", energy.marginal_millijoules, Some(predicted))),
+            );
         }
         for (quantity, actual, predicted) in pairs {
             if let Some(predicted) = predicted.filter(|predicted| *predicted > 0) {
@@ -209,7 +231,9 @@ impl Metrics {
     fn count_joules(&self, model: &str, class: &str, energy: &Energy) {
         let source = serde_json::to_value(energy.source).unwrap_or_default();
         let source = source.as_str().unwrap_or("unknown");
-        for (kind, millijoules) in [("total", energy.total_millijoules), ("marginal", energy.marginal_millijoules)] {
+        for (kind, millijoules) in
+            [("total", energy.total_millijoules), ("marginal", energy.marginal_millijoules)]
+        {
             self.joules.with_label_values(&[model, class, kind, source]).inc_by(millijoules as f64 / 1000.0);
         }
     }

@@ -11,7 +11,10 @@ use dunlin_scheduler::look::Look;
 use http::{StatusCode, header};
 use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
 
-use crate::{desk::Desk, error::{Answered, ApiError}};
+use crate::{
+    desk::Desk,
+    error::{Answered, ApiError},
+};
 
 /// Nodes that are told apart.
 const MAX_NODES: usize = 1024;
@@ -38,14 +41,16 @@ fn fleet(look: &Look) -> Result<Registry, prometheus::Error> {
         registry.register(Box::new(gauge.clone()))?;
         Ok::<_, prometheus::Error>(gauge)
     };
-    let invocations = gauge("dunlin_live_invocations", "Invocations now, by state: running or queued.", &["state"])?;
+    let invocations =
+        gauge("dunlin_live_invocations", "Invocations now, by state: running or queued.", &["state"])?;
     invocations.with_label_values(&["running"]).set(look.summary.running.into());
     invocations.with_label_values(&["queued"]).set(look.summary.queued.into());
     let nodes = gauge("dunlin_nodes", "Nodes by class and state.", &["node_class", "state", "emulated"])?;
     let resident = gauge("dunlin_model_resident_nodes", "Nodes that have a model in memory.", &["model"])?;
     let stored = gauge("dunlin_model_stored_nodes", "Nodes that have a model on disk.", &["model"])?;
     for model in look.models.iter().take(MAX_NODES) {
-        let count = |of: fn(&dunlin_protocol::VariantSummary) -> u32| model.variants.iter().map(of).sum::<u32>();
+        let count =
+            |of: fn(&dunlin_protocol::VariantSummary) -> u32| model.variants.iter().map(of).sum::<u32>();
         resident.with_label_values(&[model.alias.as_str()]).set(count(|variant| variant.resident).into());
         stored.with_label_values(&[model.alias.as_str()]).set(count(|variant| variant.stored).into());
     }
@@ -56,9 +61,18 @@ fn fleet(look: &Look) -> Result<Registry, prometheus::Error> {
     let heat = gauge("dunlin_node_temperature_celsius", "The temperature of a board.", &of_node)?;
     let throttled = gauge("dunlin_node_throttled", "1 where a board is slowed down by its heat.", &of_node)?;
     let battery = gauge("dunlin_node_battery_ratio", "Charge of a board that has a battery.", &of_node)?;
-    let used = gauge("dunlin_node_kv_used_ratio", "Share of the cells of the KV cache that sequences use.", &of_node)?;
-    let batch = gauge("dunlin_node_running_sequences", "Sequences that the engines of a node run at once.", &of_node)?;
-    let restarting = gauge("dunlin_node_restarting_engines", "Engines of a node that are being started again.", &of_node)?;
+    let used = gauge(
+        "dunlin_node_kv_used_ratio",
+        "Share of the cells of the KV cache that sequences use.",
+        &of_node,
+    )?;
+    let batch = gauge(
+        "dunlin_node_running_sequences",
+        "Sequences that the engines of a node run at once.",
+        &of_node,
+    )?;
+    let restarting =
+        gauge("dunlin_node_restarting_engines", "Engines of a node that are being started again.", &of_node)?;
     let seen = gauge("dunlin_node_report_age_seconds", "Since the last report of a node.", &of_node)?;
     for node in look.nodes.iter().take(MAX_NODES) {
         let joined = &node.joined;

@@ -73,10 +73,17 @@ pub(crate) async fn complete(
     let manner = Manner::read(&headers)?;
     let (told, calls) = read(body::fields(body).await?)?;
     if manner.resumes.is_some() && calls.len() > 1 {
-        return Err(ApiError::unsupported("last-event-id", "a stream of several answers cannot be taken up again"));
+        return Err(ApiError::unsupported(
+            "last-event-id",
+            "a stream of several answers cannot be taken up again",
+        ));
     }
     let answers = call::begin(&desk, &caller, &manner, calls).await?;
-    if told.streams { chat_answer::stream(told, answers).await } else { chat_answer::whole(&told, answers).await }
+    if told.streams {
+        chat_answer::stream(told, answers).await
+    } else {
+        chat_answer::whole(&told, answers).await
+    }
 }
 
 /// The whole request.
@@ -96,7 +103,10 @@ fn read(mut fields: Fields) -> Answered<(Told, Vec<Call>)> {
     let n = fields.integer("n", 1..=MAX_CHOICES as i64)?.unwrap_or(1);
     check_choices("n", n as usize)?;
     if fields.take("modalities").is_some_and(|modalities| modalities != json!(["text"])) {
-        return Err(ApiError::unsupported("modalities", "'modalities' is [\"text\"]: models write text here"));
+        return Err(ApiError::unsupported(
+            "modalities",
+            "'modalities' is [\"text\"]: models write text here",
+        ));
     }
     fields.refuse(IMPOSSIBLE)?;
     fields.ignore(OF_NO_EFFECT);
@@ -160,11 +170,13 @@ fn response_format(fields: &mut Fields) -> Answered<Option<Format>> {
         Some("text") => Ok(None),
         Some("json_object") => Ok(Some(Format::any_object())),
         Some("json_schema") => {
-            let inner = format.object("json_schema")?.ok_or_else(|| body::missing("response_format.json_schema"))?;
+            let inner =
+                format.object("json_schema")?.ok_or_else(|| body::missing("response_format.json_schema"))?;
             json_schema(inner, "response_format.json_schema").map(Some)
         }
         other => {
-            let message = format!("'response_format.type' is text, json_object or json_schema, not {other:?}");
+            let message =
+                format!("'response_format.type' is text, json_object or json_schema, not {other:?}");
             Err(ApiError::invalid_field("response_format.type", message))
         }
     }
@@ -213,7 +225,9 @@ mod tests {
             let values = params.iter().filter(|(known, _)| known == name);
             values.map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" ")
         };
-        let found = ["temperature", "seed", "stop", "max_tokens", "logprobs", "logit_bias", "schema", "strict"].map(of);
+        let found =
+            ["temperature", "seed", "stop", "max_tokens", "logprobs", "logit_bias", "schema", "strict"]
+                .map(of);
         let seed = u64::MAX.to_string();
         let expected =
             ["0.5", &seed, "a b", "7", "2", r#"{"5":-3}"#, r#"{"type":"object"}"#, "true"].map(str::to_owned);

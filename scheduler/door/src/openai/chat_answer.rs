@@ -178,14 +178,17 @@ impl Telling {
     ) -> Result<(), Gone> {
         let mut chunk = self.head.clone();
         let is_last = !reason.is_null();
-        chunk["choices"] = json!([{ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason }]);
+        chunk["choices"] =
+            json!([{ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason }]);
         if self.told.usage {
             chunk["usage"] = Value::Null;
         } else if is_last {
             // Whoever asked for no usage still sees what is ours.
             took::tell(&mut chunk, self.finishes.last());
         }
-        let id = number.filter(|_| self.invocations.len() == 1).map(|number| format!("{}:{number}", self.invocations[0]));
+        let id = number
+            .filter(|_| self.invocations.len() == 1)
+            .map(|number| format!("{}:{number}", self.invocations[0]));
         let data = chunk.to_string();
         self.sender.event(Event { id: id.as_deref(), name: None, data: &data }).await
     }

@@ -55,7 +55,10 @@ pub(crate) async fn complete(
     let manner = Manner::read(&headers)?;
     let (told, calls) = read(body::fields(body).await?)?;
     if manner.resumes.is_some() && calls.len() > 1 {
-        return Err(ApiError::unsupported("last-event-id", "a stream of several answers cannot be taken up again"));
+        return Err(ApiError::unsupported(
+            "last-event-id",
+            "a stream of several answers cannot be taken up again",
+        ));
     }
     let answers = call::begin(&desk, &caller, &manner, calls).await?;
     if told.streams { streamed(told, answers).await } else { whole(&told, answers).await }
@@ -73,11 +76,17 @@ fn read(mut fields: Fields) -> Answered<(Told, Vec<Call>)> {
     call.param("report", true);
     let echoes = fields.flag("echo")?.unwrap_or_default();
     if echoes && logprobs.is_some() {
-        return Err(ApiError::unsupported("echo", "'echo' with 'logprobs' is not supported: prompts are not scored"));
+        return Err(ApiError::unsupported(
+            "echo",
+            "'echo' with 'logprobs' is not supported: prompts are not scored",
+        ));
     }
     let n = fields.integer("n", 1..=MAX_CHOICES as i64)?.unwrap_or(1);
     if fields.integer("best_of", 1..=MAX_CHOICES as i64)?.is_some_and(|best| best != n) {
-        return Err(ApiError::unsupported("best_of", "'best_of' is not supported beside 'n': ask for 'n' and choose"));
+        return Err(ApiError::unsupported(
+            "best_of",
+            "'best_of' is not supported beside 'n': ask for 'n' and choose",
+        ));
     }
     let prompts = prompts(&mut fields)?;
     check_choices("n", prompts.len() * n as usize)?;
@@ -86,9 +95,9 @@ fn read(mut fields: Fields) -> Answered<(Told, Vec<Call>)> {
     fields.done()?;
     let repeated = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, n as usize));
     let echoes = repeated.map(|prompt| if echoes { prompt.clone() } else { String::new() }).collect();
-    let calls = prompts.iter().flat_map(|prompt| {
-        drawn(Call { body: prompt.clone().into_bytes(), ..call.clone() }, n as u64)
-    });
+    let calls = prompts
+        .iter()
+        .flat_map(|prompt| drawn(Call { body: prompt.clone().into_bytes(), ..call.clone() }, n as u64));
     Ok((Told { model, streams, usage, logprobs: logprobs.is_some(), echoes }, calls.collect()))
 }
 
@@ -100,7 +109,9 @@ fn prompts(fields: &mut Fields) -> Answered<Vec<String>> {
     };
     let text = |value| match value {
         Value::String(text) if !text.is_empty() => Ok(text),
-        Value::String(_) => Err(ApiError::invalid_field("prompt", "'prompt' is empty: there is nothing to go on with")),
+        Value::String(_) => {
+            Err(ApiError::invalid_field("prompt", "'prompt' is empty: there is nothing to go on with"))
+        }
         Value::Number(_) | Value::Array(_) => {
             Err(ApiError::unsupported("prompt", "'prompt' as numbers of tokens is not supported: send text"))
         }
@@ -203,7 +214,8 @@ async fn tell(told: &Told, mut answers: Answers, sender: &sse::Sender) -> Result
             _ => continue,
         };
         let mut chunk = head.clone();
-        chunk["choices"] = json!([{ "index": index, "text": text, "logprobs": logprobs, "finish_reason": reason }]);
+        chunk["choices"] =
+            json!([{ "index": index, "text": text, "logprobs": logprobs, "finish_reason": reason }]);
         if told.usage {
             chunk["usage"] = Value::Null;
         } else if !reason.is_null() {
@@ -235,7 +247,8 @@ mod tests {
     #[test]
     fn each_prompt_has_its_answers() {
         let (told, calls) =
-            asked(json!({ "model": "demo", "prompt": ["a", " b"], "n": 2, "echo": true, "seed": 1 })).unwrap();
+            asked(json!({ "model": "demo", "prompt": ["a", " b"], "n": 2, "echo": true, "seed": 1 }))
+                .unwrap();
         let bodies: Vec<_> = calls.iter().map(|call| (call.body.as_slice(), call.seed)).collect();
         assert_eq!(bodies, [(b"a".as_slice(), Some(1)), (b"a", Some(2)), (b" b", Some(1)), (b" b", Some(2))]);
         assert_eq!(told.echoes, ["a", "a", " b", " b"]);

@@ -42,7 +42,8 @@ pub(crate) async fn embed(
     let vectors = vectors(&desk, &caller, &manner, &name, texts).await?;
     let width = vectors.width();
     if let Some(dimensions) = dimensions.filter(|dimensions| *dimensions != width as i64) {
-        let message = format!("vectors of {name:?} have {width} dimensions, which cannot be made {dimensions}");
+        let message =
+            format!("vectors of {name:?} have {width} dimensions, which cannot be made {dimensions}");
         return Err(ApiError::unsupported("dimensions", message));
     }
     let data = vectors.rows.iter().enumerate().map(|(index, row)| {
@@ -73,14 +74,18 @@ fn texts(fields: &mut Fields) -> Answered<Vec<Value>> {
 /// If they are too many, none, or no texts.
 pub(crate) fn check_texts(param: &str, list: &[Value]) -> Answered<()> {
     if list.is_empty() || list.len() > MAX_TEXTS {
-        return Err(ApiError::invalid_field(param, format!("'{param}' has from 1 to {MAX_TEXTS} texts, not {}", list.len())));
+        return Err(ApiError::invalid_field(
+            param,
+            format!("'{param}' has from 1 to {MAX_TEXTS} texts, not {}", list.len()),
+        ));
     }
     list.iter().try_for_each(|text| match text {
         Value::String(text) if !text.trim().is_empty() => Ok(()),
         Value::String(_) => Err(ApiError::invalid_field(param, format!("a text of '{param}' is empty"))),
-        Value::Number(_) | Value::Array(_) => {
-            Err(ApiError::unsupported(param, format!("'{param}' as numbers of tokens is not supported: send text")))
-        }
+        Value::Number(_) | Value::Array(_) => Err(ApiError::unsupported(
+            param,
+            format!("'{param}' as numbers of tokens is not supported: send text"),
+        )),
         other => Err(wrong(param, "a string or an array of strings", other)),
     })
 }
@@ -114,7 +119,9 @@ pub(crate) async fn vectors(
     call.param("raw", true);
     let mut answer = call::begin_one(desk, caller, manner, call, 0).await?;
     let finish = answer.end_of_all().await?;
-    let broken = || ApiError::new(http::StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the vectors cannot be read");
+    let broken = || {
+        ApiError::new(http::StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the vectors cannot be read")
+    };
     let (rows, tokens) = read(&finish.body).ok_or_else(broken)?;
     Ok(Vectors { rows, tokens, finish })
 }

@@ -18,7 +18,10 @@ pub(crate) fn checked(list: Option<Vec<Value>>) -> Answered<Vec<Value>> {
     }
     for (index, message) in list.iter().enumerate() {
         check(message).map_err(|(field, why)| {
-            ApiError::invalid_field(format!("messages[{index}]{field}"), format!("Invalid 'messages[{index}]{field}': {why}"))
+            ApiError::invalid_field(
+                format!("messages[{index}]{field}"),
+                format!("Invalid 'messages[{index}]{field}': {why}"),
+            )
         })?;
     }
     Ok(list)
@@ -29,9 +32,14 @@ type Fault = (&'static str, String);
 fn check(message: &Value) -> Result<(), Fault> {
     let role = match message.get("role").and_then(Value::as_str) {
         Some(role @ ("system" | "developer" | "user" | "assistant" | "tool")) => role,
-        Some("function") => return Err((".role", "functions are called as tools here: use the role 'tool'".to_owned())),
+        Some("function") => {
+            return Err((".role", "functions are called as tools here: use the role 'tool'".to_owned()));
+        }
         Some(other) => {
-            return Err((".role", format!("{other:?} is none of 'system', 'developer', 'user', 'assistant', 'tool'")));
+            return Err((
+                ".role",
+                format!("{other:?} is none of 'system', 'developer', 'user', 'assistant', 'tool'"),
+            ));
         }
         None => return Err((".role", "it is missing".to_owned())),
     };
@@ -57,7 +65,9 @@ fn part(part: &Value) -> Result<(), Fault> {
     match part.get("type").and_then(Value::as_str) {
         Some("text") if part.get("text").is_some_and(Value::is_string) => Ok(()),
         Some("refusal") => Err((".content", "parts of the type 'refusal' are not supported".to_owned())),
-        Some(other) => Err((".content", format!("parts of the type {other:?} are not supported: models read text here"))),
+        Some(other) => {
+            Err((".content", format!("parts of the type {other:?} are not supported: models read text here")))
+        }
         None => Err((".content", "a part has no type".to_owned())),
     }
 }
@@ -89,12 +99,18 @@ mod tests {
     #[test]
     fn what_is_no_message_has_a_place() {
         check(json!({ "role": "user", "content": [{ "type": "text", "text": "hi" }] }), None);
-        check(json!({ "role": "assistant", "content": null, "tool_calls": [{ "id": "1", "function": { "name": "f", "arguments": "{}" } }] }), None);
+        check(
+            json!({ "role": "assistant", "content": null, "tool_calls": [{ "id": "1", "function": { "name": "f", "arguments": "{}" } }] }),
+            None,
+        );
         check(json!({ "role": "tool", "content": "x" }), Some("messages[0].tool_call_id"));
         check(json!({ "role": "bot", "content": "x" }), Some("messages[0].role"));
         check(json!({ "role": "user" }), Some("messages[0].content"));
         check(json!({ "role": "user", "content": [{ "type": "image_url" }] }), Some("messages[0].content"));
-        check(json!({ "role": "assistant", "tool_calls": [{ "function": { "name": "f", "arguments": "{" } }] }), Some("messages[0].tool_calls"));
+        check(
+            json!({ "role": "assistant", "tool_calls": [{ "function": { "name": "f", "arguments": "{" } }] }),
+            Some("messages[0].tool_calls"),
+        );
         check(json!(7), Some("messages[0].role"));
         assert_eq!(checked(Some(Vec::new())).unwrap_err().param.as_deref(), Some("messages"));
         assert_eq!(checked(None).unwrap_err().code, Some("missing_required_parameter"));

@@ -72,7 +72,9 @@ fn checked_bias(bias: Value) -> Answered<Value> {
         token.parse::<u32>().is_ok() && bias.as_f64().is_some_and(|bias| (-100.0..=100.0).contains(&bias))
     };
     if entries.len() > MAX_BIASES || !entries.iter().all(is_bias) {
-        let message = format!("'logit_bias' maps numbers of tokens of the model to numbers from -100 to 100, at most {MAX_BIASES} of them");
+        let message = format!(
+            "'logit_bias' maps numbers of tokens of the model to numbers from -100 to 100, at most {MAX_BIASES} of them"
+        );
         return Err(ApiError::invalid_field("logit_bias", message));
     }
     Ok(bias)

@@ -7,8 +7,9 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::{
-    Tools, checked_messages,
+    Tools,
     chat::{Format, Wish, json_schema},
+    checked_messages,
     parameters::{OF_NO_EFFECT, model, sampling},
     responses_answer,
 };
@@ -55,11 +56,18 @@ pub(crate) async fn respond(
 ) -> Answered<Response> {
     let manner = Manner::read(&headers)?;
     if manner.resumes.is_some() {
-        return Err(ApiError::unsupported("last-event-id", "a stream of a response cannot be taken up again"));
+        return Err(ApiError::unsupported(
+            "last-event-id",
+            "a stream of a response cannot be taken up again",
+        ));
     }
     let (told, streams, call) = read(body::fields(body).await?)?;
     let answers = call::begin(&desk, &caller, &manner, vec![call]).await?;
-    if streams { responses_answer::stream(told, answers).await } else { responses_answer::whole(&told, answers).await }
+    if streams {
+        responses_answer::stream(told, answers).await
+    } else {
+        responses_answer::whole(&told, answers).await
+    }
 }
 
 fn read(mut fields: Fields) -> Answered<(Told, bool, Call)> {
@@ -95,7 +103,10 @@ fn read(mut fields: Fields) -> Answered<(Told, bool, Call)> {
         max_tokens: fields.integer("max_output_tokens", 1..=MAX_TOKENS)?.unwrap_or(DEFAULT_MAX_TOKENS),
     };
     if fields.text("truncation")?.is_some_and(|how| how != "disabled") {
-        return Err(ApiError::unsupported("truncation", "'truncation' is disabled: a prompt that is too long is refused"));
+        return Err(ApiError::unsupported(
+            "truncation",
+            "'truncation' is disabled: a prompt that is too long is refused",
+        ));
     }
     fields.refuse(IMPOSSIBLE)?;
     fields.ignore(OF_NO_EFFECT);
@@ -195,7 +206,8 @@ mod tests {
     use super::*;
 
     fn messages(input: Value) -> Answered<Value> {
-        let Value::Object(fields) = json!({ "model": "demo", "instructions": "Be brief.", "input": input }) else {
+        let Value::Object(fields) = json!({ "model": "demo", "instructions": "Be brief.", "input": input })
+        else {
             panic!("no object")
         };
         let (_, _, call) = read(Fields::new(fields))?;

@@ -115,7 +115,8 @@ pub(super) async fn stream(told: Told, mut answers: Answers) -> Answered<Respons
     let (sender, response) = sse::channel();
     tokio::spawn(async move {
         let invocation = first(&answers);
-        let mut telling = Telling { told, invocation, sender, sequence: 0, items: Vec::new(), has_text: false };
+        let mut telling =
+            Telling { told, invocation, sender, sequence: 0, items: Vec::new(), has_text: false };
         // Who left hears nothing more, and the invocation ends with `answers`.
         drop(telling.tell(answers).await);
     });
@@ -236,7 +237,8 @@ impl Telling {
         self.event("response.output_item.added", json!({ "output_index": index, "item": opened })).await?;
         let data = json!({ "item_id": id, "output_index": index, "delta": arguments });
         self.event("response.function_call_arguments.delta", data).await?;
-        let data = json!({ "item_id": id, "output_index": index, "name": item["name"], "arguments": arguments });
+        let data =
+            json!({ "item_id": id, "output_index": index, "name": item["name"], "arguments": arguments });
         self.event("response.function_call_arguments.done", data).await?;
         self.event("response.output_item.done", json!({ "output_index": index, "item": item })).await?;
         self.items.push(item);

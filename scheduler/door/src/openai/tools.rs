@@ -58,7 +58,10 @@ impl Tools {
         match choice.as_deref() {
             None | Some("none" | "auto") => {}
             Some(_) if self.list.is_empty() => {
-                return Err(ApiError::invalid_field("tool_choice", "'tool_choice' is only allowed when 'tools' are specified"));
+                return Err(ApiError::invalid_field(
+                    "tool_choice",
+                    "'tool_choice' is only allowed when 'tools' are specified",
+                ));
             }
             Some("required") => {}
             Some(name) if is_there(name) => {}
@@ -85,12 +88,18 @@ impl Tools {
 ///
 /// # Errors
 /// If its name is none, or its parameters are no schema.
-pub(crate) fn function(name: &str, description: &str, parameters: Option<&Value>, param: &str) -> Answered<Value> {
+pub(crate) fn function(
+    name: &str,
+    description: &str,
+    parameters: Option<&Value>,
+    param: &str,
+) -> Answered<Value> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     // These say something else where a function is chosen.
     let is_reserved = matches!(name, "auto" | "none" | "required");
     if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_name) || is_reserved {
-        let message = format!("'{param}' is called {name:?}: a name has letters, digits, _ and -, at most {MAX_NAME}");
+        let message =
+            format!("'{param}' is called {name:?}: a name has letters, digits, _ and -, at most {MAX_NAME}");
         return Err(ApiError::invalid_field(format!("{param}.function.name"), message));
     }
     let empty = json!({ "type": "object", "properties": {} });
@@ -130,15 +139,22 @@ mod tests {
 
     #[test]
     fn tools_are_functions_with_names_and_schemas() {
-        let chat = json!({ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } } });
+        let chat =
+            json!({ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } } });
         let response = json!({ "type": "function", "name": "g" });
         let choice = json!({ "type": "function", "function": { "name": "f" } });
         let tools = read(json!({ "tools": [chat, response], "tool_choice": choice })).unwrap();
         assert_eq!((tools.names(), tools.choice.as_deref()), (vec!["f", "g"], Some("f")));
         let param = |json| read(json).unwrap_err().param.unwrap();
         assert_eq!(param(json!({ "tools": [{ "type": "web_search" }] })), "tools[0].type");
-        assert_eq!(param(json!({ "tools": [{ "type": "function", "name": "a b" }] })), "tools[0].function.name");
-        assert_eq!(param(json!({ "tools": [{ "type": "function", "name": "auto" }] })), "tools[0].function.name");
+        assert_eq!(
+            param(json!({ "tools": [{ "type": "function", "name": "a b" }] })),
+            "tools[0].function.name"
+        );
+        assert_eq!(
+            param(json!({ "tools": [{ "type": "function", "name": "auto" }] })),
+            "tools[0].function.name"
+        );
         assert_eq!(param(json!({ "tool_choice": "required" })), "tool_choice");
         let unknown = json!({ "tools": [{ "type": "function", "name": "g" }], "tool_choice": { "type": "function", "name": "h" } });
         assert_eq!(param(unknown), "tool_choice");

@@ -51,8 +51,7 @@ impl House {
             build: "test".to_owned(),
         };
         let server = Server::start(options, Arc::new(SystemClock::default())).await.unwrap();
-        let variant =
-            Variant { model: ModelDigest([7; 32]), name: "q8".to_owned(), bytes: 1, quality: None };
+        let variant = Variant { model: ModelDigest([7; 32]), name: "q8".to_owned(), bytes: 1, quality: None };
         let alias = Ask::Alias { alias: "demo".to_owned(), variants: vec![variant], resident_on: 0 };
         assert!(matches!(server.front().ask(alias, None).await, Answer::Done));
         let listen = ANY.parse().unwrap();

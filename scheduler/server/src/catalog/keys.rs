@@ -80,7 +80,8 @@ impl Catalog {
             let keys = statement.query_map([], |row| {
                 let models: String = row.get(4)?;
                 let models = models.split('\n').filter(|model| !model.is_empty());
-                let count = |at| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(at)?.map(i64::cast_unsigned));
+                let count =
+                    |at| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(at)?.map(i64::cast_unsigned));
                 Ok(KeyRecord {
                     name: row.get(0)?,
                     beginning: row.get(1)?,
@@ -104,9 +105,11 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::Missing`].
     pub async fn remove_key(&self, name: String) -> Result<(), CatalogError> {
-        self.transact(move |transaction| match transaction.execute("DELETE FROM keys WHERE name = ?1", [&name])? {
-            0 => Err(CatalogError::missing("key", &name)),
-            _ => Ok(()),
+        self.transact(move |transaction| {
+            match transaction.execute("DELETE FROM keys WHERE name = ?1", [&name])? {
+                0 => Err(CatalogError::missing("key", &name)),
+                _ => Ok(()),
+            }
         })
         .await
     }

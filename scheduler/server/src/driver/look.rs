@@ -166,7 +166,13 @@ impl Driver {
                 && !(which.live && record.log.has_ended())
         };
         if let Some(id) = which.only {
-            return self.records.get(&id).filter(is_asked).map(|record| self.seen(record)).into_iter().collect();
+            return self
+                .records
+                .get(&id)
+                .filter(is_asked)
+                .map(|record| self.seen(record))
+                .into_iter()
+                .collect();
         }
         let mut records: Vec<&Record> = self.records.values().filter(is_asked).collect();
         records.sort_by_key(|record| std::cmp::Reverse(record.submitted));
