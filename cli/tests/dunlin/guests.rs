@@ -58,6 +58,23 @@ fn a_component_of_wasi_nn_completes_a_prompt() {
 }
 
 #[test]
+fn a_guest_may_be_granted_to_bring_what_is_no_model() {
+    let home = Home::new();
+    let run = |grants: &[&str]| {
+        let fixed =
+            ["run", "component.wasm", "--nn-model", "default=tiny.gguf", "--args", "'bytes:GGUF' prompt=x"];
+        let output = home.dunlin_with(&[&fixed, grants].concat()).output();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(run(&[]).starts_with("ErrorCode::Security: "), "{}", run(&[]));
+    let refused = run(&["--grant", "nn-load=1"]);
+    assert!(
+        refused.starts_with("ErrorCode::InvalidArgument: invalid argument: the model is refused: "),
+        "{refused}"
+    );
+}
+
+#[test]
 fn what_a_guest_of_wasi_nn_does_wrong() {
     let home = Home::new();
     home.dunlin_with(&["run", "ggml.wasm", "--nn-model", "default=tiny.gguf", "--args", "basic other x"])

@@ -10,6 +10,7 @@ mod eval;
 mod faults;
 mod fleet;
 mod guests;
+mod handover;
 mod help;
 mod manifest;
 mod model;

@@ -181,6 +181,25 @@ mod examples {
         check("rust", &["cargo", "test"]);
     }
 
+    /// A program that knows nothing of Dunlin, built by cargo alone.
+    #[test]
+    fn wasi_nn() {
+        let home = Home::new();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/wasi-nn");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--release", "--quiet", "--target", "wasm32-wasip2"]).current_dir(&folder);
+        cargo.env_clear().envs(home.environment()).envs(outside());
+        let output = cargo.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let built = concat!(env!("CARGO_TARGET_TMPDIR"), "/hello-rust/wasm32-wasip2/release/wasi-nn.wasm");
+        let run =
+            home.dunlin_with(&["run", built, "--nn-model", "default=tiny.gguf", "--input", "-", "--json"]);
+        let said = run.input(TEXT).json();
+        assert_eq!(said["error"], serde_json::Value::Null, "{said}");
+        let tokens = said["usage"]["output_tokens"].as_u64().unwrap();
+        assert!((1..=64).contains(&tokens), "{said}");
+    }
+
     #[test]
     fn python() {
         check("python", &["python3", "-m", "unittest"]);

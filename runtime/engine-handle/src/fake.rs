@@ -4,7 +4,7 @@
 //! Its vocabulary is the 256 bytes, [`BOS`] and [`END_OF_TURN`]; one token per byte, so that prompts are readable.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt, io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -29,6 +29,9 @@ use crate::{
 pub const BOS: Token = 256;
 /// Ends every turn.
 pub const END_OF_TURN: Token = 257;
+
+/// Calls that it can be asked for afterwards; a fake that lives through a storm keeps no more.
+pub const MAX_CALLS: usize = 4096;
 
 /// What the fake does with one generation.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,7 +85,7 @@ pub struct Fake {
     stands_still: bool,
     answer: Answering,
     score: Scoring,
-    calls: Arc<Mutex<Vec<Call>>>,
+    calls: Arc<Mutex<VecDeque<Call>>>,
 }
 
 impl fmt::Debug for Fake {
@@ -148,9 +151,17 @@ impl Fake {
         self
     }
 
-    /// Every call that this fake got, in order, over all incarnations.
+    /// The last [`MAX_CALLS`] calls that this fake got, in order, over all incarnations.
     pub fn calls(&self) -> Vec<Call> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn remember(&self, call: &Call) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.len() == MAX_CALLS {
+            calls.pop_front();
+        }
+        calls.push_back(call.clone());
     }
 
     /// Starts it behind a handle, on the current runtime.
@@ -323,7 +334,7 @@ impl Incarnation {
     }
 
     fn on_call(&mut self, id: CallId, call: Call) {
-        self.fake.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
+        self.fake.remember(&call);
         let answer = match call {
             Call::Generate(generate) => return self.start_generation(id, &generate),
             Call::Score(score) => Ok(Answer::Scores(self.scores(&score))),

@@ -8,7 +8,7 @@ use wasmtime::{Engine, Linker as CoreLinker, component::Linker};
 
 use crate::{
     Allocation, CacheConfig, Compile, Digest, allocation, calls,
-    calls::ephemeral::CoreState,
+    calls::{ephemeral::CoreState, http::Tls},
     invoke::state::{MAX_MEMORIES, State},
     load::{Registry, artifact::Code, cache::Cache},
     ticker::Ticker,
@@ -22,17 +22,25 @@ pub struct HostConfig {
     pub cache: Option<CacheConfig>,
     /// Instances at once; more invocations wait.
     pub instances: u32,
+    /// Certificates of authorities that HTTPS of guests trusts beside those that browsers trust, in DER.
+    pub roots: Vec<Vec<u8>>,
 }
 
 impl HostConfig {
     /// Without a cache, 32 instances at once.
     pub fn new(compile: Compile) -> Self {
-        Self { compile, cache: None, instances: 32 }
+        Self { compile, cache: None, instances: 32, roots: Vec::new() }
     }
 
     #[must_use]
     pub fn cache(mut self, cache: CacheConfig) -> Self {
         self.cache = Some(cache);
+        self
+    }
+
+    #[must_use]
+    pub fn trusting(mut self, root: Vec<u8>) -> Self {
+        self.roots.push(root);
         self
     }
 }
@@ -56,6 +64,7 @@ pub(crate) struct Inner {
     /// The same and HTTP, for those that import it.
     pub(crate) http_linker: Linker<State>,
     pub(crate) core_linker: CoreLinker<CoreState>,
+    pub(crate) tls: Tls,
     pub(crate) ticker: Ticker,
     /// As many as the pool has memories.
     pub(crate) slots: Semaphore,
@@ -91,6 +100,7 @@ impl Host {
         let code_version = Digest::of(&engine.precompile_compatibility_hash());
         Ok(Self(Arc::new(Inner {
             ticker: Ticker::start(engine.weak()).map_err(HostError::Ticker)?,
+            tls: Tls::new(config.roots.clone()),
             linker,
             http_linker,
             core_linker,

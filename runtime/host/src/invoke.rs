@@ -272,7 +272,8 @@ async fn run(
         weights: Weights::new(invocation.grants.weights),
     };
     let meters = job.meters.clone();
-    let http = Http::new(invocation.grants.http, interrupt.clone(), meters.host_calls.clone());
+    let http =
+        Http::new(invocation.grants.http, host.tls.clone(), interrupt.clone(), meters.host_calls.clone());
     let entry = Entry {
         request: invocation.request,
         arguments: invocation.arguments,

@@ -11,7 +11,10 @@ use std::{
 use http::{Uri, uri::Scheme};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
@@ -46,8 +49,8 @@ pub(crate) struct Http {
 
 impl Http {
     /// A request counts as a host call.
-    pub(crate) fn new(outbound: Outbound, interrupt: Interrupt, calls: Arc<Meter>) -> Self {
-        Self { context: WasiHttpCtx::new(), hooks: Hooks { outbound, interrupt, calls } }
+    pub(crate) fn new(outbound: Outbound, tls: Tls, interrupt: Interrupt, calls: Arc<Meter>) -> Self {
+        Self { context: WasiHttpCtx::new(), hooks: Hooks { outbound, tls, interrupt, calls } }
     }
 }
 
@@ -59,6 +62,7 @@ impl WasiHttpView for State {
 
 struct Hooks {
     outbound: Outbound,
+    tls: Tls,
     interrupt: Interrupt,
     calls: Arc<Meter>,
 }
@@ -72,11 +76,11 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Exchange, Error>> + Send> {
-        let (outbound, interrupt) = (self.outbound.clone(), self.interrupt.clone());
+        let (outbound, tls, interrupt) = (self.outbound.clone(), self.tls.clone(), self.interrupt.clone());
         let counted = self.calls.take(1);
         Box::new(async move {
             counted.map_err(|_| Error::ConnectionLimitReached)?;
-            let sending = send(request, options, &outbound, interrupt.clone());
+            let sending = send(request, options, &outbound, &tls, interrupt.clone());
             interrupt.unless_stopped(sending).await.unwrap_or(Err(Error::ConnectionTimeout))
         })
     }
@@ -87,6 +91,7 @@ async fn send(
     mut request: http::Request<WasiBody>,
     options: Option<RequestOptions>,
     outbound: &Outbound,
+    tls: &Tls,
     interrupt: Interrupt,
 ) -> Result<Exchange, Error> {
     let target = Target::of(request.uri(), outbound)?;
@@ -97,7 +102,7 @@ async fn send(
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
     let connect_timeout = options.and_then(|options| options.connect_timeout).unwrap_or(CONNECT_TIMEOUT);
-    let connecting = timeout(connect_timeout, target.connect(outbound)).await;
+    let connecting = timeout(connect_timeout, target.connect(outbound, tls)).await;
     let stream = connecting.map_err(|_| Error::ConnectionTimeout)??;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut connection = Box::pin(async move {
@@ -157,7 +162,7 @@ impl Target {
         Ok(Self { host, port, is_secure })
     }
 
-    async fn connect(&self, outbound: &Outbound) -> Result<Box<dyn Stream>, Error> {
+    async fn connect(&self, outbound: &Outbound, tls: &Tls) -> Result<Box<dyn Stream>, Error> {
         let stream = dial(&self.addresses(outbound).await?).await?;
         if !self.is_secure {
             return Ok(Box::new(stream));
@@ -168,7 +173,7 @@ impl Target {
             }
             Host::Address(address) => ServerName::from(*address),
         };
-        let secured = tls()?.connect(name, stream).await;
+        let secured = tls.connector()?.connect(name, stream).await;
         Ok(Box::new(secured.map_err(Error::Tls)?))
     }
 
@@ -194,19 +199,29 @@ impl Target {
     }
 }
 
-/// With the roots that browsers trust; made once.
-fn tls() -> Result<TlsConnector, Error> {
-    static TLS: OnceLock<TlsConnector> = OnceLock::new();
-    if let Some(tls) = TLS.get() {
-        return Ok(tls.clone());
+/// Who is trusted to be who they say: the roots that browsers trust, and those of the host. Made when it is needed.
+#[derive(Clone, Default)]
+pub(crate) struct Tls(Arc<(Vec<Vec<u8>>, OnceLock<TlsConnector>)>);
+
+impl Tls {
+    pub(crate) fn new(roots: Vec<Vec<u8>>) -> Self {
+        Self(Arc::new((roots, OnceLock::new())))
     }
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|_| Error::TlsProtocolError)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TLS.get_or_init(|| Arc::new(config).into()).clone())
+
+    fn connector(&self) -> Result<TlsConnector, Error> {
+        let (own, made) = &*self.0;
+        if let Some(connector) = made.get() {
+            return Ok(connector.clone());
+        }
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
+        roots.add_parsable_certificates(own.iter().cloned().map(CertificateDer::from));
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|_| Error::TlsProtocolError)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(made.get_or_init(|| Arc::new(config).into()).clone())
+    }
 }
 
 /// The first address that answers.

@@ -42,6 +42,7 @@ fn build(root: &Path, out: &Path, package: &str, target: &str) {
         .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
         // What the outer cargo says to its compilers is not for these.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTFLAGS")
         .env_remove("RUSTC_WRAPPER")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .status()

@@ -11,6 +11,7 @@ mod core_modules;
 mod generations;
 mod hostile;
 mod http;
+mod https;
 mod job;
 mod load;
 mod models;
