@@ -54,7 +54,7 @@ impl Pipeline for Complete {
         // As it is: white space counts.
         let text = request.text()?;
         if text.is_empty() {
-            return Err(Error::invalid("the input is empty: there is nothing to go on with"));
+            return Err(Error::invalid("the input is empty: there is nothing to work on"));
         }
         let options = Options {
             max_tokens: asked.number(&MAX_TOKENS, 1..=1_000_000)?,
