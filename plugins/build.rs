@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio, exit},
 };
 
-const PLUGINS: [&str; 5] = ["chat", "classify", "extract", "summarize", "vote"];
+const PLUGINS: [&str; 7] = ["chat", "classify", "complete", "embed", "extract", "summarize", "vote"];
 
 const TARGET: &str = "wasm32-wasip2";
 

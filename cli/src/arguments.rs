@@ -6,7 +6,10 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::{
     command::{
         build, chat, check, completions, costs, doctor, eval,
-        fleet::{agent, deploy, explain, invoke, login, models, nodes, policy, scheduler, stand, token, up},
+        fleet::{
+            agent, console, deploy, explain, invoke, key, login, models, nodes, policy, scheduler, stand,
+            token, up,
+        },
         meter, model, new, pipelines, profile, run,
     },
     completion,
@@ -100,6 +103,9 @@ pub(crate) enum Command {
     Agent(Box<agent::Agent>),
     #[command(subcommand)]
     Token(token::Command),
+    #[command(subcommand)]
+    Key(key::Command),
+    Console(console::Console),
     Login(login::Login),
     Nodes(nodes::Nodes),
     #[command(subcommand)]

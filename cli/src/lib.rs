@@ -87,6 +87,8 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Scheduler(scheduler) => scheduler.execute(global),
         Command::Agent(agent) => agent.execute(global),
         Command::Token(token) => token.execute(),
+        Command::Key(key) => key.execute(),
+        Command::Console(console) => console.execute(),
         Command::Login(login) => login.execute(),
         Command::Nodes(nodes) => nodes.execute(),
         Command::Models(models) => models.execute(global),

@@ -95,7 +95,7 @@ macro_rules! export {
 pub use bindings::{
     dunlin::llm::{
         constraints::{Constraint, Spec},
-        contexts::{Context, Event, Generation, Normalize, Options, Sampling, Scored, TokenInfo},
+        contexts::{Context, Event, Generation, Logprob, Normalize, Options, Sampling, Scored, TokenInfo},
         embeddings, job,
         models::{self, Model},
         types::{self, Budget, Error, Message, Role, StopReason, ToolCall, ToolDef, Usage},

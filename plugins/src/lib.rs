@@ -29,6 +29,8 @@ macro_rules! plugin {
 const ALL: &[Plugin] = &[
     plugin!("chat", dunlin_plugin_chat),
     plugin!("classify", dunlin_plugin_classify),
+    plugin!("complete", dunlin_plugin_complete),
+    plugin!("embed", dunlin_plugin_embed),
     plugin!("extract", dunlin_plugin_extract),
     plugin!("summarize", dunlin_plugin_summarize),
     plugin!("vote", dunlin_plugin_vote),

@@ -7,7 +7,9 @@ use crate::{
     FleetId, Grants, InvocationId, JoinedNode, Limits, ModelDigest, Name, NodeId, OperatingPoint, Parameter,
     PredictedCosts, Request, Role, ToStore, TokenId,
     frame::Message,
-    limits::{MAX_BINDINGS, MAX_DOCUMENT, MAX_LABELS, MAX_NAME, MAX_PAGE, MAX_REASONS, MAX_TEXT},
+    limits::{
+        MAX_BINDINGS, MAX_DOCUMENT, MAX_LABELS, MAX_NAME, MAX_PAGE, MAX_PARAMETERS, MAX_REASONS, MAX_TEXT,
+    },
 };
 
 /// The first message on every stream to a scheduler but the one of the hello.
@@ -190,6 +192,15 @@ pub enum Ask {
         #[serde(with = "AtMost::<MAX_DOCUMENT>")]
         toml: String,
     },
+    NewKey(NewKey),
+    Keys {
+        #[serde(default, with = "AtMost::<MAX_NAME>")]
+        after: Option<String>,
+    },
+    RemoveKey {
+        #[serde(with = "AtMost::<MAX_NAME>")]
+        name: String,
+    },
 }
 
 /// One of the models behind an alias.
@@ -222,6 +233,49 @@ pub struct NewToken {
     pub valid_for_s: Option<u64>,
 }
 
+/// A key of the HTTP API that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewKey {
+    /// Who asks by it; its invocations are theirs.
+    #[serde(with = "AtMost::<MAX_NAME>")]
+    pub name: String,
+    #[serde(default)]
+    pub allowance: Allowance,
+    /// `None`: for good.
+    #[serde(default)]
+    pub valid_for_s: Option<u64>,
+}
+
+/// What a key allows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Allowance {
+    /// The fleet, and the invocations of others.
+    pub sees_all: bool,
+    /// Empty: all models.
+    #[serde(with = "AtMost::<MAX_PARAMETERS>")]
+    pub models: Vec<Name>,
+    pub requests_per_minute: Option<u32>,
+    pub tokens_per_minute: Option<u64>,
+    pub joules_per_day: Option<u64>,
+}
+
+/// A key that there is, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeySummary {
+    #[serde(with = "AtMost::<MAX_NAME>")]
+    pub name: String,
+    /// How it begins.
+    #[serde(default, with = "AtMost::<MAX_NAME>")]
+    pub beginning: String,
+    #[serde(default)]
+    pub allowance: Allowance,
+    #[serde(default)]
+    pub created_unix_seconds: u64,
+    #[serde(default)]
+    pub expires_unix_seconds: Option<u64>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     Done,
@@ -245,6 +299,12 @@ pub enum Answer {
     /// What is wrong with a policy; nothing: it can be used.
     /// After `SetPolicy`: it is in force all the same.
     PolicyFaults(#[serde(with = "AtMost::<MAX_REASONS>")] Vec<PolicyFault>),
+    /// The whole key, which is shown only once.
+    Key {
+        #[serde(with = "AtMost::<MAX_NAME>")]
+        text: String,
+    },
+    Keys(Page<KeySummary>),
 }
 
 /// A part of a list. Where there is more, ask for what follows the last.

@@ -35,8 +35,9 @@ pub use attempt::{
 pub use blob::{BlobChunk, FromStore, ToStore};
 pub use bounded::AtMost;
 pub use client::{
-    Answer, Ask, FleetSummary, FromInvocation, ModelSummary, NewToken, Opening, Page, PipelineSummary,
-    Placed, PolicyFault, Submit, Targets, ToInvocation, Variant, VariantSummary,
+    Allowance, Answer, Ask, FleetSummary, FromInvocation, KeySummary, ModelSummary, NewKey, NewToken,
+    Opening, Page, PipelineSummary, Placed, PolicyFault, Submit, Targets, ToInvocation, Variant,
+    VariantSummary,
 };
 pub use control::{Command, Order, Rows, ToNode, ToScheduler};
 pub use digest::{BlobDigest, ComponentDigest, DigestError, ModelDigest};

@@ -24,7 +24,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.env("DUNLIN_LOG", "info").stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let (to, lines) = mpsc::channel();
@@ -34,7 +34,7 @@ impl Running {
 
     /// Waits until it says something with these words.
     #[track_caller]
-    fn says(&self, words: &str) -> String {
+    pub(crate) fn says(&self, words: &str) -> String {
         let mut said = String::new();
         loop {
             match self.lines.recv_timeout(PATIENCE) {
@@ -149,7 +149,7 @@ fn start(home: &Home, port: u16) -> Running {
 }
 
 /// A port that is free, and the one above it.
-fn two_ports() -> u16 {
+pub(crate) fn two_ports() -> u16 {
     loop {
         let first = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = first.local_addr().unwrap().port();

@@ -31,6 +31,8 @@ fn the_command_as_a_whole() {
           scheduler    Run the scheduler of a fleet
           agent        Run a node of a fleet on this machine
           token        Make tokens, by which boards and people join
+          key          Make and take back keys of the HTTP API
+          console      Print a link that opens the fleet's page in a browser, logged in
           login        Become an operator or a client of a fleet, with a token that an operator made
           nodes        Show the nodes of the fleet
           models       The models of the fleet: list, push, alias, pin

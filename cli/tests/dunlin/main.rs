@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod chat;
+mod clients;
+mod console;
 mod costs;
 mod doctor;
 mod download;

@@ -1,7 +1,10 @@
 //! An answer, as it comes and as a whole.
 
 use dunlin_guest::{Error, Event, Response, StopReason, ToolCall, job::Chunk};
+use dunlin_plugin_parameters::sampling::logprob;
 use serde_json::{Map, Value, json};
+
+use crate::calls::Listener;
 
 /// How an answer is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +13,8 @@ pub(crate) enum Shape {
     Text,
     /// Messages and their pieces as in OpenAI's chat completions.
     Json,
+    /// Its text as text, which may be cut anywhere; all else as JSON; and at the end only why it ended.
+    Report,
 }
 
 /// What the assistant has said so far.
@@ -18,31 +23,46 @@ pub(crate) struct Said {
     content: String,
     reasoning: String,
     tool_calls: Vec<ToolCall>,
+    /// Finds calls in the text, where there are functions to call.
+    listener: Option<Listener>,
     pub(crate) stop: Option<StopReason>,
 }
 
 impl Said {
+    /// Of a model that may call these functions.
+    pub(crate) fn with_tools(names: Vec<String>) -> Self {
+        let listener = (!names.is_empty()).then(|| Listener::new(names));
+        Self { listener, ..Self::default() }
+    }
+
     /// Adds what came, and gives what the caller is told of it.
     pub(crate) fn take(&mut self, events: Vec<Event>, shape: Shape) -> Vec<Chunk> {
         let mut text = String::new();
         let mut reasoning = String::new();
         let mut calls = Vec::new();
-        for event in events {
+        let mut logprobs = Vec::new();
+        for event in self.heard(events) {
             match event {
                 Event::Text(piece) => text += &piece,
                 Event::Reasoning(piece) => reasoning += &piece,
                 Event::ToolCall(call) => calls.push(call),
-                Event::Tokens(_) => {}
+                Event::Tokens(tokens) => logprobs.extend(tokens.iter().map(logprob)),
                 Event::Finish((stop, _)) => self.stop = Some(stop),
             }
         }
         let mut chunks = Vec::new();
         match shape {
-            Shape::Text if !text.is_empty() => chunks.push(Chunk::Text(text.clone())),
-            Shape::Text => {}
+            Shape::Text | Shape::Report if !text.is_empty() => chunks.push(Chunk::Text(text.clone())),
+            Shape::Text | Shape::Report => {}
             Shape::Json => {
                 chunks.extend(delta("reasoning", &reasoning).into_iter().chain(delta("content", &text)))
             }
+        }
+        if shape == Shape::Report {
+            chunks.extend(delta("reasoning", &reasoning));
+        }
+        if shape != Shape::Text && !logprobs.is_empty() {
+            chunks.push(Chunk::Json(json!({ "logprobs": logprobs }).to_string()));
         }
         let first = self.tool_calls.len();
         chunks.extend(calls.iter().enumerate().map(|(index, call)| {
@@ -56,6 +76,23 @@ impl Said {
         chunks
     }
 
+    /// With the calls that the text has.
+    fn heard(&mut self, events: Vec<Event>) -> Vec<Event> {
+        let Some(listener) = &mut self.listener else { return events };
+        let mut heard = Vec::new();
+        for event in events {
+            match event {
+                Event::Text(piece) => heard.extend(listener.hear(&piece)),
+                finish @ Event::Finish(_) => {
+                    heard.extend(listener.end());
+                    heard.push(finish);
+                }
+                other => heard.push(other),
+            }
+        }
+        heard
+    }
+
     /// # Errors
     /// If it was not the model that ended the answer, nor a limit of its length.
     pub(crate) fn response(self, shape: Shape) -> Result<Response, Error> {
@@ -64,10 +101,15 @@ impl Said {
             Some(StopReason::Deadline) => return Err(Error::Deadline),
             _ => {}
         }
-        if shape == Shape::Text && self.tool_calls.is_empty() {
-            return Ok(Response::text(self.content));
+        match shape {
+            Shape::Text if self.tool_calls.is_empty() => Ok(Response::text(self.content)),
+            Shape::Text | Shape::Json => Ok(Response::json(self.message().to_string())),
+            Shape::Report => {
+                let by_stop = self.stop == Some(StopReason::StopString);
+                let report = json!({ "finish_reason": self.finish_reason(), "stop_string": by_stop });
+                Ok(Response::json(report.to_string()))
+            }
         }
-        Ok(Response::json(self.message().to_string()))
     }
 
     fn message(&self) -> Value {
@@ -103,7 +145,7 @@ fn tool_call(call: &ToolCall) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use dunlin_guest::Usage;
+    use dunlin_guest::{Logprob, TokenInfo, Usage};
 
     use super::*;
 
@@ -201,5 +243,27 @@ mod tests {
         };
         assert!(matches!(ended(StopReason::Cancelled), Error::Cancelled));
         assert!(matches!(ended(StopReason::Deadline), Error::Deadline));
+    }
+
+    #[test]
+    fn a_report_has_text_as_text_and_says_why_it_ended() {
+        let (chunks, body) = told(Shape::Report, thought());
+        assert_eq!(chunks, [r#"{"reasoning":"two and two"}"#, "four"]);
+        assert_eq!(body, r#"{"finish_reason":"stop","stop_string":false}"#);
+    }
+
+    #[test]
+    fn likelihoods_are_told_where_they_are_asked_for() {
+        let of = |bytes: &[u8], logprob| Logprob { token: 1, bytes: bytes.to_vec(), logprob };
+        let info = TokenInfo { chosen: of(b"a", -0.5), top: vec![of(b"b", -1.5)] };
+        let events =
+            vec![vec![Event::Text("a".into()), Event::Tokens(vec![info]), finish(StopReason::EndOfTurn)]];
+        assert_eq!(
+            told(Shape::Report, events).0,
+            [
+                "a",
+                r#"{"logprobs":[{"token":"a","logprob":-0.5,"bytes":[97],"top_logprobs":[{"token":"b","logprob":-1.5,"bytes":[98]}]}]}"#
+            ]
+        );
     }
 }

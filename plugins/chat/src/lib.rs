@@ -1,46 +1,69 @@
 //! A conversation: messages in, streamed text out. The README has the parameters.
 
 mod answer;
+mod calls;
 mod messages;
+mod tools;
 
 use answer::{Said, Shape};
 use dunlin_guest::{
-    Context, Error, Generation, Model, Options, Pipeline, Request, Response, Sampling, job, models::Features,
+    Constraint, Context, Error, Generation, Model, Options, Pipeline, Request, Response, Spec, job,
+    models::Features,
 };
-use dunlin_plugin_parameters::{Asked, JSON, MODEL, Parameter};
+use dunlin_plugin_parameters::{
+    Asked, JSON, MODEL, Parameter,
+    sampling::{
+        FREQUENCY_PENALTY, LOGIT_BIAS, LOGPROBS, MIN_P, PRESENCE_PENALTY, REPEAT_PENALTY, SEED, STOP,
+        TEMPERATURE, TOP_K, TOP_P,
+    },
+};
 use messages::Conversation;
+use tools::Choice;
 
 /// Events taken at once; what there is less is not waited for.
 const BATCH: u32 = 64;
 
-/// Tokens that a repetition is looked for in.
-const REPEAT_LAST_N: u32 = 64;
-
 const SYSTEM: Parameter =
     Parameter::optional("system", "what the model is to be, said before everything else");
 const MAX_TOKENS: Parameter = Parameter::with_default("max_tokens", "512", "most tokens of the answer");
-const TEMPERATURE: Parameter = Parameter::with_default(
-    "temperature",
-    "0.7",
-    "how freely to draw; 0 takes the likeliest token each time",
-);
-const TOP_P: Parameter =
-    Parameter::with_default("top_p", "1", "draw among the likeliest tokens that together have this share");
-const TOP_K: Parameter =
-    Parameter::with_default("top_k", "0", "draw among this many of the likeliest tokens; 0 among all");
-const MIN_P: Parameter =
-    Parameter::with_default("min_p", "0.05", "leave out tokens less likely than this share of the likeliest");
-const REPEAT_PENALTY: Parameter =
-    Parameter::with_default("repeat_penalty", "1", "more than 1 holds back tokens that came lately");
-const SEED: Parameter =
-    Parameter::optional("seed", "the same seed draws the same; of the invocation, if none is given");
-const STOP: Parameter = Parameter::optional("stop", "text that ends the answer; may be given several times");
 const TOOLS: Parameter =
     Parameter::optional("tools", "functions that the model may call, as JSON like OpenAI's");
+const TOOL_CHOICE: Parameter = Parameter::optional(
+    "tool_choice",
+    "auto, none, required, or the name of the function that has to be called",
+);
+const SCHEMA: Parameter = Parameter::optional("schema", "JSON schema that the answer has to match");
+const STRICT: Parameter =
+    Parameter::with_default("strict", "false", "refuse a schema of which a part could not be kept to");
+const REPORT: Parameter = Parameter::with_default(
+    "report",
+    "false",
+    "tell text as text, all else as JSON, and at the end only why it ended",
+);
 
 pub const SUMMARY: &str = "A conversation: messages in, streamed text out.";
-pub const PARAMETERS: &[Parameter] =
-    &[SYSTEM, MAX_TOKENS, TEMPERATURE, TOP_P, TOP_K, MIN_P, REPEAT_PENALTY, SEED, STOP, TOOLS, JSON, MODEL];
+pub const PARAMETERS: &[Parameter] = &[
+    SYSTEM,
+    MAX_TOKENS,
+    TEMPERATURE,
+    TOP_P,
+    TOP_K,
+    MIN_P,
+    REPEAT_PENALTY,
+    FREQUENCY_PENALTY,
+    PRESENCE_PENALTY,
+    LOGIT_BIAS,
+    SEED,
+    STOP,
+    LOGPROBS,
+    TOOLS,
+    TOOL_CHOICE,
+    SCHEMA,
+    STRICT,
+    JSON,
+    REPORT,
+    MODEL,
+];
 
 /// The pipeline.
 #[derive(Debug)]
@@ -52,55 +75,67 @@ dunlin_guest::export!(Chat);
 impl Pipeline for Chat {
     fn run(request: Request) -> Result<Response, Error> {
         let asked = Asked::new(&request, PARAMETERS)?;
-        let conversation = Conversation::read(asked.text()?, asked.is_json())?
+        let mut conversation = Conversation::read(asked.text()?, asked.is_json())?
             .with_system(asked.value(&SYSTEM))?
             .with_tools(asked.value(&TOOLS))?;
-        let shape = if asked.flag(&JSON)? { Shape::Json } else { Shape::Text };
+        let choice = Choice::read(asked.value(&TOOL_CHOICE), &conversation.tools)?;
+        if choice == Choice::None {
+            conversation.tools.clear();
+        }
+        let shape = match (asked.flag(&REPORT)?, asked.flag(&JSON)?) {
+            (true, _) => Shape::Report,
+            (false, true) => Shape::Json,
+            (false, false) => Shape::Text,
+        };
         let options = options(&asked)?;
-        let context = begin(&asked.model()?, &conversation)?;
-        stream(&context.generate(&options, None)?, shape)
+        let schema = match choice.schema(&conversation.tools)? {
+            Some(schema) => Some(schema),
+            None => asked.value(&SCHEMA).map(str::to_owned),
+        };
+        let model = asked.model()?;
+        let constraint = schema.map(|schema| constraint(&model, schema, asked.flag(&STRICT)?)).transpose()?;
+        let names = conversation.tools.iter().map(|tool| tool.name.clone()).collect();
+        let context = begin(&model, conversation)?;
+        stream(&context.generate(&options, constraint.as_ref())?, Said::with_tools(names), shape)
     }
 }
 
 fn options(asked: &Asked<'_>) -> Result<Options, Error> {
-    let repeat_penalty = asked.number(&REPEAT_PENALTY, 0.1..=10.0)?;
-    let sampling = Sampling {
-        temperature: asked.number(&TEMPERATURE, 0.0..=5.0)?,
-        top_p: asked.number(&TOP_P, 0.0..=1.0)?,
-        top_k: asked.number(&TOP_K, 0..=1_000_000)?,
-        min_p: asked.number(&MIN_P, 0.0..=1.0)?,
-        repeat_penalty,
-        repeat_last_n: if repeat_penalty == 1.0 { 0 } else { REPEAT_LAST_N },
-        seed: asked.number_if_given(&SEED, 0..=u64::MAX)?,
-        ..Sampling::default()
-    };
     Ok(Options {
         max_tokens: asked.number(&MAX_TOKENS, 1..=1_000_000)?,
-        sampling: Some(sampling),
-        stop: asked.values(&STOP).into_iter().filter(|stop| !stop.is_empty()).map(str::to_owned).collect(),
+        sampling: Some(asked.sampling()?),
+        stop: asked.stops(),
+        top_logprobs: asked.top_logprobs()?,
         ..Options::default()
     })
 }
 
+fn constraint(model: &Model, schema: String, strict: bool) -> Result<Constraint, Error> {
+    let constraint = Constraint::compile(model, &Spec::JsonSchema(schema))?;
+    let warnings = constraint.warnings();
+    if strict && !warnings.is_empty() {
+        return Err(Error::Constraint(format!("it would not be kept to: {}", warnings.join("; "))));
+    }
+    Ok(constraint)
+}
+
 /// A context that waits for the assistant's answer, or for the rest of it.
-fn begin(model: &Model, conversation: &Conversation) -> Result<Context, Error> {
-    if !conversation.tools.is_empty() && !model.info().features.contains(Features::TOOLS) {
-        return Err(Error::Unsupported(format!(
-            "tools: the chat template of {:?} has none",
-            model.info().alias
-        )));
+fn begin(model: &Model, conversation: Conversation) -> Result<Context, Error> {
+    let Conversation { mut messages, mut tools, beginning } = conversation;
+    if !model.info().features.contains(Features::TOOLS) {
+        messages = tools::in_words(messages, &tools);
+        tools.clear();
     }
     let context = Context::create(model)?;
-    context.append_messages(&conversation.messages, &conversation.tools, true)?;
-    if let Some(beginning) = &conversation.beginning {
+    context.append_messages(&messages, &tools, true)?;
+    if let Some(beginning) = &beginning {
         context.append(beginning, false)?;
     }
     Ok(context)
 }
 
 /// Gives the answer to the caller as it comes, and then as a whole.
-fn stream(generation: &Generation, shape: Shape) -> Result<Response, Error> {
-    let mut said = Said::default();
+fn stream(generation: &Generation, mut said: Said, shape: Shape) -> Result<Response, Error> {
     while said.stop.is_none() {
         let events = generation.next(BATCH)?;
         if events.is_empty() {

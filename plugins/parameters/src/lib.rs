@@ -6,6 +6,7 @@
 mod asked;
 mod choices;
 mod number;
+pub mod sampling;
 mod table;
 
 pub use asked::{Asked, Line, lines};

@@ -170,3 +170,30 @@ async fn a_long_answer_streams_on() {
     assert!(told.chunks.len() > 100, "{}", told.chunks.len());
     assert_eq!(told.outcome.usage.output_tokens, 10_000);
 }
+
+const TOOLS: &str = r#"[{"type": "function", "function": {"name": "restart", "description": "Restarts a unit.",
+    "parameters": {"type": "object", "properties": {"unit": {"type": "string"}}, "required": ["unit"]}}}]"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_the_answer_has_to_be_is_told_as_a_call() {
+    let fake = saying(r#"{"name": "restart", "arguments": {"unit": "sshd"}}"#);
+    let scene = Scene::new(&fake, "chat", "fix it").param("tools", TOOLS).param("tool_choice", "required");
+    let told = scene.param("report", "true").told().await;
+    assert_eq!(
+        told,
+        [
+            r#"json {"tool_calls":[{"id":"call_0","type":"function","function":{"name":"restart","arguments":"{\"unit\":\"sshd\"}"},"index":0}]}"#,
+            r#"application/json: {"finish_reason":"tool_calls","stop_string":false}"#
+        ]
+    );
+    assert!(generations(&fake)[0].constraint.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_choice_of_no_tool_is_refused() {
+    let said = |choice| Scene::new(&Fake::default(), "chat", "x").param("tools", TOOLS).param("tool_choice", choice).error();
+    assert_eq!(
+        said("stop").await,
+        r#"invalid argument: the parameter "tool_choice" is "stop": there is no such tool"#
+    );
+}

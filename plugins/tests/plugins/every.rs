@@ -36,6 +36,10 @@ async fn an_unknown_parameter_is_refused_with_those_that_are_known() {
 async fn nothing_to_work_on_is_told() {
     for name in names() {
         for body in [b"".as_slice(), b" \r\n"] {
+            // To go on with white space is something.
+            if name == "complete" && !body.is_empty() {
+                continue;
+            }
             let said = scene(name, body).error().await;
             assert_eq!(said, "invalid argument: the input is empty: there is nothing to work on", "{name}");
         }

@@ -4,6 +4,8 @@
 
 mod chat;
 mod classify;
+mod complete;
+mod embed;
 mod every;
 mod extract;
 mod scene;

@@ -453,6 +453,16 @@ fn model_variant() -> Variant {
     Variant { model: model(), name: text("1b-q4_k_m"), bytes: 771_000_000, quality: Some(640) }
 }
 
+fn allowance() -> Allowance {
+    Allowance {
+        sees_all: true,
+        models: vec![Name(text("demo"))],
+        requests_per_minute: Some(60),
+        tokens_per_minute: Some(10_000),
+        joules_per_day: Some(5_000),
+    }
+}
+
 fn asks() -> Samples<Ask> {
     let after = Some(text("b"));
     let toml = text("objective = \"energy\"\n");
@@ -484,6 +494,13 @@ fn asks() -> Samples<Ask> {
         SetPolicy => Ask::SetPolicy { name: name.clone(), toml: toml.clone() };
         ShowPolicy => Ask::ShowPolicy { name: name.clone() };
         AddRows => Ask::AddRows { toml: toml.clone() };
+        NewKey => Ask::NewKey(NewKey {
+            name: text("web"),
+            allowance: allowance(),
+            valid_for_s: Some(86_400),
+        });
+        Keys => Ask::Keys { after: after.clone() };
+        RemoveKey => Ask::RemoveKey { name: text("web") };
     })
 }
 
@@ -596,6 +613,13 @@ pub(crate) fn answer() -> Samples<Answer> {
         component: Some(component()),
         description: text("Fields of a line."),
     };
+    let key = KeySummary {
+        name: text("web"),
+        beginning: text("dk-abc"),
+        allowance: allowance(),
+        created_unix_seconds: 1_790_000_000,
+        expires_unix_seconds: Some(1_790_086_400),
+    };
     let fault = PolicyFault { line: 3, column: 7, text: text("no such objective") };
     samples!(Answer {
         Done => Answer::Done;
@@ -616,5 +640,7 @@ pub(crate) fn answer() -> Samples<Answer> {
         Token => Answer::Token { text: text("dunlin1.x.y.z"), expires_unix_seconds: 1_790_000_900 };
         Policy => Answer::Policy { toml: text("objective = \"energy\"\n") };
         PolicyFaults => Answer::PolicyFaults(vec![fault]);
+        Key => Answer::Key { text: text("dk-abc") };
+        Keys => Answer::Keys(Page { items: vec![key], more: true });
     })
 }

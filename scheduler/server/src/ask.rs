@@ -6,22 +6,29 @@ use std::{
     time::Duration,
 };
 
+use data_encoding::BASE32_NOPAD as BASE32;
 use dunlin_blobs::Store;
 use dunlin_costs::DocumentError;
 use dunlin_protocol::{
-    Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, Name, NewToken, Page, PipelineSummary,
-    PolicyFault, limits::MAX_REASONS,
+    Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, KeySummary, Name, NewKey, NewToken, Page,
+    PipelineSummary, PolicyFault, limits::MAX_REASONS,
 };
 use dunlin_scheduler_core::Policy;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     Authority, AuthorityError, CatalogError,
     authority::TOKEN_LIFE,
-    catalog::{self, Alias, Component, PolicyFile, Scope},
+    catalog::{self, Alias, Component, KeyHash, KeyRecord, PolicyFile, Scope},
     driver::{Catalogued, Event, Events},
     policies::{Policies, PolicyError},
 };
+
+/// How every key begins, so that it is known for one where it should not be.
+const KEY_BEGINNING: &str = "dk-";
+
+/// What whoever needs no key is called.
+const RESERVED_KEY: &str = "local";
 
 /// A pipeline that comes with Dunlin.
 #[derive(Debug, Clone)]
@@ -38,6 +45,8 @@ pub(crate) struct Questions {
     pub(crate) events: Events,
     pub(crate) builtins: Vec<BuiltinPipeline>,
     pub(crate) policies: Mutex<Policies>,
+    /// Of the HTTP API, as the catalog has them.
+    pub(crate) keys: watch::Sender<Arc<Vec<KeyRecord>>>,
 }
 
 type Answered = Result<Answer, Failure>;
@@ -64,6 +73,9 @@ impl Questions {
             Ask::CheckPolicy { toml } => Ok(check(&toml)),
             Ask::SetPolicy { name, toml } => self.set_policy(name, toml).await,
             Ask::ShowPolicy { name } => self.show_policy(&name),
+            Ask::NewKey(key) => self.new_key(key).await,
+            Ask::Keys { after } => Ok(self.key_summaries(after)),
+            Ask::RemoveKey { name } => self.remove_key(name).await,
             Ask::AddRows { toml } => Ok(self.ask(|reply| Event::Rows { toml, reply }).await),
             ask => Ok(self.ask(|reply| Event::Ask { ask: Box::new(ask), tenant, reply }).await),
         };
@@ -155,6 +167,58 @@ impl Questions {
         })?;
         let expires = self.authority.clock().now().as_secs() + life.as_secs();
         Ok(Answer::Token { text: made.to_string(), expires_unix_seconds: expires })
+    }
+
+    async fn new_key(&self, key: NewKey) -> Answered {
+        let name_is_good = !key.name.is_empty() && key.name.chars().all(|c| c.is_ascii_graphic());
+        if !name_is_good || key.name == RESERVED_KEY {
+            let text = format!(
+                "{:?} is no name of a key: letters, digits and signs, but not {RESERVED_KEY}",
+                key.name
+            );
+            return Err(Failure::new(FailureCode::Invalid, text));
+        }
+        let secret = dunlin_link::random::<32>()
+            .map_err(|error| Failure::new(FailureCode::Internal, error.to_string()))?;
+        let text = format!("{KEY_BEGINNING}{}", BASE32.encode(&secret).to_lowercase());
+        let created = self.authority.clock().now();
+        let record = KeyRecord {
+            name: key.name,
+            beginning: text[..KEY_BEGINNING.len() + 6].to_owned(),
+            hash: KeyHash::of(&text),
+            allowance: key.allowance,
+            created,
+            expires: key
+                .valid_for_s
+                .map(|life| dunlin_link::clock::later(created, Duration::from_secs(life))),
+        };
+        self.authority.catalog().set_key(record).await.map_err(|error| failed(&error))?;
+        self.read_keys().await?;
+        Ok(Answer::Key { text })
+    }
+
+    fn key_summaries(&self, after: Option<String>) -> Answer {
+        let keys = self.keys.borrow();
+        let later = keys.iter().filter(|key| after.as_ref().is_none_or(|after| key.name > *after));
+        Answer::Keys(Page::of(later.map(|key| KeySummary {
+            name: key.name.clone(),
+            beginning: key.beginning.clone(),
+            allowance: key.allowance.clone(),
+            created_unix_seconds: key.created.as_secs(),
+            expires_unix_seconds: key.expires.map(|expires| expires.as_secs()),
+        })))
+    }
+
+    async fn remove_key(&self, name: String) -> Answered {
+        self.authority.catalog().remove_key(name).await.map_err(|error| failed(&error))?;
+        self.read_keys().await?;
+        Ok(Answer::Done)
+    }
+
+    async fn read_keys(&self) -> Result<(), Failure> {
+        let keys = self.authority.catalog().keys().await.map_err(|error| failed(&error))?;
+        self.keys.send_replace(Arc::new(keys));
+        Ok(())
     }
 
     fn policy_names(&self, after: Option<&str>) -> Answer {

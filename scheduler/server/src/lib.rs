@@ -3,12 +3,14 @@
 //!
 //! [`Server`] is all of it. Read it, then `driver`: every event comes by there, in one task.
 //!
-//! Absent here: placement (that is `dunlin-scheduler-core`), HTTP, metrics.
+//! Absent here: placement (that is `dunlin-scheduler-core`), and HTTP and metrics, which are made of [`Front`] by
+//! `dunlin-door`.
 
 mod ask;
 pub mod authority;
 pub mod catalog;
 mod driver;
+mod front;
 mod gate;
 mod listener;
 mod live;
@@ -20,6 +22,8 @@ mod transfer;
 pub use ask::BuiltinPipeline;
 pub use authority::{Authority, AuthorityError};
 pub use catalog::{Catalog, CatalogError};
+pub use driver::look;
+pub use front::{Following, Front};
 pub use listener::{Listen, ListenError, Listener, Serve};
 pub use live::Live;
 pub use server::{Server, ServerError, ServerOptions};

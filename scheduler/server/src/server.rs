@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    Authority, AuthorityError, Catalog, CatalogError, Listen, ListenError, Listener,
+    Authority, AuthorityError, Catalog, CatalogError, Front, Listen, ListenError, Listener,
     ask::{BuiltinPipeline, Questions, read_catalog},
     authority::TOKEN_LIFE,
     catalog::Scope,
@@ -67,6 +67,7 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct Server {
     questions: Arc<Questions>,
+    front: Front,
     listener: Listener,
     driver: JoinHandle<()>,
     failed: watch::Receiver<bool>,
@@ -93,12 +94,14 @@ impl Server {
             Arc::new(policies.clone()),
             catalogued,
         );
+        let keys = authority.catalog().keys().await?;
         let questions = Arc::new(Questions {
             authority: authority.clone(),
             blobs,
             events: events.clone(),
             builtins: options.builtins,
             policies: Mutex::new(policies),
+            keys: watch::Sender::new(Arc::new(keys)),
         });
         let members = Members {
             questions: questions.clone(),
@@ -107,6 +110,7 @@ impl Server {
             build: options.build,
             connections: AtomicU64::new(0),
         };
+        let front = Front::new(questions.clone(), driver.changes());
         let (fails, failed) = watch::channel(false);
         let driver = tokio::spawn(async move {
             // Nothing of it is kept: whoever supervises the process starts it anew, and nodes tell what they hold.
@@ -116,7 +120,7 @@ impl Server {
         });
         let listener = Listener::start(authority, options.listen, Arc::new(members)).await?;
         let watch = options.policy.map(|path| tokio::spawn(watch_policy(path, questions.clone())));
-        Ok(Self { questions, listener, driver, failed, watch })
+        Ok(Self { questions, front, listener, driver, failed, watch })
     }
 
     /// Where members connect.
@@ -127,6 +131,11 @@ impl Server {
     /// Where boards join.
     pub fn joining(&self) -> SocketAddr {
         self.listener.joining()
+    }
+
+    /// For those of this process.
+    pub fn front(&self) -> &Front {
+        &self.front
     }
 
     pub fn fleet(&self) -> &FleetId {

@@ -1,9 +1,12 @@
 //! The words of fleets.
 
 pub(crate) mod agent;
+pub(crate) mod console;
 pub(crate) mod deploy;
 pub(crate) mod explain;
+pub(crate) mod http;
 pub(crate) mod invoke;
+pub(crate) mod key;
 pub(crate) mod login;
 pub(crate) mod models;
 pub(crate) mod nodes;

@@ -6,6 +6,7 @@ use dunlin_link::clock::SystemClock;
 use dunlin_protocol::{FleetId, NodeId, Role};
 use dunlin_scheduler::{BuiltinPipeline, Listen, Server, ServerOptions};
 
+use super::http::HttpOptions;
 use crate::{
     arguments::Global,
     failure::{Exit, Failure},
@@ -30,6 +31,8 @@ which signs the certificates of all members, is kept in the folder. Whoever star
 pub(crate) struct Scheduler {
     #[command(flatten)]
     pub(crate) options: SchedulerOptions,
+    #[command(flatten)]
+    http: HttpOptions,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -69,9 +72,13 @@ impl Scheduler {
                 terminal::tell("`dunlin token new` makes a token for a board, Ctrl-C ends");
             }
             log_in(&server).await?;
+            let door = self.http.open(&server, global).await?;
             tokio::select! {
                 () = interrupt.token.cancelled() => {}
                 () = server.failed() => return Err(failed().into()),
+            }
+            if let Some(door) = door {
+                door.close().await;
             }
             server.stop().await;
             Ok(())

@@ -6,6 +6,7 @@ use dunlin_protocol::Role;
 
 use super::{
     agent::NodeOptions,
+    http::HttpOptions,
     scheduler::{self, SchedulerOptions},
 };
 use crate::{
@@ -32,6 +33,8 @@ pub(crate) struct Up {
     /// UDP port for members
     #[arg(long, value_name = "PORT", default_value_t = crate::fleet::member::PORT)]
     port: u16,
+    #[command(flatten)]
+    http: HttpOptions,
 }
 
 impl Up {
@@ -52,6 +55,7 @@ impl Up {
             };
             let server = scheduler::start(&options).await?;
             scheduler::log_in(&server).await?;
+            let door = self.http.open(&server, global).await?;
             let address = scheduler::address(&server);
             let member = Member::open(&folder.join("agent"))?;
             let is_ours = member.folder.identity()?.is_some_and(|(trust, _)| trust.fleet == *server.fleet());
@@ -80,6 +84,9 @@ impl Up {
                         () = server.failed() => return Err(scheduler::failed().into()),
                     }
                 }
+            }
+            if let Some(door) = door {
+                door.close().await;
             }
             server.stop().await;
             Ok(())

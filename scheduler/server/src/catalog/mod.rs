@@ -5,6 +5,7 @@
 mod components;
 mod error;
 mod fleet;
+mod keys;
 mod members;
 mod models;
 mod policies;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use components::{Component, Tag};
 pub use error::CatalogError;
 pub use fleet::FleetRecord;
+pub use keys::{KeyHash, KeyRecord};
 pub use members::{Labels, Member, NewCertificate};
 pub use models::{Alias, Pin, Variant};
 pub use policies::PolicyFile;
@@ -197,7 +199,7 @@ mod tests {
         check(
             &path,
             &expect![[
-                r"the catalog CATALOG was written by a newer version (7; this one knows 1); upgrade this scheduler"
+                r"the catalog CATALOG was written by a newer version (7; this one knows 2); upgrade this scheduler"
             ]],
         );
 
@@ -318,6 +320,29 @@ mod tests {
         assert_eq!(catalog.aliases().await.unwrap(), [both]);
         catalog.set_alias(alias(vec![])).await.unwrap();
         assert_eq!(catalog.aliases().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn keys_are_kept_by_their_hashes() {
+        let catalog = Catalog::in_memory().unwrap();
+        let key = |name: &str, text: &str, expires| KeyRecord {
+            name: name.into(),
+            beginning: text[..2].into(),
+            hash: KeyHash::of(text),
+            allowance: dunlin_protocol::Allowance {
+                models: vec![dunlin_protocol::Name("demo".into())],
+                tokens_per_minute: Some(9),
+                ..Default::default()
+            },
+            created: at(5),
+            expires,
+        };
+        catalog.set_key(key("web", "secret", None)).await.unwrap();
+        catalog.set_key(key("web", "another", Some(at(9)))).await.unwrap();
+        assert_eq!(catalog.keys().await.unwrap(), [key("web", "another", Some(at(9)))]);
+        catalog.remove_key("web".into()).await.unwrap();
+        expect!["the catalog has no key web"]
+            .assert_eq(&catalog.remove_key("web".into()).await.unwrap_err().to_string());
     }
 
     #[tokio::test]

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use super::CatalogError;
 
 /// One for each version; the first makes the tables. They are never changed once released, only followed by others.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE fleet (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     name TEXT NOT NULL,
@@ -91,7 +92,22 @@ CREATE TABLE policies (
     text TEXT NOT NULL,
     changed INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE keys (
+    name TEXT PRIMARY KEY,
+    beginning TEXT NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    sees_all INTEGER NOT NULL,
+    models TEXT NOT NULL,
+    requests_per_minute INTEGER,
+    tokens_per_minute INTEGER,
+    joules_per_day INTEGER,
+    created INTEGER NOT NULL,
+    expires INTEGER
+) STRICT;
+",
+];
 
 const VERSION: &str = "user_version";
 

@@ -138,7 +138,7 @@ impl Driver {
         Answer::Done
     }
 
-    fn summary(&self) -> FleetSummary {
+    pub(super) fn summary(&self) -> FleetSummary {
         let load = self.core.load();
         FleetSummary {
             fleet: self.fleet.clone(),
@@ -151,7 +151,7 @@ impl Driver {
     }
 
     /// Aliases of the catalog, and models of nodes that go by their own names.
-    fn models(&self) -> Vec<ModelSummary> {
+    pub(super) fn models(&self) -> Vec<ModelSummary> {
         let mut models: Vec<ModelSummary> = Vec::new();
         for alias in &self.catalog.aliases {
             let variants = alias.variants.iter().map(|variant| {

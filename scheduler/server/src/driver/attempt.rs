@@ -234,6 +234,7 @@ impl Driver {
         };
         record.log.end(end);
         self.records.ended(invocation, Instant::now());
+        self.tell_finished(invocation);
     }
 }
 

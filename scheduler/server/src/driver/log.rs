@@ -6,7 +6,7 @@ use dunlin_protocol::{
     AttemptId, Chunk, Emission, Emissions, Ended, Failure, InvocationId, NodeId, Placed, Resume, Tokens,
     limits::MAX_GENERATIONS,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// The emissions that were delivered, each once, in their order.
 #[derive(Debug)]
@@ -22,6 +22,20 @@ struct State {
     emissions: Emissions,
     placed: Vec<Placed>,
     end: Option<End>,
+    tokens: u64,
+    /// Of the first token or text, and of the end.
+    first_at: Option<Instant>,
+    ended_at: Option<Instant>,
+}
+
+/// How far an invocation is.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    pub(crate) placed: Vec<Placed>,
+    pub(crate) tokens: u64,
+    pub(crate) first_at: Option<Instant>,
+    pub(crate) ended_at: Option<Instant>,
+    pub(crate) end: Option<End>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,7 +71,13 @@ impl Log {
     /// Gives the bytes of all that was delivered so far.
     pub(crate) fn deliver(&self, emissions: impl IntoIterator<Item = Emission>) -> usize {
         let mut state = self.lock();
-        emissions.into_iter().for_each(|emission| state.emissions.push(emission));
+        for emission in emissions {
+            if let Emission::Tokens { tokens, .. } = &emission {
+                state.tokens += tokens.0.len() as u64;
+            }
+            state.first_at.get_or_insert_with(Instant::now);
+            state.emissions.push(emission);
+        }
         let bytes = state.emissions.bytes();
         drop(state);
         self.tell();
@@ -69,7 +89,11 @@ impl Log {
     }
 
     pub(crate) fn end(&self, end: End) {
-        self.lock().end.get_or_insert(end);
+        {
+            let mut state = self.lock();
+            state.end.get_or_insert(end);
+            state.ended_at.get_or_insert_with(Instant::now);
+        }
         self.tell();
     }
 
@@ -79,6 +103,18 @@ impl Log {
 
     pub(crate) fn offset(&self) -> u64 {
         self.lock().emissions.offset()
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        let state = self.lock();
+        let State { placed, tokens, first_at, ended_at, end, .. } = &*state;
+        Standing {
+            placed: placed.clone(),
+            tokens: *tokens,
+            first_at: *first_at,
+            ended_at: *ended_at,
+            end: end.clone(),
+        }
     }
 
     /// Where an attempt was placed.

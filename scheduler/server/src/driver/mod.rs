@@ -9,6 +9,7 @@ mod convert;
 mod expect;
 mod inbox;
 mod log;
+pub mod look;
 mod names;
 mod nodes;
 mod records;
@@ -24,7 +25,7 @@ use dunlin_protocol::{
 };
 use dunlin_scheduler_core::{self as core, Decision, Input, Output, Time};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -96,6 +97,14 @@ pub(crate) enum Event {
     },
     Catalog(Catalogued),
     Policies(Arc<Policies>),
+    /// What there is, for whoever shows it.
+    Look(oneshot::Sender<look::Look>),
+    Invocations {
+        of: look::Which,
+        reply: oneshot::Sender<Vec<look::Invocation>>,
+    },
+    /// From now on it hears of what happens to invocations.
+    Observe(Arc<dyn look::Observe>),
     Rows {
         toml: String,
         reply: oneshot::Sender<Answer>,
@@ -122,6 +131,9 @@ pub(crate) struct Record {
     alias: String,
     seed: u64,
     submitted: Instant,
+    submitted_unix_ms: u64,
+    /// The alias of the fleet that stands behind it.
+    model: String,
     log: Arc<Log>,
     stream: Option<(AttemptId, Stream)>,
     decisions: Vec<(Box<Decision>, Instant)>,
@@ -150,6 +162,9 @@ pub(crate) struct Driver {
     /// What the attempt said that the core is asked about.
     pending: Vec<Emission>,
     random: fastrand::Rng,
+    observer: Option<Arc<dyn look::Observe>>,
+    /// Counts what may be seen differently now.
+    changed: watch::Sender<u64>,
     events: Events,
     inbox: mpsc::UnboundedReceiver<Told>,
 }
@@ -182,6 +197,8 @@ impl Driver {
             records: Records::default(),
             pending: Vec::new(),
             random,
+            observer: None,
+            changed: watch::Sender::new(0),
             events: events.clone(),
             inbox,
         };
@@ -197,8 +214,12 @@ impl Driver {
             tokio::select! {
                 event = self.inbox.recv() => match event {
                     Some(Told { event, room }) => {
+                        let is_seen = event.is_seen();
                         self.on_event(event);
                         drop(room);
+                        if is_seen {
+                            self.changed.send_modify(|count| *count += 1);
+                        }
                     }
                     None => return,
                 },
@@ -241,6 +262,9 @@ impl Driver {
             Event::Ask { ask, tenant, reply } => drop(reply.send(self.answer(*ask, tenant.as_deref()))),
             Event::Catalog(catalog) => self.on_catalog(catalog),
             Event::Policies(policies) => self.policies = policies,
+            Event::Look(reply) => drop(reply.send(self.look())),
+            Event::Invocations { of, reply } => drop(reply.send(self.invocations(&of))),
+            Event::Observe(observer) => self.observer = Some(observer),
             Event::Rows { toml, reply } => drop(reply.send(self.on_rows(&toml))),
         }
     }

@@ -52,6 +52,10 @@ impl Records {
         self.all.get(id)
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &Record> {
+        self.all.values()
+    }
+
     pub(super) fn get_mut(&mut self, id: &InvocationId) -> Option<&mut Record> {
         self.all.get_mut(id)
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     Driver, Log, Record, convert,
+    nodes::unix_millis,
     records::{MAX_BYTES, MAX_RECORDS, asked_bytes},
 };
 use crate::policies::Asked;
@@ -25,6 +26,8 @@ impl Record {
         Self {
             seed: 0,
             submitted: Instant::now(),
+            submitted_unix_ms: unix_millis(),
+            model: String::new(),
             log,
             stream: None,
             decisions: Vec::new(),
@@ -91,7 +94,7 @@ impl Driver {
         };
         let log = Arc::new(Log::new(id));
         let seed = submit.seed.unwrap_or_else(|| self.random.u64(..));
-        let record = Record { seed, policy, alias, ..Record::new(submit, tenant, log.clone()) };
+        let record = Record { seed, policy, alias, model, ..Record::new(submit, tenant, log.clone()) };
         self.records.insert(id, record);
         self.handle(Input::Submit(Box::new(request)));
         Ok(log)

@@ -1,0 +1,58 @@
+// What models there are, and where they are.
+
+import { everyFrame, h, put } from "../dom.js";
+import * as format from "../format.js";
+import { fleet, modelColour, watch } from "../store.js";
+
+export function show(main) {
+  const body = h("div");
+  put(main, h("div", { class: "head" }, h("h1", {}, "Models"), h("span", { class: "note" }, "what boards hold, on disk and in memory")), body);
+  const paint = everyFrame(() => paintModels(body));
+  const stop = watch(["models", "nodes"], paint);
+  paint();
+  return stop;
+}
+
+function paintModels(body) {
+  const aliases = new Map();
+  for (const variant of fleet.models.values()) {
+    if (!aliases.has(variant.alias)) aliases.set(variant.alias, []);
+    aliases.get(variant.alias).push(variant);
+  }
+  if (aliases.size === 0) return put(body, h("div", { class: "empty" }, h("p", { class: "note" }, "No models yet."), h("p", {}, "Give the fleet one: ", h("code", {}, "dunlin models push demo"))));
+  const where = places();
+  put(body, [...aliases].sort(([a], [b]) => a.localeCompare(b)).map(([alias, variants]) => section(alias, variants, where)));
+}
+
+/** Boards that have a model in memory, by its digest. */
+function places() {
+  const where = new Map();
+  for (const node of fleet.nodes.values()) {
+    if (node.gone) continue;
+    for (const resident of node.residents) {
+      if (!where.has(resident.model)) where.set(resident.model, []);
+      where.get(resident.model).push({ node, resident });
+    }
+  }
+  return where;
+}
+
+function section(alias, variants, where) {
+  return h("section", { class: "sheet" },
+    h("div", { class: "head" }, h("h2", {}, format.line(alias, 60)), h("div", { class: "tools" }, h("a", { href: `#/costs/${encodeURIComponent(alias)}` }, "Its costs"), h("a", { href: `#/chat/${encodeURIComponent(alias)}` }, "Chat with it"))),
+    h("div", { class: "scroll" }, h("table", {},
+      h("thead", {}, h("tr", {}, h("th", {}, "Variant"), h("th", { class: "num" }, "Size"), h("th", { class: "num" }, "Quality"), h("th", { class: "num" }, "On disk"), h("th", {}, "In memory"))),
+      h("tbody", {}, variants.map((variant) => row(variant, where.get(variant.digest) ?? []))))));
+}
+
+function row(variant, residents) {
+  const shown = residents.slice(0, 12).map(({ node, resident }) => h("span", {}, `${format.line(node.name, 30)}${node.emulated ? " (emulated)" : ""}${resident.state === "ready" ? "" : ` ${resident.state}`}${resident.running ? `, ${resident.running} running` : ""}`));
+  const list = shown.flatMap((item, index) => (index > 0 ? [" · ", item] : [item]));
+  const more = residents.length > 12 ? ` and ${residents.length - 12} more` : "";
+  return h("tr", {},
+    h("td", { title: variant.digest }, h("i", { class: "dot", style: { "--of": modelColour(variant.digest) } }), format.line(variant.name || variant.alias, 50)),
+    h("td", { class: "num" }, variant.bytes ? format.bytes(variant.bytes) : "–"),
+    h("td", { class: "num" }, variant.quality ? `${(variant.quality * 100).toFixed(1)} %` : "–"),
+    h("td", { class: "num" }, format.count(variant.stored_on)),
+    h("td", {}, list.length > 0 ? [list, more] : "–"));
+}

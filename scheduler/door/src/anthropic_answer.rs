@@ -1,0 +1,185 @@
+//! `POST /v1/messages`: what is answered, as a whole and as events.
+
+use axum::response::Response;
+use dunlin_protocol::InvocationId;
+use serde_json::{Value, json};
+
+use crate::{
+    answer::{Finish, Piece},
+    anthropic::{Told, document},
+    call::Answers,
+    collected::{Collected, Reason, call_id},
+    error::Answered,
+    limits::HEAD_HELD,
+    sse::{self, Event, Gone},
+    took::{self, Tokens},
+};
+
+pub(crate) async fn whole(told: &Told, answers: Answers) -> Answered<Value> {
+    let invocation = first(&answers);
+    let collected = Collected::all(answers).await?.into_iter().next().unwrap_or_default();
+    let mut content = Vec::new();
+    if !collected.text.is_empty() {
+        content.push(json!({ "type": "text", "text": collected.text }));
+    }
+    for (index, call) in collected.tool_calls.iter().enumerate() {
+        let input: Value =
+            serde_json::from_str(call["function"]["arguments"].as_str().unwrap_or("{}")).unwrap_or_default();
+        content.push(json!({
+            "type": "tool_use",
+            "id": call_id(invocation, index as u64),
+            "name": call["function"]["name"],
+            "input": input,
+        }));
+    }
+    let mut document = message(told, invocation);
+    document["content"] = content.into();
+    if let Some(finish) = &collected.finish {
+        (document["stop_reason"], document["stop_sequence"]) = stop(told, finish);
+        document["usage"] = usage(Tokens::of(&finish.usage));
+    }
+    took::tell(&mut document, &collected.finish);
+    Ok(document)
+}
+
+fn first(answers: &Answers) -> InvocationId {
+    answers.invocations.first().copied().unwrap_or(InvocationId(0))
+}
+
+fn message(told: &Told, invocation: InvocationId) -> Value {
+    json!({
+        "id": format!("msg_{invocation}"),
+        "type": "message",
+        "role": "assistant",
+        "model": told.model,
+        "content": [],
+        "stop_reason": null,
+        "stop_sequence": null,
+        "usage": { "input_tokens": 0, "output_tokens": 0 },
+    })
+}
+
+/// Why, and by which text. Of several texts that end an answer, the engine does not say which it was.
+fn stop(told: &Told, finish: &Finish) -> (Value, Value) {
+    match (Reason::of(finish), told.stops.as_slice()) {
+        (Reason::Length, _) => ("max_tokens".into(), Value::Null),
+        (Reason::ToolCalls, _) => ("tool_use".into(), Value::Null),
+        (Reason::StopString, [only]) => ("stop_sequence".into(), only.as_str().into()),
+        (Reason::StopString, _) => ("stop_sequence".into(), Value::Null),
+        (Reason::Stop, _) => ("end_turn".into(), Value::Null),
+    }
+}
+
+fn usage(tokens: Tokens) -> Value {
+    json!({
+        "input_tokens": tokens.prompt - tokens.cached,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": tokens.cached,
+        "output_tokens": tokens.output,
+    })
+}
+
+pub(crate) async fn stream(told: Told, mut answers: Answers) -> Answered<Response> {
+    answers.settle(HEAD_HELD).await?;
+    let (sender, response) = sse::channel();
+    tokio::spawn(async move {
+        let invocation = first(&answers);
+        let mut telling = Telling { told, invocation, sender, blocks: 0, has_text: false, calls: 0 };
+        // Who left hears nothing more, and the invocation ends with `answers`.
+        drop(telling.tell(answers).await);
+    });
+    Ok(response)
+}
+
+/// A message that is being told.
+struct Telling {
+    told: Told,
+    invocation: InvocationId,
+    sender: sse::Sender,
+    /// Those that are closed.
+    blocks: u64,
+    /// A block of text is open.
+    has_text: bool,
+    calls: u64,
+}
+
+impl Telling {
+    async fn event(&self, kind: &str, mut data: Value) -> Result<(), Gone> {
+        data["type"] = kind.into();
+        let data = data.to_string();
+        self.sender.event(Event { id: None, name: Some(kind), data: &data }).await
+    }
+
+    async fn tell(&mut self, mut answers: Answers) -> Result<(), Gone> {
+        let message = message(&self.told, self.invocation);
+        self.event("message_start", json!({ "message": message })).await?;
+        loop {
+            let next = tokio::select! {
+                next = answers.next() => next,
+                () = self.sender.gone() => return Err(Gone),
+            };
+            match next {
+                Some((_, Ok((_, piece)))) => self.piece(piece).await?,
+                Some((_, Err(error))) => {
+                    let data = document(&error).to_string();
+                    return self.sender.event(Event { id: None, name: Some("error"), data: &data }).await;
+                }
+                None => return self.event("message_stop", json!({})).await,
+            }
+        }
+    }
+
+    async fn piece(&mut self, piece: Piece) -> Result<(), Gone> {
+        match piece {
+            Piece::Text(text) => {
+                if !std::mem::replace(&mut self.has_text, true) {
+                    let block = json!({ "type": "text", "text": "" });
+                    self.event(
+                        "content_block_start",
+                        json!({ "index": self.blocks, "content_block": block }),
+                    )
+                    .await?;
+                }
+                let delta = json!({ "type": "text_delta", "text": text });
+                self.event("content_block_delta", json!({ "index": self.blocks, "delta": delta })).await
+            }
+            Piece::ToolCall(call) => {
+                self.close().await?;
+                let block = json!({
+                    "type": "tool_use",
+                    "id": call_id(self.invocation, self.calls),
+                    "name": call["function"]["name"],
+                    "input": {},
+                });
+                self.calls += 1;
+                self.event("content_block_start", json!({ "index": self.blocks, "content_block": block }))
+                    .await?;
+                let delta =
+                    json!({ "type": "input_json_delta", "partial_json": call["function"]["arguments"] });
+                self.event("content_block_delta", json!({ "index": self.blocks, "delta": delta })).await?;
+                self.has_text = true;
+                self.close().await
+            }
+            Piece::End(finish) => {
+                self.close().await?;
+                let (reason, sequence) = stop(&self.told, &finish);
+                let mut data = json!({
+                    "delta": { "stop_reason": reason, "stop_sequence": sequence },
+                    "usage": usage(Tokens::of(&finish.usage)),
+                });
+                took::tell(&mut data, [&*finish]);
+                self.event("message_delta", data).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The block that is open.
+    async fn close(&mut self) -> Result<(), Gone> {
+        if std::mem::take(&mut self.has_text) {
+            self.event("content_block_stop", json!({ "index": self.blocks })).await?;
+            self.blocks += 1;
+        }
+        Ok(())
+    }
+}

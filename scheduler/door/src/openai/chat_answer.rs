@@ -1,0 +1,195 @@
+//! `POST /v1/chat/completions`: what is answered, as a whole and as a stream.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use dunlin_protocol::InvocationId;
+use http::HeaderValue;
+use serde_json::{Value, json};
+
+use super::{chat::Told, now};
+use crate::{
+    answer::{Finish, Piece},
+    call::Answers,
+    collected::{Collected, Reason, call_id},
+    error::{Answered, ApiError},
+    limits::HEAD_HELD,
+    sse::{self, Event, Gone},
+    took::{self, Tokens},
+};
+
+/// The names of the invocations, in the head of the answer.
+const INVOCATION: &str = "x-dunlin-invocation";
+
+pub(super) async fn whole(told: &Told, answers: Answers) -> Answered<Response> {
+    let invocations = answers.invocations.clone();
+    let all = Collected::all(answers).await?;
+    let choices = all.iter().enumerate().map(|(index, of)| {
+        let logprobs = told.logprobs.then(|| json!({ "content": of.logprobs, "refusal": null }));
+        json!({
+            "index": index,
+            "message": message(of),
+            "logprobs": logprobs,
+            "finish_reason": of.reason().name(),
+        })
+    });
+    let finishes: Vec<&Finish> = all.iter().filter_map(|of| of.finish.as_ref()).collect();
+    let mut document = head(told, &invocations, "chat.completion");
+    document["choices"] = choices.collect();
+    document["usage"] = Tokens::of_choices(finishes.iter().copied()).usage();
+    took::tell(&mut document, finishes);
+    let mut response = Json(document).into_response();
+    name(&mut response, &invocations);
+    Ok(response)
+}
+
+fn message(of: &Collected) -> Value {
+    let has_calls = !of.tool_calls.is_empty();
+    let content = if of.text.is_empty() && has_calls { Value::Null } else { of.text.as_str().into() };
+    let mut message = json!({ "role": "assistant", "content": content, "refusal": null, "annotations": [] });
+    if has_calls {
+        message["tool_calls"] = json!(of.tool_calls);
+    }
+    if !of.reasoning.is_empty() {
+        message["reasoning_content"] = json!(of.reasoning);
+    }
+    message
+}
+
+pub(super) async fn stream(told: Told, mut answers: Answers) -> Answered<Response> {
+    answers.settle(HEAD_HELD).await?;
+    let (sender, mut response) = sse::channel();
+    name(&mut response, &answers.invocations);
+    tokio::spawn(async move {
+        let mut telling = Telling::new(told, &answers, sender);
+        // Who left hears nothing more, and its invocations end with `answers`.
+        drop(telling.tell(answers).await);
+    });
+    Ok(response)
+}
+
+fn name(response: &mut Response, invocations: &[InvocationId]) {
+    let names: Vec<String> = invocations.iter().map(ToString::to_string).collect();
+    if let Ok(value) = HeaderValue::from_str(&names.join(",")) {
+        response.headers_mut().insert(INVOCATION, value);
+    }
+}
+
+fn head(told: &Told, invocations: &[InvocationId], object: &str) -> Value {
+    let id = invocations.first().map(|id| format!("chatcmpl-{id}")).unwrap_or_default();
+    json!({
+        "id": id,
+        "object": object,
+        "created": now(),
+        "model": told.model,
+        "system_fingerprint": "dunlin",
+    })
+}
+
+/// A stream that is being told.
+struct Telling {
+    told: Told,
+    head: Value,
+    invocations: Vec<InvocationId>,
+    sender: sse::Sender,
+    /// Choices whose role was told.
+    begun: Vec<bool>,
+    calls: Vec<u64>,
+    finishes: Vec<Finish>,
+}
+
+impl Telling {
+    fn new(told: Told, answers: &Answers, sender: sse::Sender) -> Self {
+        let head = head(&told, &answers.invocations, "chat.completion.chunk");
+        let count = answers.count();
+        Self {
+            told,
+            head,
+            invocations: answers.invocations.clone(),
+            sender,
+            begun: vec![false; count],
+            calls: vec![0; count],
+            finishes: Vec::new(),
+        }
+    }
+
+    async fn tell(&mut self, mut answers: Answers) -> Result<(), Gone> {
+        loop {
+            let next = tokio::select! {
+                next = answers.next() => next,
+                () = self.sender.gone() => return Err(Gone),
+            };
+            match next {
+                Some((index, Ok((number, piece)))) => self.piece(index, number, piece).await?,
+                Some((_, Err(error))) => return self.fail(&error).await,
+                None => break,
+            }
+        }
+        if self.told.usage {
+            let mut chunk = self.head.clone();
+            chunk["choices"] = json!([]);
+            chunk["usage"] = Tokens::of_choices(&self.finishes).usage();
+            took::tell(&mut chunk, &self.finishes);
+            self.sender.data(&chunk).await?;
+        }
+        self.sender.event(Event { data: "[DONE]", ..Event::default() }).await
+    }
+
+    async fn fail(&self, error: &ApiError) -> Result<(), Gone> {
+        self.sender.data(&error.document()).await
+    }
+
+    async fn piece(&mut self, index: usize, number: u64, piece: Piece) -> Result<(), Gone> {
+        if !std::mem::replace(&mut self.begun[index], true) {
+            let delta = json!({ "role": "assistant", "content": "", "refusal": null });
+            self.chunk(index, None, delta, Value::Null, Value::Null).await?;
+        }
+        let (delta, logprobs) = match piece {
+            Piece::Text(text) => (json!({ "content": text }), Value::Null),
+            Piece::Reasoning(text) => (json!({ "reasoning_content": text }), Value::Null),
+            Piece::Logprobs(list) => (json!({}), json!({ "content": list, "refusal": null })),
+            Piece::ToolCall(call) => (self.call(index, call), Value::Null),
+            Piece::Progress(_) | Piece::Json(_) => return Ok(()),
+            Piece::End(finish) => {
+                let reason = Reason::of(&finish).name();
+                self.finishes.push(*finish);
+                return self.chunk(index, Some(number), json!({}), Value::Null, reason.into()).await;
+            }
+        };
+        self.chunk(index, Some(number), delta, logprobs, Value::Null).await
+    }
+
+    fn call(&mut self, index: usize, mut call: Value) -> Value {
+        let number = call["index"].as_u64().unwrap_or(self.calls[index]);
+        self.calls[index] = number + 1;
+        call["id"] = call_id(self.invocations[index], number).into();
+        call["index"] = number.into();
+        json!({ "tool_calls": [call] })
+    }
+
+    async fn chunk(
+        &self,
+        index: usize,
+        number: Option<u64>,
+        delta: Value,
+        logprobs: Value,
+        reason: Value,
+    ) -> Result<(), Gone> {
+        let mut chunk = self.head.clone();
+        let is_last = !reason.is_null();
+        chunk["choices"] =
+            json!([{ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason }]);
+        if self.told.usage {
+            chunk["usage"] = Value::Null;
+        } else if is_last {
+            // Whoever asked for no usage still sees what is ours.
+            took::tell(&mut chunk, self.finishes.last());
+        }
+        let id = number
+            .filter(|_| self.invocations.len() == 1)
+            .map(|number| format!("{}:{number}", self.invocations[0]));
+        let data = chunk.to_string();
+        self.sender.event(Event { id: id.as_deref(), name: None, data: &data }).await
+    }
+}

@@ -1,0 +1,90 @@
+// The console in a real browser, against a running fleet of two: by a link that logs in, each view in light and dark, on a desktop
+// and on a phone; an answer that is no markup; and a board that dies in view, which whoever runs this sees to when it is told.
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+
+const [link, folder, pictures] = process.argv.slice(2);
+const { chromium } = createRequire(`${folder}/`)("playwright-core");
+const browser = await chromium.launch({ executablePath: process.env.DUNLIN_CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+const base = link.split("#")[0];
+const wrong = [];
+const PATIENCE = 60_000;
+
+async function open(scheme, viewport, name) {
+  const context = await browser.newContext({ colorScheme: scheme, viewport });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  // Of the browser: what throws, what the content security policy stops, what is not there.
+  page.on("console", (message) => message.type() === "error" && wrong.push(`${name}: ${message.text()}`));
+  page.on("pageerror", (error) => wrong.push(`${name}: ${error.message}`));
+  page.on("response", (response) => response.status() >= 400 && wrong.push(`${name}: ${response.status()} ${response.url()}`));
+  await page.goto(link);
+  await page.waitForSelector(".tile:nth-child(2)");
+  assert.ok(!page.url().includes("dk-"), "the key stays in the address");
+  return page;
+}
+
+async function look(page, name, view, ready) {
+  await page.goto(`${base}#/${view}`);
+  await page.waitForSelector(ready);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `${name}: ${view} is too wide by ${wide}`);
+  const sideways = page.locator("main h1").first();
+  assert.ok(await sideways.isVisible(), `${name}: ${view} has no heading`);
+  if (pictures) await page.screenshot({ path: `${pictures}/${name}-${view.split("/")[0]}.png` });
+}
+
+async function chat(page) {
+  await page.goto(`${base}#/chat`);
+  await page.waitForSelector("#model option[value=demo]", { state: "attached" });
+  await page.selectOption("#model", "demo");
+  await page.fill("#most", "12");
+  await page.fill("textarea", "sshd: <img src=x onerror='document.title=1'> <b>failed</b>");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".turn .foot a");
+  const turns = await page.locator(".turn").count();
+  assert.equal(turns, 2);
+  assert.equal(await page.locator(".turn img, .turn b").count(), 0, "text became markup");
+  assert.match(await page.locator(".turn .foot").last().innerText(), /first token .* (ms|s)/);
+  await page.locator(".turn .foot a").last().click();
+  await page.waitForSelector("tr.chosen");
+  await page.waitForSelector("tr.actual");
+}
+
+const desk = await open("light", { width: 1360, height: 850 }, "desk-light");
+await chat(desk);
+const views = [
+  ["fleet", ".tile"], ["invocations", "main tbody tr"], ["models", "main table"], ["costs", "main h1"],
+  ["policies", ".desk .list button"], ["pipelines", "main tbody tr"], ["chat", "#model option"],
+].map(([view, ready]) => [view, ready === "#model option" ? "textarea" : ready]);
+const shapes = [
+  [desk, "desk-light"], [await open("dark", { width: 1360, height: 850 }, "desk-dark"), "desk-dark"],
+  [await open("light", { width: 390, height: 800 }, "phone-light"), "phone-light"],
+  [await open("dark", { width: 390, height: 800 }, "phone-dark"), "phone-dark"],
+];
+for (const [page, name] of shapes) for (const [view, ready] of views) await look(page, name, view, ready);
+
+// By keyboard: the views by their numbers, a board by Enter, back by Escape.
+await desk.goto(`${base}#/chat`);
+await desk.locator("body").click({ position: { x: 5, y: 5 } });
+await desk.keyboard.press("1");
+await desk.waitForSelector(".tile");
+await desk.locator(".tile").first().focus();
+await desk.keyboard.press("ArrowRight");
+await desk.keyboard.press("Enter");
+await desk.waitForSelector("#drawer:not([hidden]) h1");
+await desk.keyboard.press("Escape");
+await desk.waitForSelector("#drawer", { state: "hidden" });
+
+console.error("now a board may die");
+await desk.waitForSelector('.tile[data-state="gone"]');
+await desk.waitForSelector(".log .bad");
+if (pictures) await desk.screenshot({ path: `${pictures}/desk-light-gone.png` });
+
+console.error("now the scheduler may go");
+await desk.waitForSelector('#link[data-state="waiting"]');
+if (pictures) await desk.screenshot({ path: `${pictures}/desk-light-waiting.png` });
+// What is refused while it is away is no fault of the page.
+assert.deepEqual(wrong.filter((text) => !/ERR_|Failed to load/.test(text)), []);
+console.error("the console is well");
+await browser.close();
