@@ -14,8 +14,8 @@ use dunlin_blobs::Store;
 use dunlin_engine_handle::Threads;
 use dunlin_link::{Dialer, clock::unix_seconds};
 use dunlin_protocol::{
-    AttemptId, BlobDigest, ComponentDigest, Epoch, Failure, FailureCode, Health, HeldAttempt, Inventory, ModelDigest,
-    NodeId, OperatingPoint, Parameter, Permissions, Progress, Report, StoredModel,
+    AttemptId, BlobDigest, ComponentDigest, Epoch, Failure, FailureCode, Health, HeldAttempt, Inventory,
+    ModelDigest, NodeId, OperatingPoint, Parameter, Permissions, Progress, Report, StoredModel,
     limits::{MAX_ATTEMPTS, MAX_COMPONENTS, MAX_MODELS, MAX_POINTS, MAX_TEXT},
 };
 use dunlin_worker_handle::{BoardState, Emulated, EngineKind, Worker};
@@ -382,10 +382,12 @@ impl Node {
 
     /// In the mode that it is in, then in those that it could be put into.
     fn points(&self) -> Vec<OperatingPoint> {
-        let modes = self.options.emulation.as_ref().map_or(self.modes.allowed(), |emulation| &emulation.modes);
+        let modes =
+            self.options.emulation.as_ref().map_or(self.modes.allowed(), |emulation| &emulation.modes);
         let now = self.point();
         let others = modes.iter().filter(|mode| **mode != now.mode);
-        let others: Vec<_> = others.map(|mode| OperatingPoint { mode: mode.clone(), ..now.clone() }).collect();
+        let others: Vec<_> =
+            others.map(|mode| OperatingPoint { mode: mode.clone(), ..now.clone() }).collect();
         std::iter::once(now).chain(others).take(MAX_POINTS).collect()
     }
 

@@ -40,7 +40,10 @@ impl Node {
             }
         };
         timeout(QUIET, quiet).await.map_err(|_| {
-            let text = format!("what runs on {} does not end; drain it first: dunlin drain {}", self.name, self.name);
+            let text = format!(
+                "what runs on {} does not end; drain it first: dunlin drain {}",
+                self.name, self.name
+            );
             Failure::new(FailureCode::Conflict, text)
         })?;
         match self.board() {

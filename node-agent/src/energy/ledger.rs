@@ -119,7 +119,8 @@ impl<K: Ord + Copy> Ledger<K> {
     /// Accounts that were told, once all of their work is settled or nobody speaks of them any more.
     fn drop_closed(&mut self, works: &[(K, Work)]) {
         let runs = |owner: &K| works.iter().any(|(other, _)| other == owner);
-        self.accounts.retain(|owner, account| account.closed.is_none_or(|all| runs(owner) && account.seen != all));
+        self.accounts
+            .retain(|owner, account| account.closed.is_none_or(|all| runs(owner) && account.seen != all));
     }
 
     /// Whether anything was done that is not settled yet.
@@ -154,7 +155,11 @@ impl<K: Ord + Copy> Ledger<K> {
         if all.total() <= 0.0 {
             // Who runs may be in the middle of a step.
             let is_idle = works.is_empty() && !self.loads;
-            if is_idle { self.idle.note(joules, seconds) } else { self.idle.disturb() }
+            if is_idle {
+                self.idle.note(joules, seconds)
+            } else {
+                self.idle.disturb()
+            }
             self.totals.idle += joules;
             self.drop_closed(works);
             return;

@@ -94,12 +94,7 @@ impl Metering {
     }
 
     fn of(by: By) -> Self {
-        let state = State {
-            book: Book::new(),
-            running: BTreeMap::new(),
-            shown: None,
-            fault: None,
-        };
+        let state = State { book: Book::new(), running: BTreeMap::new(), shown: None, fault: None };
         Self { by, state: Mutex::new(state) }
     }
 

@@ -1,8 +1,8 @@
 //! Cost rows of what was measured.
 
 use dunlin_costs::{
-    Decode, Figure, Fit, LoadCosts, Memory, Origin, Power, Prefill, Provenance, Quality, Row,
-    RowKey, RowParts, Scope, fit,
+    Decode, Figure, Fit, LoadCosts, Memory, Origin, Power, Prefill, Provenance, Quality, Row, RowKey,
+    RowParts, Scope, fit,
 };
 use dunlin_meters::Declared;
 use serde::Serialize;
@@ -106,10 +106,17 @@ pub fn rows(subject: &Subject, state: &State, joules: &Joules) -> Profile {
     }
     notes.push("contention with other models is assumed, not measured".to_owned());
     match joules {
-        Joules::Unknown => notes.push("joules are not known: no meter works (`dunlin doctor` says why)".to_owned()),
-        Joules::Declared(_) => notes.push("joules are modelled: watts were declared, not measured".to_owned()),
+        Joules::Unknown => {
+            notes.push("joules are not known: no meter works (`dunlin doctor` says why)".to_owned())
+        }
+        Joules::Declared(_) => {
+            notes.push("joules are modelled: watts were declared, not measured".to_owned())
+        }
         Joules::Metered(_) if !has_power => {
-            notes.push("rows have no joules: runs were too short for the meter, or it did not see them all".to_owned());
+            notes.push(
+                "rows have no joules: runs were too short for the meter, or it did not see them all"
+                    .to_owned(),
+            );
         }
         Joules::Metered(_) => {}
     }
@@ -430,7 +437,11 @@ mod tests {
         let power = profile.rows[0].power.as_ref().expect("declared");
         assert!(power.decode_w.is_assumed() && power.scope == Scope::BoardInput);
         assert!((joules_of(&profile, ANSWER) - 0.8).abs() < 1e-9);
-        assert!(profile.notes.iter().any(|note| note.contains("declared, not measured")), "{:?}", profile.notes);
+        assert!(
+            profile.notes.iter().any(|note| note.contains("declared, not measured")),
+            "{:?}",
+            profile.notes
+        );
         let unknown = rows(&subject(), &state(None), &Joules::Unknown);
         assert!(unknown.rows[0].power.is_none() && unknown.meter.is_none());
         assert!(joules_of(&unknown, ANSWER).is_nan());
