@@ -37,7 +37,9 @@ pub(crate) fn firmware(threads: Threads) -> String {
 
 /// The power mode of a Jetson, the governor of the processor elsewhere.
 pub(crate) fn mode() -> String {
-    dunlin_agent::Modes::find(Path::new("/"), &[], Path::new("")).current().unwrap_or_else(|| "default".to_owned())
+    dunlin_agent::Modes::find(Path::new("/"), &[], Path::new(""))
+        .current()
+        .unwrap_or_else(|| "default".to_owned())
 }
 
 pub(crate) fn threads() -> Threads {

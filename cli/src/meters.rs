@@ -108,7 +108,10 @@ mod tests {
             assert!(failure.message.contains(expected), "{failure}");
         };
         check("prefered = 1", "unknown field `prefered`");
-        check("[declared]\nidle_w = -1\nload_w = 1\nprefill_w = 1\ndecode_w = 1", "idle_w is -1: watts from 0");
+        check(
+            "[declared]\nidle_w = -1\nload_w = 1\nprefill_w = 1\ndecode_w = 1",
+            "idle_w is -1: watts from 0",
+        );
         check("[declared]\nidle_w = nan\nload_w = 1\nprefill_w = 1\ndecode_w = 1", "idle_w is NaN");
         check("[ina2xx]\nina226 = \"screen\"", "unknown variant `screen`");
         let none = MetersArgument { meters: Some(folder.path().join("none.toml")) };

@@ -121,7 +121,13 @@ impl Agent {
     /// Serves until it is told to stop; then everything that runs gets `grace` to end or to be taken over.
     pub async fn run(&self, stop: CancellationToken, grace: Duration) -> Ending {
         let (leave, leaving) = watch::channel(None);
-        let serving = async { tokio::join!(self.serve(leaving), self.node.metering.run(|| self.node.worker.loads()), self.meter_board()) };
+        let serving = async {
+            tokio::join!(
+                self.serve(leaving),
+                self.node.metering.run(|| self.node.worker.loads()),
+                self.meter_board()
+            )
+        };
         tokio::pin!(serving);
         tokio::select! {
             _ = &mut serving => {}

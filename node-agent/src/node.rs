@@ -1,5 +1,7 @@
 //! The node itself: what it holds and what it is told to do, over all connections.
 
+mod told;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -12,11 +14,10 @@ use std::{
 
 use dunlin_blobs::Store;
 use dunlin_engine_handle::Threads;
-use dunlin_link::{Dialer, clock::unix_seconds};
+use dunlin_link::Dialer;
 use dunlin_protocol::{
-    AttemptId, BlobDigest, ComponentDigest, Epoch, Failure, FailureCode, Health, HeldAttempt, Inventory, ModelDigest,
-    NodeId, OperatingPoint, Parameter, Permissions, Progress, Report, StoredModel,
-    limits::{MAX_ATTEMPTS, MAX_COMPONENTS, MAX_MODELS, MAX_POINTS, MAX_TEXT},
+    AttemptId, BlobDigest, ComponentDigest, Epoch, Failure, FailureCode, ModelDigest, NodeId, OperatingPoint,
+    limits::MAX_ATTEMPTS,
 };
 use dunlin_worker_handle::{BoardState, Emulated, EngineKind, Worker};
 use tokio::{sync::watch, time::Instant};
@@ -26,7 +27,7 @@ use crate::{
     attempt::AttemptLog,
     energy::{self, Metering},
     fetch::Fetching,
-    health::{self, Pulse},
+    health::Pulse,
     mode::Modes,
     residents::Residents,
     state::Memory,
@@ -175,16 +176,8 @@ impl Node {
 
     pub(crate) fn keep_mode(&self, mode: String) {
         *lock(&self.mode) = mode;
-    }
-
-    pub(crate) fn is_cordoned(&self) -> bool {
-        self.cordoned.load(Relaxed)
-    }
-
-    /// As [`Self::cordon`], of its own accord: the scheduler is told.
-    pub(crate) fn set_cordoned(&self, cordoned: bool) {
-        self.cordon(cordoned);
         self.shelf.send_modify(|count| *count += 1);
+        self.tell();
     }
 
     pub(crate) fn cordon(&self, cordoned: bool) {
@@ -265,41 +258,6 @@ impl Node {
         self.news.send_modify(|count| *count += 1);
     }
 
-    pub(crate) fn report(&self, stalled_ms: u64) -> Report {
-        let progress = lock(&self.attempts)
-            .iter()
-            .filter(|(_, held)| !held.log.has_ended())
-            .map(|(id, held)| Progress {
-                attempt: *id,
-                offset: held.log.offset(),
-                prompt_tokens: 0,
-                output_tokens: held.log.output_tokens(),
-                elapsed_ms: held.since.elapsed().as_millis() as u64,
-            })
-            .collect();
-        Report {
-            number: self.reports.fetch_add(1, Relaxed),
-            unix_seconds: unix_seconds(),
-            free_memory_bytes: self.residents.free_bytes(),
-            residents: self.residents.list(),
-            progress,
-            loads: Vec::new(),
-            health: self.health(stalled_ms),
-        }
-    }
-
-    fn health(&self, stalled_ms: u64) -> Health {
-        let mode = &self.mode();
-        let health = match self.options.emulation {
-            Some(_) => health::emulated(self.worker.board().borrow().as_ref(), mode, stalled_ms),
-            None => Health {
-                milliwatts: self.metering.board_watts().map(health::milliwatts),
-                ..self.health.now(&self.options.root, mode, stalled_ms)
-            },
-        };
-        Health { drawn: self.metering.drawn(), ..health }
-    }
-
     /// Which board it is, where it is an emulated one.
     pub(crate) fn board(&self) -> Option<BoardState> {
         self.options.emulation.as_ref().map(|emulation| BoardState {
@@ -313,80 +271,6 @@ impl Node {
     pub(crate) fn meter_board(&self) {
         let joules = self.worker.board().borrow().as_ref().and_then(|shown| shown.input_joules);
         joules.into_iter().for_each(|joules| self.metering.show(joules));
-    }
-
-    pub(crate) fn inventory(&self) -> Inventory {
-        let options = &self.options;
-        let stored = |model: &LocalModel| StoredModel {
-            digest: model.digest,
-            name: model.name.clone(),
-            quantization: model.quantization.clone(),
-            bytes: model.bytes,
-            memory_bytes: model.memory_bytes,
-            kv_bytes_per_token: model.kv_bytes_per_token,
-            pinned: self.residents.is_pinned(&model.digest),
-            cached: self.residents.is_cached(&model.digest),
-        };
-        Inventory {
-            incarnation: self.memory.incarnation,
-            epoch: self.memory.epoch(),
-            class: options.class.clone(),
-            firmware: options.firmware.clone(),
-            engine_build: options.build.clone(),
-            emulated: options.emulation.is_some(),
-            cordoned: self.cordoned.load(Relaxed),
-            labels: options
-                .labels
-                .iter()
-                .map(|(name, value)| Parameter { name: name.clone(), value: value.clone() })
-                .collect(),
-            memory_bytes: self.residents.memory_bytes(),
-            disk_free_bytes: self.blobs.free_bytes().unwrap_or(0),
-            models: lock(&self.models).values().take(MAX_MODELS).map(stored).collect(),
-            components: self.components(),
-            points: self.points(),
-            attempts: self.held_attempts(),
-            slots: SLOTS,
-            unconfined: self.unconfined(),
-            allows: Permissions { http: false, environment: true, components: true },
-            state: self.report(0),
-        }
-    }
-
-    /// What could not be taken from its worker.
-    fn unconfined(&self) -> String {
-        let confinement = self.worker.confinement();
-        let mut gaps = confinement.and_then(|confinement| confinement.gaps()).unwrap_or_default();
-        gaps.truncate(gaps.floor_char_boundary(MAX_TEXT));
-        gaps
-    }
-
-    fn held_attempts(&self) -> Vec<HeldAttempt> {
-        let held = |(id, held): (&AttemptId, &Held)| HeldAttempt {
-            attempt: *id,
-            offset: held.log.offset(),
-            ended: held.log.has_ended(),
-            epoch: held.log.epoch,
-        };
-        lock(&self.attempts).iter().map(held).collect()
-    }
-
-    fn components(&self) -> Vec<ComponentDigest> {
-        let blobs = self.blobs.list().unwrap_or_default().into_iter();
-        let component = |(blob, _)| match blob {
-            BlobDigest::Blake3(component) => Some(component),
-            BlobDigest::Sha256(_) => None,
-        };
-        blobs.filter_map(component).take(MAX_COMPONENTS).collect()
-    }
-
-    /// In the mode that it is in, then in those that it could be put into.
-    fn points(&self) -> Vec<OperatingPoint> {
-        let modes = self.options.emulation.as_ref().map_or(self.modes.allowed(), |emulation| &emulation.modes);
-        let now = self.point();
-        let others = modes.iter().filter(|mode| **mode != now.mode);
-        let others: Vec<_> = others.map(|mode| OperatingPoint { mode: mode.clone(), ..now.clone() }).collect();
-        std::iter::once(now).chain(others).take(MAX_POINTS).collect()
     }
 
     /// How it runs models unless it is told otherwise.

@@ -1,4 +1,5 @@
-//! A node changes its mode: nothing new, wait for what runs, switch, read back, go on.
+//! A node changes its mode: waits for what runs, switches, reads back, goes on. That nothing new comes meanwhile is the
+//! scheduler's to see to.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,11 +26,7 @@ impl Node {
         if mode == self.mode() {
             return Ok(());
         }
-        let was_cordoned = self.is_cordoned();
-        self.set_cordoned(true);
-        let changed = self.change_when_quiet(mode).await;
-        self.set_cordoned(was_cordoned);
-        changed
+        self.change_when_quiet(mode).await
     }
 
     async fn change_when_quiet(self: &Arc<Self>, mode: String) -> Result<(), Failure> {
@@ -40,7 +37,10 @@ impl Node {
             }
         };
         timeout(QUIET, quiet).await.map_err(|_| {
-            let text = format!("what runs on {} does not end; drain it first: dunlin drain {}", self.name, self.name);
+            let text = format!(
+                "what runs on {} does not end; drain it first: dunlin drain {}",
+                self.name, self.name
+            );
             Failure::new(FailureCode::Conflict, text)
         })?;
         match self.board() {

@@ -133,7 +133,11 @@ impl Meter {
         for (reader, reading) in readers.iter().zip(readings) {
             if let Ok(window) = reading {
                 let time = duration::show(window.duration());
-                terminal::tell(format_args!("{}: {:.1} J in {time}", reader.description().name, window.joules));
+                terminal::tell(format_args!(
+                    "{}: {:.1} J in {time}",
+                    reader.description().name,
+                    window.joules
+                ));
             }
         }
         Ok(())

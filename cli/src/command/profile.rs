@@ -251,7 +251,9 @@ impl Profile {
         if !global.quiet {
             if let Some((meter, scope)) = outcome.meter.as_ref().zip(outcome.joules_of) {
                 let scope = meters::scope(scope);
-                terminal::tell(format_args!("note: joules are those of the {scope}, idle draw included, by {meter}"));
+                terminal::tell(format_args!(
+                    "note: joules are those of the {scope}, idle draw included, by {meter}"
+                ));
             }
             for note in &outcome.notes {
                 terminal::tell(format_args!("note: {note}"));

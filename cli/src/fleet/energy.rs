@@ -22,7 +22,8 @@ pub(crate) fn compared(energy: &Energy, predicted: Option<u64>) -> String {
 
 fn details(energy: &Energy) -> String {
     let phases = energy.prefill_millijoules.zip(energy.decode_millijoules);
-    let phases = phases.map(|(prefill, decode)| format!("{} reading, {} writing; ", joules(prefill), joules(decode)));
+    let phases =
+        phases.map(|(prefill, decode)| format!("{} reading, {} writing; ", joules(prefill), joules(decode)));
     let error = energy.error_thousandths.map(|error| format!(", ± {:.0} %", f64::from(error) / 10.0));
     let correction = match energy.correction.as_str() {
         "" => String::new(),
@@ -92,9 +93,27 @@ mod tests {
     fn joules_say_what_they_are_of() {
         let board = energy(EnergyScope::BoardInput, EnergySource::RailSensor);
         let corrected = Energy { correction: "1.1451 x PMIC + 0.5879 W".to_owned(), ..board.clone() };
-        check(&corrected, Some(1700), &expect!["1.84 J of 1.70 predicted above idle (0.52 reading, 1.32 writing; 2.90 with idle; board input by rail sensor, 1.1451 x PMIC + 0.5879 W, ± 6 %)"]);
-        check(&energy(EnergyScope::BoardInput, EnergySource::Emulated), None, &expect!["1.84 J above idle (0.52 reading, 1.32 writing; 2.90 with idle; board input emulated, ± 6 %)"]);
-        check(&energy(EnergyScope::Package, EnergySource::EnergyCounter), Some(1700), &expect!["1.84 J above idle (0.52 reading, 1.32 writing; 2.90 with idle; package by energy counter, ± 6 %), which no prediction is of"]);
+        check(
+            &corrected,
+            Some(1700),
+            &expect![
+                "1.84 J of 1.70 predicted above idle (0.52 reading, 1.32 writing; 2.90 with idle; board input by rail sensor, 1.1451 x PMIC + 0.5879 W, ± 6 %)"
+            ],
+        );
+        check(
+            &energy(EnergyScope::BoardInput, EnergySource::Emulated),
+            None,
+            &expect![
+                "1.84 J above idle (0.52 reading, 1.32 writing; 2.90 with idle; board input emulated, ± 6 %)"
+            ],
+        );
+        check(
+            &energy(EnergyScope::Package, EnergySource::EnergyCounter),
+            Some(1700),
+            &expect![
+                "1.84 J above idle (0.52 reading, 1.32 writing; 2.90 with idle; package by energy counter, ± 6 %), which no prediction is of"
+            ],
+        );
         let old = Energy { prefill_millijoules: None, error_thousandths: None, ..board };
         expect!["1.84 J above idle (2.90 with idle; board input by rail sensor)"].assert_eq(&line(&old));
     }

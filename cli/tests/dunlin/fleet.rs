@@ -171,8 +171,14 @@ fn a_fleet_from_nothing() {
     assert_eq!((&answer["usage"]["node"], &answer["usage"]["output_tokens"]), (&"ada".into(), &8.into()));
     assert_eq!(answer["usage"]["emulated"], false);
     let energy = &answer["usage"]["energy"];
-    assert_eq!((&energy["source"], &energy["scope"]), (&"modelled".into(), &"board-input".into()), "{answer:#}");
-    assert!(energy["prefill_millijoules"].as_u64() > Some(0) || energy["decode_millijoules"].as_u64() > Some(0));
+    assert_eq!(
+        (&energy["source"], &energy["scope"]),
+        (&"modelled".into(), &"board-input".into()),
+        "{answer:#}"
+    );
+    assert!(
+        energy["prefill_millijoules"].as_u64() > Some(0) || energy["decode_millijoules"].as_u64() > Some(0)
+    );
     let decision = &answer["explanation"]["decisions"][0];
     assert_eq!((&decision["recomputed"], &decision["candidates"][0]["chosen"]), (&true.into(), &true.into()));
     // What was asked for later can still be explained.
@@ -326,7 +332,7 @@ fn policies_choose_between_emulated_boards() {
 
 fn a_mode_is_changed(fleet: &Fleet) {
     let (code, said) = fleet.error("mode frugal 60W");
-    assert_eq!(code, 1, "{said}");
+    assert_eq!(code, 2, "{said}");
     assert!(said.contains("frugal may not be put into \"60W\", only into 25W, "), "{said}");
     fleet.dunlin("mode frugal 15W").stdout();
     let began = Instant::now();

@@ -50,7 +50,8 @@ fn each_meter_says_what_it_sees() {
         note: VDD_IN is corrected: VDD_IN as the board's input (the carrier board: 0 to 1.5 W more, assumed)
         note: VDD_CPU_GPU_CV is corrected: VDD_CPU_GPU_CV + 2.25 W (1.5 to 3) (assumed)
         note: BAT0 is charging: it tells what the machine draws only while it discharges
-    "#]].assert_eq(&notes);
+    "#]]
+    .assert_eq(&notes);
 }
 
 #[test]

@@ -19,6 +19,9 @@ const LONGEST_STEP: Duration = Duration::from_secs(5);
 /// Moments that wait for a sample: some seconds of them. Of more, the oldest goes, and its interval is settled with the next.
 const MAX_MOMENTS: usize = 256;
 
+/// Those that ended while nobody else said anything.
+const MAX_ENDED: usize = 256;
+
 /// Who had done what.
 #[derive(Debug)]
 struct Moment<K> {
@@ -148,7 +151,7 @@ impl<K: Ord + Copy> Book<K> {
     pub(crate) fn end(&mut self, owner: K, work: Work, now: Instant) {
         if self.running.remove(&owner).is_some() {
             self.ended.push((owner, work));
-            if self.running.is_empty() || !self.ledger.knows_rate() {
+            if self.running.is_empty() || !self.ledger.knows_rate() || self.ended.len() >= MAX_ENDED {
                 self.remember(now);
             }
         }

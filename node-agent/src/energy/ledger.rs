@@ -66,6 +66,9 @@ struct Account {
     closed: Option<Work>,
 }
 
+/// Accounts that were told before all of their work was settled; of more, a meter shows nothing any more.
+const MAX_CLOSED: usize = 256;
+
 /// Accounts by their owner.
 #[derive(Debug)]
 pub(crate) struct Ledger<K> {
@@ -116,10 +119,18 @@ impl<K: Ord + Copy> Ledger<K> {
         self.drop_closed(works);
     }
 
+    fn keep_closed(&mut self, owner: K, account: Account) {
+        if self.accounts.values().filter(|account| account.closed.is_some()).count() >= MAX_CLOSED {
+            self.accounts.retain(|_, account| account.closed.is_none());
+        }
+        self.accounts.insert(owner, account);
+    }
+
     /// Accounts that were told, once all of their work is settled or nobody speaks of them any more.
     fn drop_closed(&mut self, works: &[(K, Work)]) {
         let runs = |owner: &K| works.iter().any(|(other, _)| other == owner);
-        self.accounts.retain(|owner, account| account.closed.is_none_or(|all| runs(owner) && account.seen != all));
+        self.accounts
+            .retain(|owner, account| account.closed.is_none_or(|all| runs(owner) && account.seen != all));
     }
 
     /// Whether anything was done that is not settled yet.
@@ -154,7 +165,11 @@ impl<K: Ord + Copy> Ledger<K> {
         if all.total() <= 0.0 {
             // Who runs may be in the middle of a step.
             let is_idle = works.is_empty() && !self.loads;
-            if is_idle { self.idle.note(joules, seconds) } else { self.idle.disturb() }
+            if is_idle {
+                self.idle.note(joules, seconds)
+            } else {
+                self.idle.disturb()
+            }
             self.totals.idle += joules;
             self.drop_closed(works);
             return;
@@ -192,7 +207,7 @@ impl<K: Ord + Copy> Ledger<K> {
         let mut joules = account.joules;
         let left = now.since(account.seen);
         if left.total() > 0.0 {
-            self.accounts.insert(owner, Account { closed: Some(now), ..account });
+            self.keep_closed(owner, Account { closed: Some(now), ..account });
             let (weights, rate) = (self.phases.weights(), self.rate?);
             joules.prefill += rate * weights.0 * left.prefill;
             joules.decode += rate * weights.1 * left.decode;

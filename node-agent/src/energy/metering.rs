@@ -94,12 +94,7 @@ impl Metering {
     }
 
     fn of(by: By) -> Self {
-        let state = State {
-            book: Book::new(),
-            running: BTreeMap::new(),
-            shown: None,
-            fault: None,
-        };
+        let state = State { book: Book::new(), running: BTreeMap::new(), shown: None, fault: None };
         Self { by, state: Mutex::new(state) }
     }
 
@@ -146,7 +141,7 @@ impl Metering {
 
     /// An attempt begins to use engines.
     pub(crate) fn begin(&self, attempt: AttemptId) -> Account<'_> {
-        if !matches!(self.by, By::Nothing) {
+        if matches!(self.by, By::Samples { .. }) {
             let (mut state, since) = (self.lock(), Instant::now());
             state.book.open(attempt, since);
             state.running.insert(attempt, Running { since, is_unmetered: false });
@@ -163,7 +158,6 @@ impl Metering {
         match &self.by {
             By::Nothing => None,
             By::Declared { watts, description } => {
-                self.close(attempt, work(share));
                 Some(told::energy(&declared(watts, work(share)), description, description.error.nominal()))
             }
             By::Samples { sampler, feed } => {

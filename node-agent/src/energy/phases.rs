@@ -42,7 +42,8 @@ impl PhaseWatts {
     pub(crate) fn weights(&self) -> (f64, f64) {
         let determinant = self.pp * self.dd - self.pd * self.pd;
         // Where every interval has the same mixture, nothing tells the phases apart.
-        let is_known = self.prefill > ENOUGH && self.decode > ENOUGH && determinant > 0.05 * self.pp * self.dd;
+        let is_known =
+            self.prefill > ENOUGH && self.decode > ENOUGH && determinant > 0.05 * self.pp * self.dd;
         if !is_known {
             return (1.0, 1.0);
         }

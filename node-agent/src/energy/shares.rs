@@ -201,7 +201,8 @@ impl World {
         }
         self.tell();
         self.settle();
-        let over: Vec<u32> = self.running.iter().filter(|(_, of)| of.output == 0).map(|(id, _)| *id).collect();
+        let over: Vec<u32> =
+            self.running.iter().filter(|(_, of)| of.output == 0).map(|(id, _)| *id).collect();
         over.into_iter().for_each(|id| self.end(id));
     }
 }
@@ -236,7 +237,12 @@ fn requests_pay_what_they_owe_under_concurrency() {
     }
     errors.sort_by(f64::total_cmp);
     let quantile = |part: f64| errors[((errors.len() - 1) as f64 * part) as usize];
-    println!("error per request: median {:.4}, 90 % {:.4}, most {:.4}", quantile(0.5), quantile(0.9), quantile(1.0));
+    println!(
+        "error per request: median {:.4}, 90 % {:.4}, most {:.4}",
+        quantile(0.5),
+        quantile(0.9),
+        quantile(1.0)
+    );
     assert!(quantile(0.5) <= 0.02 && quantile(0.9) <= 0.04, "{} {}", quantile(0.5), quantile(0.9));
 }
 

@@ -114,7 +114,7 @@ async fn a_sensor_of_the_machine_is_read() {
             tokio::task::yield_now().await;
         }
     };
-    sampled(None).await;
+    sampled(Some(Instant::now())).await;
     set("energy_uj", "3000000\n");
     sampled(Some(Instant::now())).await;
     account.note(share(0, 1000));

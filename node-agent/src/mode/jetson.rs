@@ -55,7 +55,8 @@ impl Switch for Jetson {
     fn read(&self) -> Result<Setting, ModeError> {
         let told = self.run(&["-q"])?;
         let text = String::from_utf8_lossy(&told.stdout);
-        let name = text.lines().find_map(|line| line.split_once("NV Power Mode:")).map(|(_, name)| name.trim());
+        let name =
+            text.lines().find_map(|line| line.split_once("NV Power Mode:")).map(|(_, name)| name.trim());
         match name.filter(|name| !name.is_empty()) {
             // Older releases say MODE_15W.
             Some(name) => {

@@ -58,7 +58,8 @@ impl Modes {
 
     /// The mode that the machine is in, as it tells.
     pub fn current(&self) -> Option<String> {
-        let setting = self.switch.as_ref()?.read().inspect_err(|error| tracing::debug!(%error, "no mode is told"));
+        let setting =
+            self.switch.as_ref()?.read().inspect_err(|error| tracing::debug!(%error, "no mode is told"));
         setting.ok().map(|setting| setting.name())
     }
 
@@ -98,7 +99,9 @@ impl Modes {
             Err(ModeError::NotTaken { .. }) => Some(Transition::Unsupported),
             Err(_) => None,
         };
-        if taken.is_err() && let Err(error) = taken_back(&**switch, &before) {
+        if taken.is_err()
+            && let Err(error) = taken_back(&**switch, &before)
+        {
             tracing::warn!(%error, "the mode before a failed change is not restored");
         }
         self.lock().extend(transition.map(|transition| (pair, transition)));
@@ -112,7 +115,8 @@ impl Modes {
     pub fn restore(&self) -> Result<bool, ModeError> {
         let Some(switch) = &self.switch else { return Ok(false) };
         let Ok(text) = fs::read_to_string(&self.found) else { return Ok(false) };
-        let garbage = || ModeError::Garbage { path: self.found.clone(), text: text.chars().take(80).collect() };
+        let garbage =
+            || ModeError::Garbage { path: self.found.clone(), text: text.chars().take(80).collect() };
         let found: Setting = serde_json::from_str(&text).map_err(|_| garbage())?;
         taken_back(&**switch, &found)?;
         fs::remove_file(&self.found).map_err(|error| ModeError::of(&self.found, error))?;

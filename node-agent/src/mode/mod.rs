@@ -55,7 +55,9 @@ pub enum ModeError {
     None,
     #[error("{} may not be written: run the agent as root", path.display())]
     Denied { path: PathBuf },
-    #[error("{mode} needs a restart of the machine: set it by `sudo nvpmodel`, restart, and the agent finds it")]
+    #[error(
+        "{mode} needs a restart of the machine: set it by `sudo nvpmodel`, restart, and the agent finds it"
+    )]
     Restart { mode: String },
     #[error("{asked} was asked for, and the machine says {is}")]
     NotTaken { asked: String, is: String },

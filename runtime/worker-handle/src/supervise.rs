@@ -19,8 +19,8 @@ use tokio::{
 use tokio_util::codec::Framed;
 
 use crate::{
-    BoardReading, BoardState, CallId, Ended, EngineKind, Event, FailureKind, FromWorker, Invoke, ModelId, Open, Status,
-    ToWorker,
+    BoardReading, BoardState, CallId, Ended, EngineKind, Event, FailureKind, FromWorker, Invoke, ModelId,
+    Open, Status, ToWorker,
 };
 
 /// Without any sign of life for so long, a worker is killed.

@@ -43,7 +43,8 @@ impl Worker {
 
     /// Whether a model is being loaded.
     pub fn loads(&self) -> bool {
-        let is_loading = |state: &ModelState| matches!(state, ModelState::Loading { .. } | ModelState::Restarting { .. });
+        let is_loading =
+            |state: &ModelState| matches!(state, ModelState::Loading { .. } | ModelState::Restarting { .. });
         self.status.borrow().models.values().any(is_loading)
     }
 

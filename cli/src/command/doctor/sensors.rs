@@ -43,7 +43,8 @@ fn working(of: &Description, reading: &Reading, is_first: bool) -> Finding {
     };
     let correction = of.correction.as_ref().map(|by| format!(", corrected: {}", by.name)).unwrap_or_default();
     let scope = scope(of.corrected_scope());
-    let found = format!("{} ({}), {scope}{correction}: {shows}; it sees {}", of.name, of.source.name(), of.sees);
+    let found =
+        format!("{} ({}), {scope}{correction}: {shows}; it sees {}", of.name, of.source.name(), of.sees);
     match (is_first, of.is_comparable()) {
         (true, false) => Finding::note(
             "energy",
@@ -118,9 +119,12 @@ mod tests {
 
     #[test]
     fn a_virtual_machine_has_none() {
-        check(&[], &expect![[r#"
+        check(
+            &[],
+            &expect![[r#"
             Note no meter works: joules are not known
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

@@ -91,7 +91,10 @@ fn row(node: &JoinedNode) -> [Cell; 9] {
         state(node.state).into(),
         mode.into(),
         format!("{:.1} GB", node.free_memory_bytes as f64 / 1e9).into(),
-        node.health.milliwatts.map_or_else(|| "-".to_owned(), |mw| format!("{:.1} W", f64::from(mw) / 1e3)).into(),
+        node.health
+            .milliwatts
+            .map_or_else(|| "-".to_owned(), |mw| format!("{:.1} W", f64::from(mw) / 1e3))
+            .into(),
         node.running.to_string().into(),
         memory.into(),
         node.seen_ms_ago

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dunlin_costs::{Backend, KvType, Mode, Prediction, Thermal};
 use dunlin_protocol::{
-    self as wire, Energy, EnergyScope, Failure, FailureCode, Inventory, ModelDigest, NodeState, Outcome, PredictedCosts, Report,
-    Residency, Usage,
+    self as wire, Energy, EnergyScope, Failure, FailureCode, Inventory, ModelDigest, NodeState, Outcome,
+    PredictedCosts, Report, Residency, Usage,
 };
 use dunlin_scheduler_core::{
     self as core, AttemptEnd, Battery, Fault, Grants, LoadPoint, Metered, ModelReport, OperatingPoint,

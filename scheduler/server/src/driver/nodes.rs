@@ -36,7 +36,16 @@ impl Connected {
         inventory: Inventory,
     ) -> Self {
         let reported = Instant::now();
-        Self { connection, link, orders, inventory, is_connected: true, reported, next_command: 0, switching: None }
+        Self {
+            connection,
+            link,
+            orders,
+            inventory,
+            is_connected: true,
+            reported,
+            next_command: 0,
+            switching: None,
+        }
     }
 }
 
