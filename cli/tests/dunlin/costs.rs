@@ -15,7 +15,8 @@ fn rows_as_people_see_them() {
     let home = Home::new();
     home.dunlin(&format!("costs show {ORIN} --quiet")).check(&expect![[""]]);
     home.dunlin(&format!("costs report {ORIN} --mode 25W")).check(&expect![[""]]);
-    home.dunlin("costs compare orin-nano-8g:25W orin-nano-8g:MAXN --model llama-3.2-1b").check(&expect![[""]]);
+    home.dunlin("costs compare orin-nano-8g:25W orin-nano-8g:MAXN --model llama-3.2-1b")
+        .check(&expect![[""]]);
     home.dunlin(&format!("costs explain {ORIN} --mode MAXN --prompt 4000")).check(&expect![[""]]);
     home.dunlin(&format!("costs pareto {ORIN} --quiet")).check(&expect![[""]]);
 }
@@ -49,7 +50,10 @@ fn rules_are_looked_for() {
     assert_eq!(findings.len(), 24);
     assert_eq!((&findings[5]["id"], &findings[5]["verdict"]), (&"R06".into(), &"holds".into()));
     let said = home.dunlin("costs lint --reference").stdout();
-    assert!(said.contains("R14 does not ") && said.contains("4 are built in") | said.contains("built in"), "{said}");
+    assert!(
+        said.contains("R14 does not ") && said.contains("4 are built in") | said.contains("built in"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -82,7 +86,10 @@ fn what_others_measured_is_taken_whole_or_not_at_all() {
     let kept = fs::read_to_string(&costs).unwrap();
     let table = Table::parse(&kept).unwrap();
     let row = table.rows().next().unwrap();
-    assert_eq!((row.provenance.origin, row.key.prefill_threads, row.key.decode_threads), (Origin::Imported, 2, 1));
+    assert_eq!(
+        (row.provenance.origin, row.key.prefill_threads, row.key.decode_threads),
+        (Origin::Imported, 2, 1)
+    );
     // The same again changes nothing; what is broken leaves all as it was.
     assert_eq!(home.dunlin("costs import bench.jsonl --model tiny.gguf --json").json()["changed"], 0);
     home.write("half.jsonl", &lines[..lines.len() - 20]);

@@ -151,4 +151,5 @@ pub(crate) fn document_of(row: &Row, economy: &Economy) -> Value {
 }
 
 /// What a tilde means, for people.
-pub(crate) const TILDE: &str = "~ rests on an assumed range; joules are those at the board's input, idle draw included";
+pub(crate) const TILDE: &str =
+    "~ rests on an assumed range; joules are those at the board's input, idle draw included";
