@@ -234,12 +234,15 @@ decode = { batch_ms = [10] }
 
     #[test]
     fn no_message_is_longer_than_it_may_be_and_none_is_lost() {
-        let rows: Vec<Row> = (1..=300).map(|threads| row(|parts| parts.key.decode_threads = threads)).collect();
+        let rows: Vec<Row> =
+            (1..=300).map(|threads| row(|parts| parts.key.decode_threads = threads)).collect();
         let own = OwnRows { rows: rows.clone(), unused: BTreeMap::new() };
         let documents = own.documents();
         assert!(documents.len() > 1 && documents.iter().all(|document| document.len() <= MAX_DOCUMENT));
-        let told: Table =
-            documents.iter().flat_map(|text| Table::parse(text).unwrap().rows().cloned().collect::<Vec<_>>()).collect();
+        let told: Table = documents
+            .iter()
+            .flat_map(|text| Table::parse(text).unwrap().rows().cloned().collect::<Vec<_>>())
+            .collect();
         assert_eq!(told, rows.into_iter().collect());
     }
 

@@ -6,8 +6,8 @@ use dunlin_link::{
     GreetError, Link, Lost, ReceiveError, Receiver, SendError, Sender, clock::unix_seconds, greet,
 };
 use dunlin_protocol::{
-    AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, Order, Rows, Started, ToAttempt,
-    ToNode, ToScheduler, Welcome,
+    AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, Order, Rows, Started,
+    ToAttempt, ToNode, ToScheduler, Welcome,
 };
 use thiserror::Error;
 use tokio::{
@@ -115,10 +115,7 @@ pub(crate) async fn serve(
 }
 
 /// What was measured here, where the scheduler has not heard it.
-async fn tell_costs(
-    costs: Option<&mut OwnCosts>,
-    to: &mut Sender<ToScheduler>,
-) -> Result<(), SessionError> {
+async fn tell_costs(costs: Option<&mut OwnCosts>, to: &mut Sender<ToScheduler>) -> Result<(), SessionError> {
     let Some(costs) = costs else { return Ok(()) };
     match costs.changed() {
         Some(Ok(own)) => {

@@ -56,11 +56,18 @@ pub(crate) fn judge(row: &Row, seen: &[Seen], repeats: &[Seen]) -> Judged {
     let (rate_in, rate_out) = (typical.ttft.mean / f64::from(TYPICAL.prompt_tokens), typical.tpot.mean);
     let (mut per_token, mut tokens) = (Vec::new(), Vec::new());
     for request in seen {
-        let (bare, learned) = (predict(row, request, &Calibration::default()), predict(row, request, &calibration));
+        let (bare, learned) =
+            (predict(row, request, &Calibration::default()), predict(row, request, &calibration));
         let read = f64::from((request.prompt - request.cached).max(1));
         ttft.add(
             request.ttft,
-            [learned.ttft.mean, learned.ttft.q90, bare.ttft.mean, rate_in * read, mean(&per_token, rate_in) * read],
+            [
+                learned.ttft.mean,
+                learned.ttft.q90,
+                bare.ttft.mean,
+                rate_in * read,
+                mean(&per_token, rate_in) * read,
+            ],
         );
         tpot.add(
             request.tpot,
@@ -78,13 +85,9 @@ pub(crate) fn judge(row: &Row, seen: &[Seen], repeats: &[Seen]) -> Judged {
 }
 
 fn predict(row: &Row, request: &Seen, calibration: &Calibration) -> Prediction {
-    let work = Work {
-        prompt_tokens: request.prompt,
-        cached_tokens: request.cached,
-        output_tokens: request.output,
-    };
-    let running =
-        Running { sequences: request.beside, context: request.context.into(), backlog_tokens: 0 };
+    let work =
+        Work { prompt_tokens: request.prompt, cached_tokens: request.cached, output_tokens: request.output };
+    let running = Running { sequences: request.beside, context: request.context.into(), backlog_tokens: 0 };
     row.predict(&work, &Situation { running, ..Situation::default() }, calibration)
 }
 

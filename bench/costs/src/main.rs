@@ -67,7 +67,8 @@ async fn measure(arguments: &Arguments, shape: &SynthShape) -> anyhow::Result<Ve
     let rows = stand.profile(&arguments.threads, budget, arguments.seed).await?;
     let mut figures = Vec::new();
     for &threads in &arguments.threads {
-        let Some(row) = rows.iter().find(|row| row.key.prefill_threads == threads && row.key.decode_threads == threads)
+        let Some(row) =
+            rows.iter().find(|row| row.key.prefill_threads == threads && row.key.decode_threads == threads)
         else {
             anyhow::bail!("the profile has no row of {threads} threads: give it a larger --budget");
         };
@@ -79,7 +80,9 @@ async fn measure(arguments: &Arguments, shape: &SynthShape) -> anyhow::Result<Ve
         figures.extend(report(&name, &judged));
     }
     let threads = arguments.threads.iter().copied().max().unwrap_or(1);
-    if let Some(row) = rows.iter().find(|row| row.key.prefill_threads == threads && row.key.decode_threads == threads) {
+    if let Some(row) =
+        rows.iter().find(|row| row.key.prefill_threads == threads && row.key.decode_threads == threads)
+    {
         let before = stand.run(threads, &mix::alike(20)).await?;
         let after = stand.slowed(threads, &mix::alike(40)).await?;
         figures.extend(recovery(row, &before, &after));

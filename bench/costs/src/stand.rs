@@ -204,8 +204,10 @@ impl On<'_> {
     /// Exactly so many tokens: the model is kept from ending it.
     fn generate(&self, prompt: Vec<Token>, tokens: u32) -> Generate {
         let ends = self.model.end_of_turn.iter();
-        let sampling =
-            Sampling { logit_bias: ends.map(|end| (*end, f32::NEG_INFINITY)).collect(), ..Sampling::default() };
+        let sampling = Sampling {
+            logit_bias: ends.map(|end| (*end, f32::NEG_INFINITY)).collect(),
+            ..Sampling::default()
+        };
         Generate {
             prompt,
             tenant: TENANT.to_owned(),

@@ -27,6 +27,8 @@ fn the_command_as_a_whole() {
           eval         Measure how often a model is right
           profile      Measure what a model costs on this machine: cost rows of load, prompts and answers
           meter        Say what this machine draws, by each of its meters
+          costs        Cost tables: what models take here and on published boards, in seconds, joules and
+                       money
           up           Run a fleet of one: scheduler and agent on this machine, in one process tree
           scheduler    Run the scheduler of a fleet
           agent        Run a node of a fleet on this machine

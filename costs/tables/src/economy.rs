@@ -91,9 +91,8 @@ impl Economy {
             Range::over(|bound| Some(of(&at(bound)))).unwrap_or_default()
         };
         let watts = |bound| row.power.as_ref().and_then(|power| power.board(bound).ok());
-        let input = |bound| {
-            Some(watts(bound)?.prefill * at(bound).ttft.mean / f64::from(work.prompt_tokens.max(1)))
-        };
+        let input =
+            |bound| Some(watts(bound)?.prefill * at(bound).ttft.mean / f64::from(work.prompt_tokens.max(1)));
         let output = |bound| Some(watts(bound)?.decode * at(bound).tpot.mean);
         let per_run = |bound| Some(at(bound).joules?.total);
         let action = |bound| Some(output(bound)? * at(bound).tpot.mean);

@@ -9,9 +9,7 @@ use dunlin_costs::{
 };
 use thiserror::Error;
 
-use crate::measurement::{
-    Exclusion, Measurement, ReferenceError, Source, exclusions, measurements, sources,
-};
+use crate::measurement::{Exclusion, Measurement, ReferenceError, Source, exclusions, measurements, sources};
 
 /// What is embedded, by class.
 pub const FILES: [(&str, &str); 2] = [

@@ -299,17 +299,65 @@ mod tests {
         assert!(Sheet::parse(&format!("{HEADER}\n{LINE}\n")).is_err(), "watts need a scope");
         let without = HEADER.trim_end_matches(",decode_w");
         assert_eq!(Sheet::parse(&format!("{without}\n{}\n", LINE.trim_end_matches(",5"))).unwrap().len(), 1);
-        check(&HEADER.replace("step_1_ms", "step_1_s"), LINE, &expect![[r#"the column "step_1_s" is of another unit: tables have "step_1_ms""#]]);
-        check(&HEADER.replace("decode_w", "decode_mw"), LINE, &expect![[r#"the column "decode_mw" is of another unit: tables have "decode_w""#]]);
-        check(&HEADER.replace("p1_ms_per_token", "p1_ms_per_tok"), LINE, &expect![[r#"there is no column "p1_ms_per_tok"; did you mean "p1_ms_per_token"?"#]]);
+        check(
+            &HEADER.replace("step_1_ms", "step_1_s"),
+            LINE,
+            &expect![[r#"the column "step_1_s" is of another unit: tables have "step_1_ms""#]],
+        );
+        check(
+            &HEADER.replace("decode_w", "decode_mw"),
+            LINE,
+            &expect![[r#"the column "decode_mw" is of another unit: tables have "decode_w""#]],
+        );
+        check(
+            &HEADER.replace("p1_ms_per_token", "p1_ms_per_tok"),
+            LINE,
+            &expect![[r#"there is no column "p1_ms_per_tok"; did you mean "p1_ms_per_token"?"#]],
+        );
         check(&HEADER.replace("mode,", ""), LINE, &expect![[r#"the column "mode" is missing"#]]);
-        check(HEADER, &LINE.replace("12.4", "NaN"), &expect!["line 2, p1_ms_per_token: NaN is no number that can be measured"]);
+        check(
+            HEADER,
+            &LINE.replace("12.4", "NaN"),
+            &expect!["line 2, p1_ms_per_token: NaN is no number that can be measured"],
+        );
         check(HEADER, &LINE.replace("88,5", "88,-5"), &expect!["line 2, decode_w: -5 is less than nothing"]);
-        check(HEADER, &LINE.replace("88,5", "88,5300"), &expect!["line 2, decode_w: 5300 W is more than any board draws: are these milliwatts?"]);
-        check(HEADER, &LINE.replace("88", "88ms"), &expect![[r#"line 2, step_1_ms: "88ms" has a unit of its own: the unit is in the column's name"#]]);
-        check(HEADER, &LINE.replace("12.4", "12.4 (13..14)"), &expect![[r#"line 2, p1_ms_per_token: "12.4 (13..14)" is no range: the value lies between its ends"#]]);
-        check(HEADER, &LINE.replace(",4,2,", ",4,two,"), &expect![[r#"line 2, decode_threads: "two" is no whole number"#]]);
-        check(without, &LINE.replace("emulated:demo", "demo").replace(",5", ""), &expect![[r#"line 2: "demo" is no model digest: 64 hexadecimal digits, or emulated:NAME for a model of emulated boards"#]]);
-        check(HEADER, &LINE[..30], &expect!["CSV error: record 1 (line: 2, byte: 83): found record with 4 fields, but the previous record has 8 fields"]);
+        check(
+            HEADER,
+            &LINE.replace("88,5", "88,5300"),
+            &expect!["line 2, decode_w: 5300 W is more than any board draws: are these milliwatts?"],
+        );
+        check(
+            HEADER,
+            &LINE.replace("88", "88ms"),
+            &expect![[
+                r#"line 2, step_1_ms: "88ms" has a unit of its own: the unit is in the column's name"#
+            ]],
+        );
+        check(
+            HEADER,
+            &LINE.replace("12.4", "12.4 (13..14)"),
+            &expect![[
+                r#"line 2, p1_ms_per_token: "12.4 (13..14)" is no range: the value lies between its ends"#
+            ]],
+        );
+        check(
+            HEADER,
+            &LINE.replace(",4,2,", ",4,two,"),
+            &expect![[r#"line 2, decode_threads: "two" is no whole number"#]],
+        );
+        check(
+            without,
+            &LINE.replace("emulated:demo", "demo").replace(",5", ""),
+            &expect![[
+                r#"line 2: "demo" is no model digest: 64 hexadecimal digits, or emulated:NAME for a model of emulated boards"#
+            ]],
+        );
+        check(
+            HEADER,
+            &LINE[..30],
+            &expect![
+                "CSV error: record 1 (line: 2, byte: 83): found record with 4 fields, but the previous record has 8 fields"
+            ],
+        );
     }
 }

@@ -83,14 +83,21 @@ fn llama_bench_in_both_forms() {
 #[test]
 fn a_build_that_nobody_knows_yet_is_read_by_its_names() {
     let renamed = |test: &String| {
-        test.replace(r#""use_mmap": true"#, r#""load_mode": "direct", "quantum_cores": 3, "n_tpu": [1, {"a": null}]"#)
-            .replace("7100", "99999")
-            .replace(r#""gpu_info": "", "#, "")
+        test.replace(
+            r#""use_mmap": true"#,
+            r#""load_mode": "direct", "quantum_cores": 3, "n_tpu": [1, {"a": null}]"#,
+        )
+        .replace("7100", "99999")
+        .replace(r#""gpu_info": "", "#, "")
     };
     let future: Vec<String> = tests().iter().map(renamed).collect();
     let imported = import(&array(&future), None, &subject()).unwrap();
     assert_eq!(only(&imported).key.runtime, "llama.cpp 99999-a1cfb64");
-    assert!(imported.notes[0].contains("not known here, ignored: n_tpu, quantum_cores"), "{:?}", imported.notes);
+    assert!(
+        imported.notes[0].contains("not known here, ignored: n_tpu, quantum_cores"),
+        "{:?}",
+        imported.notes
+    );
 }
 
 fn check(text: &str, subject: &Subject, expected: &Expect) {
@@ -100,19 +107,75 @@ fn check(text: &str, subject: &Subject, expected: &Expect) {
 #[test]
 fn what_is_broken_is_refused_whole() {
     let whole = array(&tests());
-    check(&whole[..whole.len() / 2], &subject(), &expect!["it ends in line 19, in the middle of a value: it was cut off; fetch or write it again"]);
+    check(
+        &whole[..whole.len() / 2],
+        &subject(),
+        &expect!["it ends in line 19, in the middle of a value: it was cut off; fetch or write it again"],
+    );
     let of_lines = lines(&tests());
-    check(&of_lines[..of_lines.len() / 2], &subject(), &expect!["it ends in line 4, in the middle of a value: it was cut off; fetch or write it again"]);
-    check(&whole.replacen(r#""avg_ns": 1"#, r#""avg_ns": NaN, "x": 1"#, 1), &subject(), &expect!["line 5, column 62: NaN is no number that can be measured"]);
-    check(&whole.replacen(r#""avg_ns": "#, r#""avg_ns": -"#, 1), &subject(), &expect!["entry 1: a time of -1618768000 ns is none"]);
-    check(&whole.replacen(r#""avg_ts": "#, r#""avg_ts": 1000"#, 1), &subject(), &expect!["entry 1: units are mixed: avg_ns says 79.072 tokens a second, avg_ts 100079.0724798118"]);
-    check(&whole.replacen(r#""avg_ns": "#, r#""avg_ns": "long", "x": "#, 1), &subject(), &expect![[r#"entry 1: invalid type: string "long", expected f64"#]]);
-    check(&array(&tests()[..4]), &subject(), &expect!["no answer was measured: run llama-bench with -p 0 -n 128 -d 0,512,2048"]);
-    check(&array(&tests()[4..]), &subject(), &expect!["no prompt was measured alone: run llama-bench with -p 128,512,1024,2048 -n 0"]);
-    check("[]", &subject(), &expect!["it has neither tests of llama-bench, nor timings of llama-server, nor rows of a cost table"]);
-    check("{\"a\": 1}", &subject(), &expect!["it has neither tests of llama-bench, nor timings of llama-server, nor rows of a cost table"]);
-    check("nothing of the kind", &subject(), &expect!["it has neither tests of llama-bench, nor timings of llama-server, nor rows of a cost table"]);
-    check("", &subject(), &expect!["it has neither tests of llama-bench, nor timings of llama-server, nor rows of a cost table"]);
+    check(
+        &of_lines[..of_lines.len() / 2],
+        &subject(),
+        &expect!["it ends in line 4, in the middle of a value: it was cut off; fetch or write it again"],
+    );
+    check(
+        &whole.replacen(r#""avg_ns": 1"#, r#""avg_ns": NaN, "x": 1"#, 1),
+        &subject(),
+        &expect!["line 5, column 62: NaN is no number that can be measured"],
+    );
+    check(
+        &whole.replacen(r#""avg_ns": "#, r#""avg_ns": -"#, 1),
+        &subject(),
+        &expect!["entry 1: a time of -1618768000 ns is none"],
+    );
+    check(
+        &whole.replacen(r#""avg_ts": "#, r#""avg_ts": 1000"#, 1),
+        &subject(),
+        &expect!["entry 1: units are mixed: avg_ns says 79.072 tokens a second, avg_ts 100079.0724798118"],
+    );
+    check(
+        &whole.replacen(r#""avg_ns": "#, r#""avg_ns": "long", "x": "#, 1),
+        &subject(),
+        &expect![[r#"entry 1: invalid type: string "long", expected f64"#]],
+    );
+    check(
+        &array(&tests()[..4]),
+        &subject(),
+        &expect!["no answer was measured: run llama-bench with -p 0 -n 128 -d 0,512,2048"],
+    );
+    check(
+        &array(&tests()[4..]),
+        &subject(),
+        &expect!["no prompt was measured alone: run llama-bench with -p 128,512,1024,2048 -n 0"],
+    );
+    check(
+        "[]",
+        &subject(),
+        &expect![
+            "it has neither tests of llama-bench, nor timings of llama-server, nor rows of a cost table"
+        ],
+    );
+    check(
+        "{\"a\": 1}",
+        &subject(),
+        &expect![
+            "it has neither tests of llama-bench, nor timings of llama-server, nor rows of a cost table"
+        ],
+    );
+    check(
+        "nothing of the kind",
+        &subject(),
+        &expect![
+            "it has neither tests of llama-bench, nor timings of llama-server, nor rows of a cost table"
+        ],
+    );
+    check(
+        "",
+        &subject(),
+        &expect![
+            "it has neither tests of llama-bench, nor timings of llama-server, nor rows of a cost table"
+        ],
+    );
 }
 
 fn timings(cached: u32, prompt: u32, output: u32) -> String {
@@ -125,7 +188,13 @@ fn timings(cached: u32, prompt: u32, output: u32) -> String {
 
 #[test]
 fn llama_server() {
-    let answers = [timings(0, 100, 64), timings(0, 400, 32), timings(0, 900, 64), timings(800, 12, 64), timings(0, 3, 2)];
+    let answers = [
+        timings(0, 100, 64),
+        timings(0, 400, 32),
+        timings(0, 900, 64),
+        timings(800, 12, 64),
+        timings(0, 3, 2),
+    ];
     let text = answers.join("\n") + "\n";
     assert_eq!(Format::of(&text).unwrap(), Format::LlamaServer);
     check(&text, &subject(), &expect!["it names no model file: say which it is of by --model"]);
@@ -136,7 +205,11 @@ fn llama_server() {
     assert!(imported.notes[0].contains("1 answers shorter than 8 tokens"), "{:?}", imported.notes);
     let events: String = answers.iter().map(|answer| format!("data: {answer}\n\n")).collect();
     assert_eq!(import(&(events + "data: [DONE]\n"), None, &demo()).unwrap(), imported);
-    check(&text.replace("\"prompt_ms\":340", "\"prompt_ms\":-340"), &demo(), &expect!["line 1: times of -340 and 1364.48 ms are none"]);
+    check(
+        &text.replace("\"prompt_ms\":340", "\"prompt_ms\":-340"),
+        &demo(),
+        &expect!["line 1: times of -340 and 1364.48 ms are none"],
+    );
 }
 
 #[test]
@@ -155,13 +228,36 @@ fn our_own_tables_come_back() {
         }
     }
     let json = export(&table, Form::Json, work).unwrap();
-    check(&json[..json.len() / 2], &subject(), &expect!["it ends in line 3352, in the middle of a value: it was cut off; fetch or write it again"]);
-    check(&json.replacen("\"idle_w\": {\n          \"nominal\": 0.45", "\"idle_w\": {\n          \"nominal\": -0.45", 1), &subject(), &expect!["line 102, column 9: expected 0 <= low <= nominal <= high"]);
-    check(&json, &demo(), &expect!["all 47 rows are of another model than demo (0707070707070707070707070707070707070707070707070707070707070707)"]);
+    check(
+        &json[..json.len() / 2],
+        &subject(),
+        &expect!["it ends in line 3352, in the middle of a value: it was cut off; fetch or write it again"],
+    );
+    check(
+        &json.replacen(
+            "\"idle_w\": {\n          \"nominal\": 0.45",
+            "\"idle_w\": {\n          \"nominal\": -0.45",
+            1,
+        ),
+        &subject(),
+        &expect!["line 102, column 9: expected 0 <= low <= nominal <= high"],
+    );
+    check(
+        &json,
+        &demo(),
+        &expect![
+            "all 47 rows are of another model than demo (0707070707070707070707070707070707070707070707070707070707070707)"
+        ],
+    );
     let mut of_llama = demo();
     of_llama.model.as_mut().unwrap().digest = ModelDigest::emulated("llama-3.2-1b");
     let imported = import(&json, None, &of_llama).unwrap();
-    assert!(imported.table.len() > 4 && imported.notes[0].contains("rows of other models than demo are left out"));
+    assert!(
+        imported.table.len() > 4 && imported.notes[0].contains("rows of other models than demo are left out")
+    );
     let markdown = export(&table, Form::Markdown, work).unwrap();
-    assert!(markdown.lines().count() == table.len() + 4 && markdown.contains("| orin-nano-8g | 25W |"), "{markdown}");
+    assert!(
+        markdown.lines().count() == table.len() + 4 && markdown.contains("| orin-nano-8g | 25W |"),
+        "{markdown}"
+    );
 }

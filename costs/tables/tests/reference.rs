@@ -52,18 +52,25 @@ fn check(of: &[(&str, &str, &str)], expected: &Expect) {
 #[test]
 fn an_orin_is_fitted_to_a_few_thousandths() {
     let of = ["25W", "7W", "MAXN"].map(|mode| ("orin-nano-8g", "Llama-3.2-1B", mode));
-    check(&of, &expect![[r#"
+    check(
+        &of,
+        &expect![[r#"
         Llama-3.2-1B 25W: 12 cells, TTFT 52.2 + 0.4339 n + 9.81e-6 n^2 0.09 %, TPOT 20.28 + 0.000430 k 0.06 %
         Llama-3.2-1B 7W: 12 cells, TTFT 186.1 + 1.7481 n + 5.63e-5 n^2 0.20 %, TPOT 80.74 + 0.001040 k 0.08 %
         Llama-3.2-1B MAXN: 11 cells, TTFT 46.0 + 0.3919 n + 9.21e-6 n^2 0.19 %, TPOT 18.34 + 0.000370 k 0.26 %
-    "#]]);
+    "#]],
+    );
     for (class, model, mode) in of {
         let cells = cells(class, model, mode);
         assert!(fit::prefill(&prompts(&cells)).unwrap().1.mape_pct <= 0.205, "{mode}");
         assert!(fit::decode(&answers(&cells)).unwrap().1.mape_pct <= 0.3, "{mode}");
     }
     check(
-        &[("orin-nano-8g", "Llama-3.2-1B", "15W"), ("orin-nano-8g", "Bonsai-1.7B", "15W"), ("orin-nano-8g", "Bonsai-1.7B", "25W")],
+        &[
+            ("orin-nano-8g", "Llama-3.2-1B", "15W"),
+            ("orin-nano-8g", "Bonsai-1.7B", "15W"),
+            ("orin-nano-8g", "Bonsai-1.7B", "25W"),
+        ],
         &expect![[r#"
             Llama-3.2-1B 15W: 8 cells, TTFT 67.3 + 0.6397 n + 1.29e-5 n^2 0.03 %, TPOT 29.69 + 0.000615 k 0.06 %
             Bonsai-1.7B 15W: 4 cells, TTFT 67.0 + 0.8953 n + 1.98e-5 n^2 0.12 %, TPOT 55.87 + 0.002263 k 0.04 %
@@ -76,13 +83,16 @@ fn an_orin_is_fitted_to_a_few_thousandths() {
 fn a_hot_pi_is_fitted_to_a_few_hundredths() {
     let models = ["LFM2.5-1.2B", "LFM2.5-350M", "Llama-3.2-1B", "Qwen3-0.6B", "SmolLM2-360M"];
     let of = models.map(|model| ("pi5-8g-hot", model, "performance"));
-    check(&of, &expect![[r#"
+    check(
+        &of,
+        &expect![[r#"
         LFM2.5-1.2B performance: 12 cells, TTFT 223.3 + 20.7435 n + 1.35e-3 n^2 2.02 %, TPOT 188.86 + 0.012999 k 0.53 %
         LFM2.5-350M performance: 12 cells, TTFT 303.9 + 5.7011 n + 5.25e-4 n^2 0.51 %, TPOT 130.28 + 0.008753 k 0.38 %
         Llama-3.2-1B performance: 12 cells, TTFT 1108.9 + 16.9104 n + 3.47e-3 n^2 0.85 %, TPOT 193.37 + 0.030822 k 0.49 %
         Qwen3-0.6B performance: 12 cells, TTFT 952.4 + 7.1381 n + 3.55e-3 n^2 0.49 %, TPOT 257.06 + 0.070949 k 1.52 %
         SmolLM2-360M performance: 12 cells, TTFT 392.9 + 5.6032 n + 1.91e-3 n^2 0.85 %, TPOT 237.46 + 0.022010 k 1.32 %
-    "#]]);
+    "#]],
+    );
     for (class, model, mode) in of {
         let fitted = fit::decode(&answers(&cells(class, model, mode))).unwrap().1;
         assert!(fitted.mape_pct <= 1.55, "{model}");
@@ -104,7 +114,8 @@ fn a_pi_slows_with_depth() {
 /// Tokens a second of a cooled Pi come from the size of the file by 8.96 MiB/ms, which misses seven models by 4 %.
 #[test]
 fn a_cool_pi_is_bound_by_its_memory() {
-    let cells: Vec<_> = measurements().unwrap().into_iter().filter(|of| of.source == "stratosphere").collect();
+    let cells: Vec<_> =
+        measurements().unwrap().into_iter().filter(|of| of.source == "stratosphere").collect();
     let of_kind: Vec<_> = cells.iter().filter(|cell| cell.quantisation == "Q4_K_M").collect();
     let errors = of_kind.iter().map(|cell| (1.0 - cell.file_mib / 8.957 / cell.tpot_ms).abs());
     let (mean, most) = (errors.clone().sum::<f64>() / of_kind.len() as f64, errors.fold(0.0, f64::max));

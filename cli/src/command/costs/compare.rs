@@ -20,7 +20,7 @@ Of each model that both have, the row with the fastest answer counts, unless a m
 
 Examples:
   dunlin costs compare orin-nano-8g:25W orin-nano-8g:MAXN
-  dunlin costs compare orin-nano-8g pi5-8g --prompt 2048 --output 64";
+  dunlin costs compare orin-nano-8g pi5-8g --prompt-tokens 2048 --output-tokens 64";
 
 /// Compare two kinds of boards, or two modes of one, model by model
 #[derive(Debug, clap::Args)]
@@ -88,6 +88,7 @@ fn best<'a>(table: &'a CostTable, of: &str, work: Work) -> Result<BTreeMap<Strin
     if found.is_empty() {
         let mut known: Vec<String> =
             table.rows().map(|row| format!("{}:{}", row.key.class, row.key.mode)).collect();
+        known.sort_unstable();
         known.dedup();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         return Err(Failure::usage(unknown("row of", of, &known)));

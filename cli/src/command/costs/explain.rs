@@ -46,7 +46,8 @@ impl Explain {
         let rows: Vec<&Row> = table.rows().filter(threads).collect();
         if rows.is_empty() || rows.len() > MAX_EXPLAINED {
             let message = format!("{} rows are meant, 1 to {MAX_EXPLAINED} can be explained", rows.len());
-            let hint = "narrow it by --class, --model, --mode and --decode-threads; dunlin costs show lists them";
+            let hint =
+                "narrow it by --class, --model, --mode and --decode-threads; dunlin costs show lists them";
             return Err(Failure::usage(message).hint(hint).into());
         }
         if self.json {
@@ -69,7 +70,8 @@ fn explain(row: &Row, work: Work) -> anyhow::Result<()> {
         key.context
     ))?;
     let provenance = &row.provenance;
-    let grade = provenance.grade.map_or_else(String::new, |of| format!(", grade {of:?}: {}", grade_means(of)));
+    let grade =
+        provenance.grade.map_or_else(String::new, |of| format!(", grade {of:?}: {}", grade_means(of)));
     terminal::print(format_args!("{}{grade}\n{faint}{}{faint:#}\n", provenance.origin, provenance.source))?;
     let economy = Economy::of(row, work);
     terminal::print(format_args!("TTFT  {} = {}", seconds(economy.ttft), reading(row, work)))?;
@@ -93,7 +95,9 @@ fn explain(row: &Row, work: Work) -> anyhow::Result<()> {
     ))?;
     if predicted.flags.extrapolated {
         let longest = row.prefill.measured[1];
-        terminal::print(format_args!("extrapolated: nothing beyond prompts of {longest} tokens was measured\n"))?;
+        terminal::print(format_args!(
+            "extrapolated: nothing beyond prompts of {longest} tokens was measured\n"
+        ))?;
     }
     let mut table = Table::new([
         ("ASSUMED", Align::Left),
@@ -114,7 +118,11 @@ fn explain(row: &Row, work: Work) -> anyhow::Result<()> {
             source.into(),
         ]);
     }
-    if assumed.is_empty() { terminal::print("nothing of it is assumed\n") } else { terminal::print(format_args!("{table}\n")) }
+    if assumed.is_empty() {
+        terminal::print("nothing of it is assumed\n")
+    } else {
+        terminal::print(format_args!("{table}\n"))
+    }
 }
 
 fn predicted(row: &Row, work: Work) -> Prediction {
@@ -128,7 +136,8 @@ fn duration(seconds: f64) -> String {
 /// `p0 + p1 n + p2 n^2`, in numbers.
 fn reading(row: &Row, work: Work) -> String {
     let (prefill, n) = (&row.prefill, f64::from(work.prompt_tokens));
-    let [p0, p1, p2] = [&prefill.p0_ms, &prefill.p1_ms_per_token, &prefill.p2_ms_per_token2].map(Figure::nominal);
+    let [p0, p1, p2] =
+        [&prefill.p0_ms, &prefill.p1_ms_per_token, &prefill.p2_ms_per_token2].map(Figure::nominal);
     format!("{p0:.1} ms + {p1:.4} ms x {n} tokens + {p2:.3e} ms x {n}^2")
 }
 
@@ -163,8 +172,14 @@ fn fit(row: &Row) -> String {
 /// Everything of a row that is a range.
 fn assumed(row: &Row) -> Vec<(&'static str, &Figure, (f64, f64))> {
     const BATCH: [&str; 8] = [
-        "decode step, 1", "decode step, 2", "decode step, 4", "decode step, 8", "decode step, 16", "decode step, 32",
-        "decode step, 64", "decode step, 128",
+        "decode step, 1",
+        "decode step, 2",
+        "decode step, 4",
+        "decode step, 8",
+        "decode step, 16",
+        "decode step, 32",
+        "decode step, 64",
+        "decode step, 128",
     ];
     let (prefill, decode) = (&row.prefill, &row.decode);
     let mut figures = vec![
@@ -185,7 +200,10 @@ fn assumed(row: &Row) -> Vec<(&'static str, &Figure, (f64, f64))> {
             ("answers, W", &power.decode_w),
         ]);
         if let Some(correction) = &power.correction {
-            figures.extend([("correction, factor", &correction.factor), ("correction, W", &correction.offset_w)]);
+            figures.extend([
+                ("correction, factor", &correction.factor),
+                ("correction, W", &correction.offset_w),
+            ]);
         }
     }
     figures.into_iter().filter_map(|(name, figure)| Some((name, figure, figure.range()?))).collect()

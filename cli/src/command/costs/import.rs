@@ -107,8 +107,9 @@ impl Import {
         table.merge(imported.table);
         let kept = table.rows().filter(|row| before.get(&row.key) != Some(row)).count();
         if table != before {
-            table_file::write(&table, &output)
-                .map_err(|error| Failure::new(Exit::Failed, format!("{error:#}")).hint("name another file by -o"))?;
+            table_file::write(&table, &output).map_err(|error| {
+                Failure::new(Exit::Failed, format!("{error:#}")).hint("name another file by -o")
+            })?;
         }
         if self.json {
             return terminal::print_json(&json!({
@@ -118,7 +119,11 @@ impl Import {
         if !global.quiet {
             imported.notes.iter().for_each(|note| terminal::tell(format_args!("note: {note}")));
             let better = found.saturating_sub(kept);
-            let rest = if better > 0 { format!("; {better} were there, as good or better founded") } else { String::new() };
+            let rest = if better > 0 {
+                format!("; {better} were there, as good or better founded")
+            } else {
+                String::new()
+            };
             terminal::tell(format_args!("{} in {}{rest}", counted(kept, "new row"), output.display()));
         }
         Ok(())

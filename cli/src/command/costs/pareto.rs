@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dunlin_costs::{Row, Table, TYPICAL, pareto_front};
+use dunlin_costs::{Row, TYPICAL, Table, pareto_front};
 use dunlin_tables::{Economy, Kind};
 use serde_json::{Value, json};
 

@@ -69,7 +69,9 @@ fn share(text: &str) -> Result<f64, String> {
 
 fn price(text: &str) -> Result<(String, f64), String> {
     let split = text.split_once('=').and_then(|(class, price)| Some((class, positive(price).ok()?)));
-    split.map(|(class, price)| (class.to_owned(), price)).ok_or_else(|| "write CLASS=PRICE, as in pi5-8g=97".to_owned())
+    split
+        .map(|(class, price)| (class.to_owned(), price))
+        .ok_or_else(|| "write CLASS=PRICE, as in pi5-8g=97".to_owned())
 }
 
 impl Report {
@@ -127,7 +129,8 @@ impl Report {
         let mut cells: Vec<Cell> = vec![model(row).into(), row.key.class.as_str().into(), point(row).into()];
         match (economy.joules, Charge::of(&economy, self.battery)) {
             (Some(joules), Some(charge)) => {
-                let cents = |of: dunlin_tables::Range| of.map(|joules| self.tariff().cents_per_million(joules));
+                let cents =
+                    |of: dunlin_tables::Range| of.map(|joules| self.tariff().cents_per_million(joules));
                 let known: [Cell; 8] = [
                     number(cents(joules.per_input_token), 3).into(),
                     number(cents(joules.per_output_token), 2).into(),
@@ -178,14 +181,16 @@ impl Report {
         let pairs: Vec<Pair> = ours
             .into_iter()
             .filter_map(|(model, our)| {
-                let even =
-                    BreakEven::of(&our, &theirs.remove(&model)?, cents, self.share, self.tariff())?;
+                let even = BreakEven::of(&our, &theirs.remove(&model)?, cents, self.share, self.tariff())?;
                 Some(Pair { model, dearer: dearer.0.clone(), cheaper: cheaper.0.clone(), even })
             })
             .collect();
         if pairs.is_empty() {
-            return Err(Failure::usage(format!("no model has rows with watts of {} and {}", dearer.0, cheaper.0))
-                .hint("dunlin costs show lists what has"));
+            return Err(Failure::usage(format!(
+                "no model has rows with watts of {} and {}",
+                dearer.0, cheaper.0
+            ))
+            .hint("dunlin costs show lists what has"));
         }
         Ok(pairs)
     }

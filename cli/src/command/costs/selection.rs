@@ -38,15 +38,15 @@ pub(crate) struct Selection {
 pub(crate) struct Shape {
     /// Tokens of the prompt
     #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    prompt: u32,
+    prompt_tokens: u32,
     /// Tokens of the answer
     #[arg(long, value_name = "TOKENS", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    output: u32,
+    output_tokens: u32,
 }
 
 impl Shape {
     pub(crate) const fn work(self) -> Work {
-        Work { prompt_tokens: self.prompt, cached_tokens: 0, output_tokens: self.output }
+        Work { prompt_tokens: self.prompt_tokens, cached_tokens: 0, output_tokens: self.output_tokens }
     }
 }
 
@@ -151,4 +151,5 @@ pub(crate) fn document_of(row: &Row, economy: &Economy) -> Value {
 }
 
 /// What a tilde means, for people.
-pub(crate) const TILDE: &str = "~ rests on an assumed range; joules are those at the board's input, idle draw included";
+pub(crate) const TILDE: &str =
+    "~ rests on an assumed range; joules are those at the board's input, idle draw included";

@@ -162,12 +162,7 @@ impl NodeOptions {
 
     /// # Errors
     /// If it has not joined, or its folder cannot be used.
-    pub(crate) fn start(
-        &self,
-        member: &Member,
-        scheduler: &Address,
-        global: Global,
-    ) -> anyhow::Result<Node> {
+    pub(crate) fn start(&self, member: &Member, scheduler: &Address, global: Global) -> anyhow::Result<Node> {
         let folders = Folders::find()?;
         let labels = self.labels.iter().map(|label| {
             let split = label.split_once('=').filter(|(name, _)| !name.is_empty());

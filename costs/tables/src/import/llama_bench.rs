@@ -10,13 +10,58 @@ use super::{Frame, ImportError, Imported, MAX_ROWS, Model, Samples, Subject, med
 
 /// Fields of the builds that were tried (to 0104b151). Others are named in a note, and mean nothing here.
 const KNOWN: [&str; 52] = [
-    "build_commit", "build_number", "cpu_info", "gpu_info", "backends", "model_filename", "model_type",
-    "model_size", "model_n_params", "n_batch", "n_ubatch", "n_threads", "cpu_mask", "cpu_strict", "poll",
-    "type_k", "type_v", "n_gpu_layers", "n_cpu_moe", "split_mode", "main_gpu", "no_kv_offload", "flash_attn",
-    "devices", "tensor_split", "tensor_buft_overrides", "load_mode", "use_mmap", "use_direct_io", "embeddings",
-    "no_op_offload", "no_host", "fit_target", "fit_min_ctx", "n_prompt", "n_gen", "n_depth", "test_time",
-    "avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "samples_ns", "samples_ts", "repack", "moe_cache",
-    "n_gen_warmup", "cuda", "vulkan", "metal", "gpu_blas", "blas",
+    "build_commit",
+    "build_number",
+    "cpu_info",
+    "gpu_info",
+    "backends",
+    "model_filename",
+    "model_type",
+    "model_size",
+    "model_n_params",
+    "n_batch",
+    "n_ubatch",
+    "n_threads",
+    "cpu_mask",
+    "cpu_strict",
+    "poll",
+    "type_k",
+    "type_v",
+    "n_gpu_layers",
+    "n_cpu_moe",
+    "split_mode",
+    "main_gpu",
+    "no_kv_offload",
+    "flash_attn",
+    "devices",
+    "tensor_split",
+    "tensor_buft_overrides",
+    "load_mode",
+    "use_mmap",
+    "use_direct_io",
+    "embeddings",
+    "no_op_offload",
+    "no_host",
+    "fit_target",
+    "fit_min_ctx",
+    "n_prompt",
+    "n_gen",
+    "n_depth",
+    "test_time",
+    "avg_ns",
+    "stddev_ns",
+    "avg_ts",
+    "stddev_ts",
+    "samples_ns",
+    "samples_ts",
+    "repack",
+    "moe_cache",
+    "n_gen_warmup",
+    "cuda",
+    "vulkan",
+    "metal",
+    "gpu_blas",
+    "blas",
 ];
 /// A rate and a time of the same test differ by no more than this part; means of either differ by less.
 const UNITS: f64 = 0.2;
@@ -84,7 +129,9 @@ pub(super) fn import(text: &str, subject: &Subject) -> Result<Imported, ImportEr
     let mut imported = Imported::default();
     if !unknown.is_empty() {
         let names: Vec<String> = unknown.into_iter().take(12).collect();
-        imported.notes.push(format!("fields of a build that is not known here, ignored: {}", names.join(", ")));
+        imported
+            .notes
+            .push(format!("fields of a build that is not known here, ignored: {}", names.join(", ")));
     }
     if skipped > 0 {
         imported.notes.push(format!(
@@ -97,7 +144,9 @@ pub(super) fn import(text: &str, subject: &Subject) -> Result<Imported, ImportEr
     if imported.table.is_empty() {
         return Err(ImportError::NoPrompts);
     }
-    imported.notes.push("no loads, watts, or several sequences are in such a file: those are assumed, or missing".to_owned());
+    imported.notes.push(
+        "no loads, watts, or several sequences are in such a file: those are assumed, or missing".to_owned(),
+    );
     Ok(imported)
 }
 
@@ -109,7 +158,8 @@ fn read<T: DeserializeOwned>(place: &str, entry: Map<String, Value>) -> Result<T
 /// Of one repetition: the median, where the repetitions are there.
 fn seconds(place: &str, test: &Test) -> Result<f64, ImportError> {
     let wrong = |problem: String| ImportError::Entry { place: place.to_owned(), problem };
-    if let Some(bad) = test.samples_ns.iter().chain([&test.avg_ns]).find(|ns| !(ns.is_finite() && **ns > 0.0)) {
+    if let Some(bad) = test.samples_ns.iter().chain([&test.avg_ns]).find(|ns| !(ns.is_finite() && **ns > 0.0))
+    {
         return Err(wrong(format!("a time of {bad} ns is none")));
     }
     let tokens = f64::from(test.n_prompt + test.n_gen);
@@ -185,7 +235,9 @@ fn model_of(file: &str, test: &Test, imported: &mut Imported) -> Result<Model, I
         name: name.to_owned(),
         digest: ModelDigest::emulated(name),
         // As in `llama 1B Q4_K - Medium`.
-        quantisation: Quantisation::new(test.model_type.split(' ').skip(2).collect::<Vec<_>>().join(" ").as_str()),
+        quantisation: Quantisation::new(
+            test.model_type.split(' ').skip(2).collect::<Vec<_>>().join(" ").as_str(),
+        ),
         kv_bytes_per_token: 0,
         file_bytes: test.model_size,
     })

@@ -200,10 +200,7 @@ impl Frame {
                 firmware: subject.firmware.clone(),
                 runtime: runtime.to_owned(),
             },
-            memory: Memory {
-                weights_bytes: model.file_bytes,
-                kv_bytes_per_token: model.kv_bytes_per_token,
-            },
+            memory: Memory { weights_bytes: model.file_bytes, kv_bytes_per_token: model.kv_bytes_per_token },
             date: String::new(),
             source: subject.source.clone(),
         }
@@ -218,13 +215,7 @@ impl Frame {
         Row::try_from(parts).map_err(|fault| ImportError::Row(name, fault))
     }
 
-    fn parts(
-        &self,
-        threads: (u16, u16),
-        prefill: Prefill,
-        decode: Decode,
-        fits: [Goodness; 2],
-    ) -> RowParts {
+    fn parts(&self, threads: (u16, u16), prefill: Prefill, decode: Decode, fits: [Goodness; 2]) -> RowParts {
         let mib = self.memory.weights_bytes as f64 / MIB;
         let source = "not in the file: NVMe to slow SD card, small boards to desktops";
         RowParts {

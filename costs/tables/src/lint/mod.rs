@@ -164,10 +164,7 @@ where
 }
 
 /// The row where it is least; `None` if it is known of none.
-fn least<'a, 'b>(
-    rows: &[&'b Rated<'a>],
-    cost: impl Fn(&Rated<'a>) -> Option<f64>,
-) -> Option<&'b Rated<'a>> {
+fn least<'a, 'b>(rows: &[&'b Rated<'a>], cost: impl Fn(&Rated<'a>) -> Option<f64>) -> Option<&'b Rated<'a>> {
     let known = rows.iter().filter_map(|row| Some((*row, cost(row)?)));
     known.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(row, _)| row)
 }
@@ -193,11 +190,7 @@ impl Tally {
             (true, true) => Verdict::Silent(silent.to_owned()),
             (_, true) => Verdict::Holds(named(&self.holds)),
             (true, _) => Verdict::Fails(named(&self.fails)),
-            _ => Verdict::Fails(format!(
-                "not of {}; but of {}",
-                named(&self.fails),
-                named(&self.holds)
-            )),
+            _ => Verdict::Fails(format!("not of {}; but of {}", named(&self.fails), named(&self.holds))),
         }
     }
 }
@@ -225,7 +218,11 @@ mod tests {
         for finding in lint(&Table::default()).unwrap() {
             let said = format!("{:?}", finding.verdict);
             assert!(!said.contains("no check is written"), "{} {said}", finding.rule.id);
-            assert!(matches!(finding.verdict, Verdict::Silent(_) | Verdict::Practice(_)), "{}", finding.rule.id);
+            assert!(
+                matches!(finding.verdict, Verdict::Silent(_) | Verdict::Practice(_)),
+                "{}",
+                finding.rule.id
+            );
         }
     }
 

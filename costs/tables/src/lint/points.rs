@@ -8,7 +8,8 @@ use super::{Rated, Tally, Verdict, grouped, least};
 pub(super) fn threads_differ(rows: &[Rated<'_>]) -> Verdict {
     let groups = grouped(rows.iter().filter(|row| row.is_cpu()), Rated::place_and_mode);
     let judged = groups.into_iter().filter_map(|(place, rows)| {
-        let several = |threads: fn(&Rated<'_>) -> u16| rows.iter().any(|row| threads(row) != threads(rows[0]));
+        let several =
+            |threads: fn(&Rated<'_>) -> u16| rows.iter().any(|row| threads(row) != threads(rows[0]));
         if !several(|row| row.row.key.decode_threads) {
             return None;
         }

@@ -46,7 +46,9 @@ pub(super) fn medians(rows: &[Rated<'_>]) -> Verdict {
         .map(Rated::place_and_mode)
         .collect();
     if measured.is_empty() {
-        return Verdict::Practice("`dunlin profile` drops each engine's first run and takes medians".to_owned());
+        return Verdict::Practice(
+            "`dunlin profile` drops each engine's first run and takes medians".to_owned(),
+        );
     }
     Verdict::Holds(format!("medians without the first run: {}", named(&measured)))
 }

@@ -76,7 +76,8 @@ impl Kind {
 pub fn chart<'a>(kind: Kind, rows: impl IntoIterator<Item = &'a Row>, work: Work) -> Option<Chart> {
     let rated: Vec<(&Row, Economy)> =
         rows.into_iter().take(MAX_POINTS).map(|row| (row, Economy::of(row, work))).collect();
-    let shape = format!("Prompts of {} tokens, answers of {}, alone.", work.prompt_tokens, work.output_tokens);
+    let shape =
+        format!("Prompts of {} tokens, answers of {}, alone.", work.prompt_tokens, work.output_tokens);
     let joules = "Joules at the board's input, idle draw included. Hollow: nobody measured it; bars: over what is assumed.";
     let (x, y) = labels(kind);
     let mut chart = Chart {
@@ -235,7 +236,8 @@ mod tests {
     fn threads_are_lines_and_pis_that_nobody_measured_are_hollow() {
         let chart = of(Kind::Threads);
         let names: Vec<&str> = chart.series.iter().map(|of| of.name.as_str()).collect();
-        let expected = ["ondemand", "performance", "powersave"].map(|mode| format!("Llama-3.2-1B on pi5-8g, {mode}"));
+        let expected =
+            ["ondemand", "performance", "powersave"].map(|mode| format!("Llama-3.2-1B on pi5-8g, {mode}"));
         assert_eq!(names, expected);
         assert!(chart.series.iter().all(|of| of.is_line && of.points.iter().all(|point| point.is_assumed)));
     }

@@ -22,8 +22,10 @@ pub fn page<'a>(title: &str, rows: impl IntoIterator<Item = &'a Row>, work: Work
     let rows: Vec<&Row> = rows.into_iter().collect();
     let charts: Vec<Chart> =
         Kind::ALL.into_iter().filter_map(|kind| chart(kind, rows.iter().copied(), work)).collect();
-    let pictures: String =
-        charts.iter().map(|chart| format!("<figure id=\"{}\">\n{}</figure>\n", chart.name, svg(chart))).collect();
+    let pictures: String = charts
+        .iter()
+        .map(|chart| format!("<figure id=\"{}\">\n{}</figure>\n", chart.name, svg(chart)))
+        .collect();
     let title = escaped(title);
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\

@@ -41,7 +41,10 @@ pub fn plain(chart: &Chart, width: usize, height: usize) -> String {
     text.push(format!("{:MARGIN$}  {}", "", below(&x, columns, chart.x_counts)));
     for (number, series) in chart.series.iter().enumerate() {
         let assumed = if series.points.iter().all(|point| point.is_assumed) { ", assumed" } else { "" };
-        text.push(cut(&format!("{:MARGIN$}  {} {}{assumed}", "", MARKS[number % MARKS.len()], series.name), width));
+        text.push(cut(
+            &format!("{:MARGIN$}  {} {}{assumed}", "", MARKS[number % MARKS.len()], series.name),
+            width,
+        ));
     }
     if chart.front.len() > 1 {
         text.push(cut(&format!("{:MARGIN$}  . worth having: nothing is better in both", ""), width));

@@ -64,7 +64,10 @@ pub fn svg(chart: &Chart) -> String {
         let y = 45 + 15 * number;
         put(
             &mut text,
-            format_args!("<text x=\"16\" y=\"{y}\" class=\"soft\" font-size=\"11.5\">{}</text>", escaped(line)),
+            format_args!(
+                "<text x=\"16\" y=\"{y}\" class=\"soft\" font-size=\"11.5\">{}</text>",
+                escaped(line)
+            ),
         );
     }
     text += &grid(&plane, chart);
@@ -168,12 +171,7 @@ fn bars(plane: &Plane, point: &Point, number: usize) -> String {
 
 fn mark_of(plane: &Plane, point: &Point, number: usize) -> String {
     let (x, y) = (plane.x(point.x.nominal), plane.y(point.y.nominal));
-    let title = format!(
-        "{}: {}, {}",
-        point.label,
-        label(point.x.nominal),
-        label(point.y.nominal)
-    );
+    let title = format!("{}: {}, {}", point.label, label(point.x.nominal), label(point.y.nominal));
     format!(
         "<g class=\"p {}\"><title>{}</title>{}</g>\n",
         if point.is_assumed { "assumed" } else { "known" },
@@ -185,8 +183,7 @@ fn mark_of(plane: &Plane, point: &Point, number: usize) -> String {
 /// A circle, a square, a triangle, a diamond, in turn.
 fn mark(x: f64, y: f64, number: usize, hollow: bool) -> String {
     let colour = colour(number);
-    let fill =
-        if hollow { "class=\"hole\"".to_owned() } else { format!("fill=\"{colour}\"") };
+    let fill = if hollow { "class=\"hole\"".to_owned() } else { format!("fill=\"{colour}\"") };
     let shape = match number % 4 {
         0 => format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\""),
         1 => format!("<rect x=\"{:.1}\" y=\"{:.1}\" width=\"9\" height=\"9\"", x - 4.5, y - 4.5),
@@ -207,14 +204,22 @@ fn legend(chart: &Chart) -> String {
         text += &mark(x, y, number, hollow);
         put(
             &mut text,
-            format_args!("<text x=\"{:.1}\" y=\"{:.1}\" class=\"ink\">{}</text>", x + 12.0, y + 4.5, escaped(&series.name)),
+            format_args!(
+                "<text x=\"{:.1}\" y=\"{:.1}\" class=\"ink\">{}</text>",
+                x + 12.0,
+                y + 4.5,
+                escaped(&series.name)
+            ),
         );
     }
     if !chart.front.is_empty() {
         let y = top + LEGEND_LINE * chart.series.len().div_ceil(LEGEND_COLUMNS) as f64;
         put(
             &mut text,
-            format_args!("<path class=\"front\" stroke-dasharray=\"5 4\" d=\"M{:.1} {y:.1}h16\"/>", LEFT - 8.0),
+            format_args!(
+                "<path class=\"front\" stroke-dasharray=\"5 4\" d=\"M{:.1} {y:.1}h16\"/>",
+                LEFT - 8.0
+            ),
         );
         put(
             &mut text,

@@ -266,7 +266,11 @@ decode = { batch_ms = [10] }
             assert!(error.contains(words) && rows.all().is_empty(), "{error}");
         };
         check(&node(true), &row(), "the node is emulated");
-        check(&node(false), &row().replace("\"cpu\", runtime", "\"gpu\", runtime"), "1 of them are of another");
+        check(
+            &node(false),
+            &row().replace("\"cpu\", runtime", "\"gpu\", runtime"),
+            "1 of them are of another",
+        );
         check(&node(false), &row().replace("measured\"", "imported\""), "were not measured");
         check(&node(false), &row().replace("batch_ms = [10]", "batch_ms = [nan]"), "line 7");
         check(&node(false), &row()[..200], "line ");
