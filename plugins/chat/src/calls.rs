@@ -31,6 +31,8 @@ enum Place {
     Text,
     /// Within `<tool_call>`.
     Call,
+    /// Behind `</tool_call>`: white space there separates calls, and is not part of the answer.
+    Between,
     /// JSON to the end.
     Whole,
 }
@@ -55,6 +57,7 @@ impl Listener {
         let found = match self.place {
             Place::Whole | Place::Call => self.read(&held),
             Place::Start | Place::Text => None,
+            Place::Between => return Vec::new(),
         };
         match found {
             Some(calls) => calls,
@@ -100,10 +103,17 @@ impl Listener {
                 };
                 let inner = self.held[..at].to_owned();
                 self.held.drain(..at + CLOSE.len());
-                // What separates calls is not part of the answer.
-                self.held = self.held.trim_start().to_owned();
-                self.place = Place::Text;
+                self.place = Place::Between;
                 Some(self.read(&inner).unwrap_or_else(|| text(&format!("{OPEN}{inner}{CLOSE}"))))
+            }
+            Place::Between => {
+                let rest = self.held.trim_start();
+                if rest.is_empty() {
+                    return None;
+                }
+                self.held = rest.to_owned();
+                self.place = Place::Text;
+                Some(Vec::new())
             }
             Place::Whole => (self.held.len() > MAX_CALL).then(|| self.give_up()),
         }

@@ -100,10 +100,13 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         Joined.chain
         Joined.fleet
         Joined.name
+        Key.text
+        Keys.items
         Leaving.within_ms
         Load.model
         Mode.mode
         Models.items
+        NewKey.name
         NewToken.role
         Nodes.items
         Pin.model
@@ -118,6 +121,7 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         Put.bytes
         Refused.code
         Remove.blob
+        RemoveKey.name
         RevokeToken.token
         Rows.toml
         SetPolicy.name
