@@ -120,7 +120,7 @@ const STORM: u64 = 10_000;
 const STORM_VARIABLE: &str = "DUNLIN_STORM";
 
 /// Growth from the first tenth of the storm to its end that is not called a leak.
-const SETTLING_KIB: u64 = 32 << 10;
+const SETTLING_KIB: u64 = 4 << 10;
 
 /// Thousands of guests, cancelled wherever they happen to be.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
