@@ -93,8 +93,9 @@ impl Listener {
                     self.place = Place::Call;
                     return Some(text(before.trim_end()));
                 }
-                let kept = held_back(&self.held, OPEN);
-                let told: String = self.held.drain(..self.held.len() - kept).collect();
+                // White space before a call is no part of the answer either.
+                let told = self.held[..self.held.len() - held_back(&self.held, OPEN)].trim_end().len();
+                let told: String = self.held.drain(..told).collect();
                 (!told.is_empty()).then(|| text(&told))
             }
             Place::Call => {
