@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     /// Bytes of a component; what a board is sent for a new pipeline.
-    const MAX_BYTES: usize = 200 << 10;
+    const MAX_BYTES: usize = 256 << 10;
 
     #[test]
     fn each_is_a_small_component_with_a_model_to_choose() {

@@ -399,7 +399,7 @@ fn what_is_not_understood() {
         exit code 2
         --- stderr
         error: there is no pipeline "frobnicate"
-          hint: there are chat, classify, extract, summarize, vote; a component of your own is named by its path
+          hint: there are chat, classify, complete, embed, extract, summarize, vote; a component of your own is named by its path
     "#]]);
     home.dunlin("run clasify --model tiny.gguf --text x").check(&expect![[r#"
         exit code 2

@@ -31,6 +31,8 @@ enum Place {
     Text,
     /// Within `<tool_call>`.
     Call,
+    /// Behind `</tool_call>`: white space there separates calls, and is not part of the answer.
+    Between,
     /// JSON to the end.
     Whole,
 }
@@ -55,6 +57,7 @@ impl Listener {
         let found = match self.place {
             Place::Whole | Place::Call => self.read(&held),
             Place::Start | Place::Text => None,
+            Place::Between => return Vec::new(),
         };
         match found {
             Some(calls) => calls,
@@ -90,8 +93,9 @@ impl Listener {
                     self.place = Place::Call;
                     return Some(text(before.trim_end()));
                 }
-                let kept = held_back(&self.held, OPEN);
-                let told: String = self.held.drain(..self.held.len() - kept).collect();
+                // White space before a call is no part of the answer either.
+                let told = self.held[..self.held.len() - held_back(&self.held, OPEN)].trim_end().len();
+                let told: String = self.held.drain(..told).collect();
                 (!told.is_empty()).then(|| text(&told))
             }
             Place::Call => {
@@ -100,10 +104,17 @@ impl Listener {
                 };
                 let inner = self.held[..at].to_owned();
                 self.held.drain(..at + CLOSE.len());
-                // What separates calls is not part of the answer.
-                self.held = self.held.trim_start().to_owned();
-                self.place = Place::Text;
+                self.place = Place::Between;
                 Some(self.read(&inner).unwrap_or_else(|| text(&format!("{OPEN}{inner}{CLOSE}"))))
+            }
+            Place::Between => {
+                let rest = self.held.trim_start();
+                if rest.is_empty() {
+                    return None;
+                }
+                self.held = rest.to_owned();
+                self.place = Place::Text;
+                Some(Vec::new())
             }
             Place::Whole => (self.held.len() > MAX_CALL).then(|| self.give_up()),
         }

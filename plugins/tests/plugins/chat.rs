@@ -100,11 +100,14 @@ async fn parameters_out_of_range_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tools_go_to_models_that_know_them() {
+async fn tools_go_to_models_that_know_them_and_are_told_to_others_in_words() {
     let tools =
         r#"[{"type": "function", "function": {"name": "restart", "description": "Restarts a unit."}}]"#;
-    let said = Scene::new(&Fake::default(), "chat", "x").param("tools", tools).error().await;
-    assert_eq!(said, r#"not supported: tools: the chat template of "demo" has none"#);
+    let fake = saying("x");
+    Scene::new(&fake, "chat", "x").param("tools", tools).run().await.outcome.result.unwrap();
+    let prompt = &prompts(&fake)[0];
+    let start = "<system>You can call these functions:\n{\"name\": \"restart\", ";
+    assert!(prompt.starts_with(start) && prompt.ends_with("<user>x\n<assistant>"), "{prompt}");
     let mut fake = saying("x");
     fake.model.features.tools = true;
     Scene::new(&fake, "chat", "x").param("tools", tools).run().await.outcome.result.unwrap();
@@ -191,7 +194,9 @@ async fn a_call_that_the_answer_has_to_be_is_told_as_a_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_choice_of_no_tool_is_refused() {
-    let said = |choice| Scene::new(&Fake::default(), "chat", "x").param("tools", TOOLS).param("tool_choice", choice).error();
+    let said = |choice| {
+        Scene::new(&Fake::default(), "chat", "x").param("tools", TOOLS).param("tool_choice", choice).error()
+    };
     assert_eq!(
         said("stop").await,
         r#"invalid argument: the parameter "tool_choice" is "stop": there is no such tool"#

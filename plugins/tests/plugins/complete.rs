@@ -3,12 +3,12 @@ use crate::scene::{Scene, generations, prompts, saying};
 #[tokio::test(start_paused = true)]
 async fn a_text_goes_on_without_roles() {
     let fake = saying("full again");
-    let scene = Scene::new(&fake, "complete", " the disk is ").param("max_tokens", "7").param("stop", "!");
+    let scene = Scene::new(&fake, "complete", " the disk is ").param("max_tokens", "70").param("stop", "!");
     let told = scene.told().await;
     assert_eq!(told, [r#"text "full ""#, r#"text "again""#, "text/plain: full again"]);
     assert_eq!(prompts(&fake), [" the disk is "]);
     let generate = &generations(&fake)[0];
-    assert_eq!((generate.max_tokens, generate.stop.as_slice()), (7, ["!".to_owned()].as_slice()));
+    assert_eq!((generate.max_tokens, generate.stop.as_slice()), (70, ["!".to_owned()].as_slice()));
 }
 
 #[tokio::test(start_paused = true)]

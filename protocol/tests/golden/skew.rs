@@ -100,11 +100,14 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         Joined.chain
         Joined.fleet
         Joined.name
+        Key.text
+        Keys.items
         Leaving.within_ms
         Load.model
         Mode.mode
         Mode.node
         Models.items
+        NewKey.name
         NewToken.role
         Nodes.items
         Pin.model
@@ -119,6 +122,7 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         Put.bytes
         Refused.code
         Remove.blob
+        RemoveKey.name
         RevokeToken.token
         Rows.toml
         SetPolicy.name

@@ -217,7 +217,7 @@ fn tools(fields: &mut Fields) -> Answered<Tools> {
 mod tests {
     use super::*;
 
-    fn asked(more: Value) -> Answered<Value> {
+    fn asked(more: &Value) -> Answered<Value> {
         let mut body =
             json!({ "model": "demo", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
         for (name, value) in more.as_object().unwrap() {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn blocks_become_messages() {
-        let body = asked(json!({
+        let body = asked(&json!({
             "system": [{ "type": "text", "text": "Be brief." }],
             "messages": [
                 { "role": "user", "content": [{ "type": "text", "text": "go" }] },
@@ -256,7 +256,7 @@ mod tests {
             (json!({ "thinking": { "type": "enabled" } }), "thinking"),
             (json!({ "n": 1 }), "n"),
         ] {
-            assert_eq!(asked(more.clone()).unwrap_err().param.as_deref(), Some(param), "{more}");
+            assert_eq!(asked(&more).unwrap_err().param.as_deref(), Some(param), "{more}");
         }
     }
 }

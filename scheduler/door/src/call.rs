@@ -93,6 +93,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts, as they are at hand")]
     pub(crate) fn param(&mut self, name: &str, value: impl ToString) {
         self.params.push(Parameter { name: name.to_owned(), value: value.to_string() });
     }
@@ -189,7 +190,7 @@ async fn admit(desk: &Arc<Desk>, caller: &Caller, manner: &Manner, model: &str) 
         let error =
             ApiError::unavailable(format!("The model `{model}` is being loaded; come back."), LOAD_TIME);
         let more = json!({ "model": model, "stored_on": stored, "resident_on": 0 });
-        return Err(ApiError { more: Some(("loading", more)), ..error.with_code("model_loading") });
+        return Err(ApiError { more: Some(Box::new(("loading", more))), ..error.with_code("model_loading") });
     }
     Ok(())
 }

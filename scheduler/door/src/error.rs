@@ -24,7 +24,7 @@ pub(crate) struct ApiError {
     pub(crate) message: String,
     pub(crate) retry_after: Option<Duration>,
     /// More for programs, beside the error.
-    pub(crate) more: Option<(&'static str, Value)>,
+    pub(crate) more: Option<Box<(&'static str, Value)>>,
 }
 
 /// A client that is gone gets no answer; nginx calls that so.
@@ -95,7 +95,7 @@ impl ApiError {
             "param": self.param,
             "code": self.code,
         });
-        if let Some((name, value)) = &self.more {
+        if let Some((name, value)) = self.more.as_deref() {
             error[*name] = value.clone();
         }
         json!({ "error": error })

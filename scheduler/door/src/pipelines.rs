@@ -161,7 +161,7 @@ async fn tell(
             Piece::Logprobs(list) => ("json", json!({ "logprobs": list })),
             Piece::ToolCall(call) => ("json", json!({ "tool_calls": [call] })),
             Piece::End(finish) => {
-                let data = result(*finish).to_string();
+                let data = result(&finish).to_string();
                 return sender.event(Event { id: None, name: Some("result"), data: &data }).await;
             }
         };
@@ -172,7 +172,7 @@ async fn tell(
     }
 }
 
-fn result(finish: Finish) -> Value {
+fn result(finish: &Finish) -> Value {
     let body = String::from_utf8_lossy(&finish.body).into_owned();
     let is_json = finish.content_type.starts_with("application/json");
     let parsed = is_json.then(|| serde_json::from_str::<Value>(&body).ok()).flatten();
@@ -181,6 +181,6 @@ fn result(finish: Finish) -> Value {
         "body": parsed.unwrap_or_else(|| body.into()),
         "usage": document::usage(&finish.usage),
     });
-    took::tell(&mut document, [&finish]);
+    took::tell(&mut document, [finish]);
     document
 }

@@ -74,7 +74,7 @@ impl Questions {
             Ask::SetPolicy { name, toml } => self.set_policy(name, toml).await,
             Ask::ShowPolicy { name } => self.show_policy(&name),
             Ask::NewKey(key) => self.new_key(key).await,
-            Ask::Keys { after } => Ok(self.key_summaries(after)),
+            Ask::Keys { after } => Ok(self.key_summaries(after.as_deref())),
             Ask::RemoveKey { name } => self.remove_key(name).await,
             Ask::AddRows { toml } => Ok(self.ask(|reply| Event::Rows { toml, reply }).await),
             ask => Ok(self.ask(|reply| Event::Ask { ask: Box::new(ask), tenant, reply }).await),
@@ -197,9 +197,9 @@ impl Questions {
         Ok(Answer::Key { text })
     }
 
-    fn key_summaries(&self, after: Option<String>) -> Answer {
+    fn key_summaries(&self, after: Option<&str>) -> Answer {
         let keys = self.keys.borrow();
-        let later = keys.iter().filter(|key| after.as_ref().is_none_or(|after| key.name > *after));
+        let later = keys.iter().filter(|key| after.is_none_or(|after| key.name.as_str() > after));
         Answer::Keys(Page::of(later.map(|key| KeySummary {
             name: key.name.clone(),
             beginning: key.beginning.clone(),

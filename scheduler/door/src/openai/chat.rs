@@ -112,7 +112,7 @@ fn read(mut fields: Fields) -> Answered<(Told, Vec<Call>)> {
     fields.ignore(OF_NO_EFFECT);
     fields.done()?;
     let told = Told { model, streams, usage, logprobs: logprobs.is_some() };
-    Ok((told, drawn(wish.call(call), n as u64)))
+    Ok((told, drawn(&wish.call(call), n as u64)))
 }
 
 impl Wish {
@@ -136,7 +136,7 @@ impl Wish {
 }
 
 /// The same call several times; each draws for itself, and the same each time where a seed is given.
-pub(super) fn drawn(call: Call, n: u64) -> Vec<Call> {
+pub(super) fn drawn(call: &Call, n: u64) -> Vec<Call> {
     (0..n)
         .map(|index| {
             let mut call = call.clone();
@@ -199,7 +199,7 @@ pub(super) fn json_schema(mut fields: Fields, param: &str) -> Answered<Format> {
 mod tests {
     use super::*;
 
-    fn asked(more: Value) -> Answered<(Told, Vec<Call>)> {
+    fn asked(more: &Value) -> Answered<(Told, Vec<Call>)> {
         let mut body = json!({ "model": "demo", "messages": [{ "role": "user", "content": "hi" }] });
         for (name, value) in more.as_object().unwrap() {
             body[name] = value.clone();
@@ -208,14 +208,14 @@ mod tests {
         read(Fields::new(fields))
     }
 
-    fn params(more: Value) -> Vec<(String, String)> {
+    fn params(more: &Value) -> Vec<(String, String)> {
         let (_, calls) = asked(more).unwrap();
         calls[0].params.iter().map(|param| (param.name.clone(), param.value.clone())).collect()
     }
 
     #[test]
     fn what_is_asked_reaches_the_pipeline() {
-        let params = params(json!({
+        let params = params(&json!({
             "temperature": 0.5, "top_p": 1, "seed": -1, "stop": ["a", "b"], "max_completion_tokens": 7,
             "logprobs": true, "top_logprobs": 2, "logit_bias": { "5": -3 }, "frequency_penalty": 0.5,
             "response_format": { "type": "json_schema", "json_schema": { "name": "x", "strict": true, "schema": { "type": "object" } } },
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn several_answers_draw_by_seeds_of_their_own() {
-        let (_, calls) = asked(json!({ "n": 3, "seed": 5 })).unwrap();
+        let (_, calls) = asked(&json!({ "n": 3, "seed": 5 })).unwrap();
         assert_eq!(calls.iter().map(|call| call.seed).collect::<Vec<_>>(), [Some(5), Some(6), Some(7)]);
     }
 
@@ -259,7 +259,7 @@ mod tests {
             (json!({ "model": null }), "model"),
             (json!({ "messages": null }), "messages"),
         ] {
-            assert_eq!(asked(more.clone()).unwrap_err().param.as_deref(), Some(param), "{more}");
+            assert_eq!(asked(&more).unwrap_err().param.as_deref(), Some(param), "{more}");
         }
     }
 }

@@ -97,7 +97,7 @@ fn read(mut fields: Fields) -> Answered<(Told, Vec<Call>)> {
     let echoes = repeated.map(|prompt| if echoes { prompt.clone() } else { String::new() }).collect();
     let calls = prompts
         .iter()
-        .flat_map(|prompt| drawn(Call { body: prompt.clone().into_bytes(), ..call.clone() }, n as u64));
+        .flat_map(|prompt| drawn(&Call { body: prompt.clone().into_bytes(), ..call.clone() }, n as u64));
     Ok((Told { model, streams, usage, logprobs: logprobs.is_some(), echoes }, calls.collect()))
 }
 

@@ -205,7 +205,7 @@ fn text_format(fields: &mut Fields) -> Answered<Option<Format>> {
 mod tests {
     use super::*;
 
-    fn messages(input: Value) -> Answered<Value> {
+    fn messages(input: &Value) -> Answered<Value> {
         let Value::Object(fields) = json!({ "model": "demo", "instructions": "Be brief.", "input": input })
         else {
             panic!("no object")
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn items_become_messages() {
-        let found = messages(json!([
+        let found = messages(&json!([
             { "role": "user", "content": [{ "type": "input_text", "text": "go" }] },
             { "type": "function_call", "call_id": "1", "name": "f", "arguments": "{}" },
             { "type": "function_call", "call_id": "2", "name": "f", "arguments": "{}" },
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(found[1]["content"], json!([{ "type": "text", "text": "go" }]));
         assert_eq!(found[2]["tool_calls"].as_array().map(Vec::len), Some(2));
         assert_eq!(found[3], json!({ "role": "tool", "content": "done", "tool_call_id": "1" }));
-        let param = |input| messages(input).unwrap_err().param.unwrap();
+        let param = |input: Value| messages(&input).unwrap_err().param.unwrap();
         assert_eq!(param(json!([{ "type": "web_search_call" }])), "input[0]");
         assert_eq!(param(json!([{ "role": "bot", "content": "x" }])), "input[1].role");
         assert_eq!(param(json!(5)), "input");

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::house::House;
 
 /// A chat, with other fields.
-fn chat(more: serde_json::Value) -> String {
+fn chat(more: &serde_json::Value) -> String {
     let mut body = json!({ "model": "demo", "messages": [{ "role": "user", "content": "hi" }] });
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();
@@ -16,15 +16,15 @@ fn chat(more: serde_json::Value) -> String {
 #[tokio::test]
 async fn every_status_has_its_cause() {
     let house = House::open().await;
-    let plain = chat(json!({}));
-    let of_nobody = chat(json!({ "model": "nobody" }));
-    let unknown = chat(json!({ "frobnicate": 1 }));
-    let hot = chat(json!({ "temperature": 9 }));
+    let plain = chat(&json!({}));
+    let of_nobody = chat(&json!({ "model": "nobody" }));
+    let unknown = chat(&json!({ "frobnicate": 1 }));
+    let hot = chat(&json!({ "temperature": 9 }));
     let bomb = json!({ "name": "b", "schema": { "type": "string", "pattern": "((a{1,99}){1,99}){1,99}" } });
-    let bomb = chat(json!({ "response_format": { "type": "json_schema", "json_schema": bomb } }));
+    let bomb = chat(&json!({ "response_format": { "type": "json_schema", "json_schema": bomb } }));
     let remote = json!({ "name": "r", "schema": { "$ref": "http://127.0.0.1/" } });
-    let remote = chat(json!({ "response_format": { "type": "json_schema", "json_schema": remote } }));
-    let large = chat(json!({ "user": "x".repeat(2 << 20) }));
+    let remote = chat(&json!({ "response_format": { "type": "json_schema", "json_schema": remote } }));
+    let large = chat(&json!({ "user": "x".repeat(2 << 20) }));
     let deep = "[".repeat(100_000);
     let soon = "x-dunlin-deadline-ms: 50";
     let last = format!("last-event-id: {}:3", "a".repeat(26));
@@ -97,7 +97,7 @@ async fn every_status_has_its_cause() {
 async fn a_key_of_idempotency_is_of_one_request() {
     let house = House::open().await;
     let headers = "idempotency-key: k\nx-dunlin-deadline-ms: 50";
-    let (first, other) = (chat(json!({})), chat(json!({ "max_tokens": 3 })));
+    let (first, other) = (chat(&json!({})), chat(&json!({ "max_tokens": 3 })));
     let answers = [
         house.ask("POST /v1/chat/completions", headers, &first).await,
         house.ask("POST /v1/chat/completions", headers, &first).await,
@@ -112,7 +112,7 @@ async fn a_key_of_idempotency_is_of_one_request() {
 #[tokio::test]
 async fn metrics_count_what_was_refused() {
     let house = House::open().await;
-    let late = house.ask("POST /v1/chat/completions", "x-dunlin-deadline-ms: 50", &chat(json!({}))).await;
+    let late = house.ask("POST /v1/chat/completions", "x-dunlin-deadline-ms: 50", &chat(&json!({}))).await;
     assert_eq!(late.status, 504);
     let text = house.ask("GET /metrics", "", "").await.body;
     for line in [
