@@ -65,7 +65,7 @@ fn every(text: &str) -> Result<Duration, String> {
 #[derive(Debug)]
 enum Reader {
     Works(Sampler),
-    Fails(Description, String),
+    Fails(Box<Description>, String),
 }
 
 impl Meter {
@@ -93,7 +93,9 @@ impl Meter {
     fn readers(&self, config: &MeterConfig) -> anyhow::Result<Vec<Reader>> {
         let reader = |found: Finding| match found.state {
             State::Works(_) => Ok(Reader::Works(Sampler::start(found.meter, DEFAULT_PERIOD)?)),
-            State::Fails(error) => Ok(Reader::Fails(found.meter.description().clone(), error.to_string())),
+            State::Fails(error) => {
+                Ok(Reader::Fails(Box::new(found.meter.description().clone()), error.to_string()))
+            }
         };
         survey(&self.root, config, &Activity::default()).into_iter().map(reader).collect()
     }
@@ -150,7 +152,7 @@ impl Reader {
     fn description(&self) -> Description {
         match self {
             Self::Works(sampler) => sampler.description(),
-            Self::Fails(description, _) => description.clone(),
+            Self::Fails(description, _) => (**description).clone(),
         }
     }
 }

@@ -355,7 +355,9 @@ fn joules_are_emulated(fleet: &Fleet) {
     assert_eq!((&energy["source"], &energy["scope"]), (&"emulated".into(), &"board-input".into()));
     let joules = |name: &str| energy[name].as_u64().unwrap();
     let (prefill, decode) = (joules("prefill_millijoules"), joules("decode_millijoules"));
-    assert!(prefill > 0 && decode > prefill && energy["error_thousandths"].is_u64(), "{answer:#}");
+    // An answer of made-up words may end with its first one.
+    let wrote = answer["usage"]["output_tokens"].as_u64() > Some(1);
+    assert!(prefill > 0 && (decode > 0 || !wrote) && energy["error_thousandths"].is_u64(), "{answer:#}");
     assert!(joules("marginal_millijoules").abs_diff(prefill + decode) <= 1, "{energy:#}");
     assert!(joules("total_millijoules") > joules("marginal_millijoules"), "{energy:#}");
     let shown = fleet.dunlin(&format!("explain {}", answer["invocation"].as_str().unwrap())).stdout();

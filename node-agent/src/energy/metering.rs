@@ -45,7 +45,7 @@ enum By {
     /// No sensor: the joules are those that were declared for the work.
     Declared {
         watts: Declared,
-        description: Description,
+        description: Box<Description>,
     },
 }
 
@@ -90,7 +90,7 @@ impl Metering {
     }
 
     pub(crate) fn declared(watts: Declared, description: Description) -> Self {
-        Self::of(By::Declared { watts, description })
+        Self::of(By::Declared { watts, description: Box::new(description) })
     }
 
     fn of(by: By) -> Self {

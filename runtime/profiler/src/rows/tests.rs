@@ -87,11 +87,7 @@ fn declared_watts_make_rows_that_say_they_are_assumed() {
     let power = profile.rows[0].power.as_ref().expect("declared");
     assert!(power.decode_w.is_assumed() && power.scope == Scope::BoardInput);
     assert!((joules_of(&profile, ANSWER) - 0.8).abs() < 1e-9);
-    assert!(
-        profile.notes.iter().any(|note| note.contains("declared, not measured")),
-        "{:?}",
-        profile.notes
-    );
+    assert!(profile.notes.iter().any(|note| note.contains("declared, not measured")), "{:?}", profile.notes);
     let unknown = rows(&subject(), &state(None), &Joules::Unknown);
     assert!(unknown.rows[0].power.is_none() && unknown.meter.is_none());
     assert!(joules_of(&unknown, ANSWER).is_nan());
