@@ -62,6 +62,7 @@ fn rows_as_people_see_them() {
         load, W                           3      1.5        6  assumed: between idle and decode
         prompts, W                  10.5741   9.5167  14.8037  assumed: reading a prompt keeps the GPU at least as busy
         correction, W                  2.25      1.5        3  github.com/YuvrajSingh-mist/smolbenchmark: VDD_IN reads 1.5 to 3 W more
+
     "#]]);
     home.dunlin(&format!("costs pareto {ORIN} --quiet")).check(&expect![[r#"
         MODEL                CLASS         POINT       TTFT     TPOT     ALL     J/IN   J/OUT  COLD LOAD  ROW
