@@ -15,7 +15,7 @@ use crate::AgentOptions;
 /// Rows that a node tells: of more, the last are left out.
 const MAX_OWN_ROWS: usize = 1024;
 /// Reasons that are told one by one.
-const MAX_REASONS: usize = 4;
+const MAX_REASONS: usize = 8;
 
 /// The file of rows, looked at again whenever it changes.
 #[derive(Debug)]

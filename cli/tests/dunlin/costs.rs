@@ -62,6 +62,7 @@ fn rows_as_people_see_them() {
         load, W                           3      1.5        6  assumed: between idle and decode
         prompts, W                  10.5741   9.5167  14.8037  assumed: reading a prompt keeps the GPU at least as busy
         correction, W                  2.25      1.5        3  github.com/YuvrajSingh-mist/smolbenchmark: VDD_IN reads 1.5 to 3 W more
+
     "#]]);
     home.dunlin(&format!("costs pareto {ORIN} --quiet")).check(&expect![[r#"
         MODEL                CLASS         POINT       TTFT     TPOT     ALL     J/IN   J/OUT  COLD LOAD  ROW
@@ -123,10 +124,7 @@ fn rules_are_looked_for() {
     assert_eq!(findings.len(), 24);
     assert_eq!((&findings[5]["id"], &findings[5]["verdict"]), (&"R06".into(), &"holds".into()));
     let said = home.dunlin("costs lint --reference").stdout();
-    assert!(
-        said.contains("R14 does not ") && said.contains("4 are built in") | said.contains("built in"),
-        "{said}"
-    );
+    assert!(said.contains("R14 does not ") && said.contains(" are built in"), "{said}");
 }
 
 #[test]
@@ -196,12 +194,9 @@ fn what_others_measured_is_taken_whole_or_not_at_all() {
     "#]]);
     // Of another model.
     home.dunlin("costs export --reference --class orin-nano-8g -o orin.json --quiet").stdout();
-    home.dunlin("costs import orin.json --model tiny.gguf").check(&expect![[r#"
-        exit code 2
-        --- stderr
-        error: orin.json: all 6 rows are of another model than tiny.gguf (ead309be44862ad1fd4b8cecdd18719c7324eadc4c19fddf26254ed00557b580)
-          hint: nothing was taken; `dunlin costs import --help` says what can be
-    "#]]);
+    let refused = home.dunlin("costs import orin.json --model tiny.gguf").output();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("orin.json: all 6 rows are of another model than tiny.gguf ("), "{said}");
     assert_eq!(fs::read_to_string(&costs).unwrap(), kept);
     // What was exported comes back.
     home.dunlin("costs import orin.json -o other.toml --quiet").stdout();
@@ -231,7 +226,7 @@ fn what_is_not_there_is_said() {
     home.dunlin("costs compare orin-nano-8g pi6").check(&expect![[r#"
         exit code 2
         --- stderr
-        error: there is no row of "pi6"; there are orin-nano-8g:15W, orin-nano-8g:25W, orin-nano-8g:15W, orin-nano-8g:25W, orin-nano-8g:7W, orin-nano-8g:MAXN, pi5-8g:ondemand, pi5-8g:performance, pi5-8g:powersave, pi5-8g:ondemand, pi5-8g:performance, pi5-8g:powersave, pi5-8g:ondemand, pi5-8g:performance, pi5-8g:powersave, pi5-8g:ondemand, pi5-8g:performance, pi5-8g:powersave, pi5-8g-hot:performance
+        error: there is no row of "pi6"; there are orin-nano-8g:15W, orin-nano-8g:25W, orin-nano-8g:7W, orin-nano-8g:MAXN, pi5-8g-hot:performance, pi5-8g:ondemand, pi5-8g:performance, pi5-8g:powersave
     "#]]);
     home.dunlin("costs report --price pi5-8g=97").check(&expect![[r#"
         exit code 2

@@ -7,6 +7,9 @@ use thiserror::Error;
 
 use super::{ImportError, MAX_ENTRIES};
 
+/// An object, and what it is called in messages.
+pub(super) type Entry = (String, Map<String, Value>);
+
 /// Where JSON is broken, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum JsonError {
@@ -37,8 +40,8 @@ impl JsonError {
     }
 }
 
-/// Objects, each with what it is called in messages: of an array, of one document, or of one a line.
-pub(super) fn entries(text: &str) -> Result<Vec<(String, Map<String, Value>)>, ImportError> {
+/// Objects: of an array, of one document, or of one a line.
+pub(super) fn entries(text: &str) -> Result<Vec<Entry>, ImportError> {
     let text = text.trim_start_matches('\u{feff}');
     let entries = if text.trim_start().starts_with('[') { array(text)? } else { lines(text)? };
     if entries.len() > MAX_ENTRIES {
@@ -47,14 +50,14 @@ pub(super) fn entries(text: &str) -> Result<Vec<(String, Map<String, Value>)>, I
     Ok(entries)
 }
 
-fn array(text: &str) -> Result<Vec<(String, Map<String, Value>)>, JsonError> {
+fn array(text: &str) -> Result<Vec<Entry>, JsonError> {
     let values: Vec<Map<String, Value>> =
         serde_json::from_str(text).map_err(|error| JsonError::of(&error, text, 0))?;
     Ok((1..).map(|number| format!("entry {number}")).zip(values).collect())
 }
 
 /// A document over several lines, or one in each.
-fn lines(text: &str) -> Result<Vec<(String, Map<String, Value>)>, JsonError> {
+fn lines(text: &str) -> Result<Vec<Entry>, JsonError> {
     if let Ok(one) = serde_json::from_str::<Map<String, Value>>(text) {
         return Ok(vec![("the document".to_owned(), one)]);
     }
