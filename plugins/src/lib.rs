@@ -49,14 +49,16 @@ pub fn find(name: &str) -> Option<&'static Plugin> {
 mod tests {
     use super::*;
 
-    /// Bytes of a component; what a board is sent for a new pipeline.
-    const MAX_BYTES: usize = 256 << 10;
+    /// Bytes of a component; what a board is sent for a new pipeline. `chat` reads and writes the JSON of tools.
+    const MAX_BYTES: usize = 200 << 10;
+    const MAX_CHAT_BYTES: usize = 256 << 10;
 
     #[test]
     fn each_is_a_small_component_with_a_model_to_choose() {
         for plugin in all() {
             assert!(plugin.bytes.starts_with(b"\0asm\x0d\0\x01\0"), "{}", plugin.name);
-            assert!(plugin.bytes.len() <= MAX_BYTES, "{}: {} bytes", plugin.name, plugin.bytes.len());
+            let most = if plugin.name == "chat" { MAX_CHAT_BYTES } else { MAX_BYTES };
+            assert!(plugin.bytes.len() <= most, "{}: {} bytes", plugin.name, plugin.bytes.len());
             assert!(plugin.parameters.iter().any(|parameter| parameter.name == "model"), "{}", plugin.name);
             assert_eq!(find(plugin.name).map(|found| found.summary), Some(plugin.summary));
         }
