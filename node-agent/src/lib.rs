@@ -9,8 +9,8 @@
 
 mod agent;
 mod attempt;
-mod energy;
 mod costs;
+mod energy;
 mod execute;
 mod fetch;
 mod health;
@@ -24,6 +24,6 @@ mod state;
 mod switching;
 
 pub use agent::{Agent, AgentError, Ending};
-pub use mode::{ModeError, Modes, Transition};
 pub use costs::OwnRows;
+pub use mode::{ModeError, Modes, Transition};
 pub use options::{AgentOptions, Builtin, Emulation, LocalModel};

@@ -20,7 +20,7 @@ use dunlin_gguf::{
     synth::{Mix, SynthShape, synth},
 };
 use dunlin_profiler::{
-    Bench, Campaign, Depth, Machine, NoMeter, Plan, Points, Progress, State, StateError, Subject, Task,
+    Bench, Campaign, Depth, Joules, Machine, Plan, Points, Progress, State, StateError, Subject, Task,
     Watcher, profile, rows,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -87,13 +87,13 @@ impl Stand {
         let bench = Bench {
             start: &start,
             files: vec![self.model.clone()],
-            meter: &NoMeter,
+            joules: &Joules::Unknown,
             senses: &Machine::default(),
             machine: Machine::default(),
             stop: CancellationToken::new(),
         };
         profile(&bench, &mut campaign, &mut Silent).await?;
-        Ok(rows(&self.subject(), &campaign.into_state(), &NoMeter).rows)
+        Ok(rows(&self.subject(), &campaign.into_state(), &Joules::Unknown).rows)
     }
 
     fn subject(&self) -> Subject {
