@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_costs::Prediction;
+use dunlin_costs::{Prediction, Work};
 
 use crate::{DecisionId, ModelIndex, NodeId, RowIndex, Time, fleet::Slot, input::AttemptEnd};
 
@@ -31,6 +31,8 @@ pub(crate) struct Attempt {
     pub(crate) prediction: Prediction,
     /// What the row says of reading and of joules, calibration aside.
     pub(crate) plain: Prediction,
+    /// What that is for.
+    pub(crate) work: Work,
     pub(crate) placed: Time,
     pub(crate) started: Option<Time>,
     pub(crate) first_token: Option<Time>,

@@ -224,6 +224,7 @@ impl Scheduler {
             decision,
             prediction: chosen.prediction,
             plain: self.plain(chosen),
+            work: *chosen.work(),
             placed: self.now,
             started: None,
             first_token: None,

@@ -1,9 +1,12 @@
 //! Predictions against what happens.
 
-use dunlin_costs::Phase;
+use dunlin_costs::{Joules, Phase, Work};
 
 use super::Scheduler;
-use crate::{AttemptEnd, AttemptId, ModelIndex, Time, fleet::Slot};
+use crate::{AttemptEnd, AttemptId, Metered, ModelIndex, Time, fleet::Slot};
+
+/// Joules that are less certain teach nothing: those of a few tokens lie between two samples of a meter.
+const MOST_ERROR: f64 = 0.15;
 
 impl Scheduler {
     /// An attempt has generated so many tokens since it last said so.
@@ -45,9 +48,12 @@ impl Scheduler {
 
     pub(super) fn learn_joules(&mut self, id: AttemptId, ended: &AttemptEnd) {
         let Some(attempt) = self.invocations.get(&id.invocation).and_then(|of| of.attempt()) else { return };
-        // What was lost on the way to this attempt, or generated beyond the expectation, is another request's worth.
-        let expected = attempt.plain.joules.map(|joules| joules.marginal);
-        let (Some(expected), Some(actual)) = (expected, ended.metered.joules) else { return };
+        let metered = &ended.metered;
+        if metered.joules_error.is_none_or(|error| error > MOST_ERROR) {
+            return;
+        }
+        let expected = attempt.plain.joules.and_then(|joules| joules_of(&joules, &attempt.work, metered));
+        let (Some(expected), Some(actual)) = (expected, metered.joules) else { return };
         let (slot, row) = (attempt.slot, attempt.row);
         self.fleet.learn(slot, row, Phase::Joules, expected, actual);
     }
@@ -59,5 +65,48 @@ impl Scheduler {
             let actual = self.now.since(since).as_secs_f64();
             self.fleet.learn(slot, row, Phase::Load, expected, actual);
         }
+    }
+}
+
+/// What the prediction says of what was really read and written. `None` where it says nothing of writing, and there was some.
+fn joules_of(predicted: &Joules, work: &Work, metered: &Metered) -> Option<f64> {
+    let read = |prompt: u32, cached: u32| f64::from(prompt.saturating_sub(cached).max(1));
+    let further = |tokens: u32| f64::from(tokens.saturating_sub(1));
+    let reading = predicted.prefill * read(metered.prompt_tokens, metered.cached_tokens)
+        / read(work.prompt_tokens, work.cached_tokens);
+    match (further(work.output_tokens), further(metered.output_tokens)) {
+        (_, 0.0) => Some(reading),
+        (0.0, _) => None,
+        (expected, actual) => Some(reading + predicted.decode * actual / expected),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(work: (u32, u32, u32), metered: (u32, u32, u32), expected: Option<f64>) {
+        let predicted = Joules {
+            marginal: 100.0,
+            marginal_q90: 120.0,
+            total: 150.0,
+            prefill: 10.0,
+            decode: 60.0,
+            load: 30.0,
+        };
+        let work = Work { prompt_tokens: work.0, cached_tokens: work.1, output_tokens: work.2 };
+        let (prompt_tokens, cached_tokens, output_tokens) = metered;
+        let metered = Metered { prompt_tokens, cached_tokens, output_tokens, ..Metered::default() };
+        assert_eq!(joules_of(&predicted, &work, &metered), expected);
+    }
+
+    #[test]
+    fn joules_are_held_against_what_was_done() {
+        check((100, 0, 61), (100, 0, 61), Some(70.0));
+        check((100, 0, 61), (100, 50, 7), Some(5.0 + 6.0));
+        check((100, 0, 61), (100, 0, 1), Some(10.0));
+        check((100, 0, 1), (200, 0, 0), Some(20.0));
+        check((100, 0, 1), (100, 0, 40), None);
     }
 }

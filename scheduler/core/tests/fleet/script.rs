@@ -14,8 +14,14 @@ use crate::boards;
 pub(crate) const EPOCH: Epoch = Epoch(3);
 
 /// Of every attempt that ends.
-const METERED: Metered =
-    Metered { prompt_tokens: 100, cached_tokens: 10, output_tokens: 0, joules: Some(2.5), emulated: false };
+const METERED: Metered = Metered {
+    prompt_tokens: 100,
+    cached_tokens: 10,
+    output_tokens: 0,
+    joules: Some(2.5),
+    joules_error: None,
+    emulated: false,
+};
 
 pub(crate) struct Script {
     pub(crate) scheduler: Scheduler,

@@ -323,7 +323,7 @@ impl World {
 
     fn end(&mut self, node: NodeId, incarnation: u64, attempt: AttemptId, failure: Option<Failure>) {
         let next_offset = self.board(node).attempts.get(&attempt).map_or(0, |running| running.next);
-        let metered = Metered { joules: Some(12.0), ..Metered::default() };
+        let metered = Metered { joules: Some(12.0), joules_error: Some(0.0), ..Metered::default() };
         let ended = AttemptEnd { next_offset, metered, failure };
         self.send(node, NodeEvent::AttemptEnded { attempt, epoch: EPOCH, ended }, incarnation);
     }

@@ -163,6 +163,11 @@ fn metered(usage: &Usage) -> Metered {
         cached_tokens: usage.cached_tokens,
         output_tokens: usage.output_tokens,
         joules: usage.energy.as_ref().and_then(joules),
+        joules_error: usage
+            .energy
+            .as_ref()
+            .and_then(|of| of.error_thousandths)
+            .map(|error| f64::from(error) / 1e3),
         emulated: usage.emulated,
     }
 }
