@@ -49,7 +49,8 @@ impl Scheduler {
     pub(super) fn learn_joules(&mut self, id: AttemptId, ended: &AttemptEnd) {
         let Some(attempt) = self.invocations.get(&id.invocation).and_then(|of| of.attempt()) else { return };
         let metered = &ended.metered;
-        if metered.joules_error.is_none_or(|error| error > MOST_ERROR) {
+        // A load that the node waited for may have left some of its joules with the request.
+        if attempt.loads || metered.joules_error.is_none_or(|error| error > MOST_ERROR) {
             return;
         }
         let expected = attempt.plain.joules.and_then(|joules| joules_of(&joules, &attempt.work, metered));
