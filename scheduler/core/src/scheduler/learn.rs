@@ -8,6 +8,9 @@ use crate::{AttemptEnd, AttemptId, Metered, ModelIndex, Time, fleet::Slot};
 /// Joules that are less certain teach nothing: those of a few tokens lie between two samples of a meter.
 const MOST_ERROR: f64 = 0.15;
 
+/// Joules of fewer tokens teach nothing either.
+const ENOUGH_TOKENS: u32 = 16;
+
 impl Scheduler {
     /// An attempt has generated so many tokens since it last said so.
     pub(super) fn learn_from(&mut self, id: AttemptId, tokens: u32) {
@@ -69,17 +72,17 @@ impl Scheduler {
     }
 }
 
-/// What the prediction says of what was really read and written. `None` where it says nothing of writing, and there was some.
+/// What the prediction says of what was really read and written. `None` where too little was written to tell: how a prompt
+/// was estimated would be learned.
 fn joules_of(predicted: &Joules, work: &Work, metered: &Metered) -> Option<f64> {
     let read = |prompt: u32, cached: u32| f64::from(prompt.saturating_sub(cached).max(1));
     let further = |tokens: u32| f64::from(tokens.saturating_sub(1));
+    if work.output_tokens < 2 || metered.output_tokens < ENOUGH_TOKENS {
+        return None;
+    }
     let reading = predicted.prefill * read(metered.prompt_tokens, metered.cached_tokens)
         / read(work.prompt_tokens, work.cached_tokens);
-    match (further(work.output_tokens), further(metered.output_tokens)) {
-        (_, 0.0) => Some(reading),
-        (0.0, _) => None,
-        (expected, actual) => Some(reading + predicted.decode * actual / expected),
-    }
+    Some(reading + predicted.decode * further(metered.output_tokens) / further(work.output_tokens))
 }
 
 #[cfg(test)]
@@ -105,9 +108,9 @@ mod tests {
     #[test]
     fn joules_are_held_against_what_was_done() {
         check((100, 0, 61), (100, 0, 61), Some(70.0));
-        check((100, 0, 61), (100, 50, 7), Some(5.0 + 6.0));
-        check((100, 0, 61), (100, 0, 1), Some(10.0));
-        check((100, 0, 1), (200, 0, 0), Some(20.0));
+        check((100, 0, 61), (100, 50, 31), Some(5.0 + 30.0));
+        check((100, 0, 61), (200, 0, 121), Some(20.0 + 120.0));
+        check((100, 0, 61), (100, 0, 15), None);
         check((100, 0, 1), (100, 0, 40), None);
     }
 }
