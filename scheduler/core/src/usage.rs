@@ -13,7 +13,7 @@ pub struct Metered {
     /// Of the prompt, what was held as a prefix.
     pub cached_tokens: u32,
     pub output_tokens: u32,
-    /// Marginal, at the board's input. Loads are in no request's.
+    /// Marginal, at the board's input, without loads.
     pub joules: Option<f64>,
     /// Part of the joules by which they may be wrong, where that is known.
     #[serde(default)]
