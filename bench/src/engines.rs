@@ -149,7 +149,8 @@ impl Process {
     pub(crate) fn start(setting: &Setting) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?.with_file_name("dunlin-engine");
         anyhow::ensure!(program.exists(), "{} is missing: run ./x bench", program.display());
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        // As `dunlin run` and the worker of a node have it.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let guard = runtime.enter();
         let engine = Engine::start(Program::new(program), setting.load(), Patience::default());
         drop(guard);

@@ -74,11 +74,10 @@ fn run(options: &str) -> Result<(), WorkerError> {
     // The cache has to be there to be named as writable.
     drop(std::fs::create_dir_all(&options.cache));
     let confinement = confine::confine(&options);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(WorkerError::Runtime)?;
+    // One thread: engines have all cores, and each thread that wakes for a token takes a core from a step. A pipeline that
+    // computes gives way at each tick of its host.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WorkerError::Runtime)?;
     runtime.block_on(async {
         let compile = Compile::Child(CompileChild::this_program([&options.compile_child]));
         let host = Host::new(HostConfig::new(compile).cache(CacheConfig::new(&options.cache)))?;

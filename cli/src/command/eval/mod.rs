@@ -22,7 +22,7 @@ use crate::{
     folders::Folders,
     host,
     interrupt::Interrupt,
-    runtime::{SHUTDOWN, runtime},
+    runtime::{SHUTDOWN, beside_engine},
     store::{Catalog, Model},
     terminal::{
         self,
@@ -82,7 +82,7 @@ impl Eval {
         let model = catalog.find(&self.model.model)?;
         let models = if self.only { vec![model] } else { catalog.variants(&model)? };
         let began = Instant::now();
-        let runtime = runtime()?;
+        let runtime = beside_engine()?;
         let progress = Progress::new(global.quiet);
         let examined = runtime.block_on(async {
             let interrupt = Interrupt::watch()?;

@@ -19,7 +19,7 @@ use crate::{
     host::COMPILE_CHILD,
     interrupt::Interrupt,
     meters::MetersArgument,
-    runtime::{SHUTDOWN, runtime},
+    runtime::{SHUTDOWN, beside_engine},
     terminal, version,
 };
 
@@ -111,7 +111,7 @@ impl Agent {
     /// # Errors
     /// If it cannot join, or has not.
     pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
-        let runtime = runtime()?;
+        let runtime = beside_engine()?;
         let done = runtime.block_on(async {
             let interrupt = Interrupt::watch()?;
             let (member, scheduler) = self.options.member()?;

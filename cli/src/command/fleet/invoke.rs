@@ -27,7 +27,7 @@ use crate::{
         explain::{self, micros, point, usage},
     },
     interrupt::Interrupt,
-    runtime::{SHUTDOWN, runtime},
+    runtime::{SHUTDOWN, beside_engine},
     terminal::{self, progress::Progress, style},
 };
 
@@ -119,7 +119,7 @@ impl Invoke {
                 .into());
         }
         let submit = self.submit(request);
-        let runtime = runtime()?;
+        let runtime = beside_engine()?;
         let done = runtime.block_on(async {
             let interrupt = Interrupt::watch()?;
             let client = interrupt.unless(Client::connect()).await?;

@@ -28,7 +28,7 @@ use crate::{
     folders::Folders,
     host,
     interrupt::Interrupt,
-    runtime::{SHUTDOWN, runtime},
+    runtime::{SHUTDOWN, beside_engine},
     store::Catalog,
     terminal::{
         self,
@@ -56,7 +56,7 @@ impl Run {
         let limits = self.limits.limits(&AskedBudget::default())?;
         let seed = self.limits.seed.unwrap_or(0);
         let compiled = self.cache_dir.clone().unwrap_or_else(|| folders.compiled());
-        let runtime = runtime()?;
+        let runtime = beside_engine()?;
         let ended = runtime.block_on(async {
             let interrupt = Interrupt::watch()?;
             let progress = Progress::new(global.quiet);

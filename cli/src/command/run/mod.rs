@@ -36,7 +36,7 @@ use crate::{
     host::{self, Compiled},
     interrupt::Interrupt,
     pipelines,
-    runtime::{SHUTDOWN, random_seed, runtime},
+    runtime::{SHUTDOWN, beside_engine, random_seed},
     store::{Catalog, Model},
     terminal::{self, STDOUT, output::printable, progress::Progress},
     usage,
@@ -146,7 +146,7 @@ impl Run {
         };
         let compiled = self.cache_dir.clone().unwrap_or_else(|| folders.compiled());
         let seed = self.limits.seed.unwrap_or_else(random_seed);
-        let runtime = runtime()?;
+        let runtime = beside_engine()?;
         let ended = runtime.block_on(async {
             let interrupt = Interrupt::watch()?;
             let asked = source.manifest().await.map_err(|error| explain::not_loaded(&error))?;
