@@ -553,7 +553,7 @@ pub(crate) fn from_invocation() -> Samples<FromInvocation> {
     })
 }
 
-pub fn explanation() -> Explanation {
+pub(crate) fn explanation() -> Explanation {
     let candidate = Candidate {
         node: node("orin-1"),
         point: point(),
