@@ -5,7 +5,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use crate::{
     command::{
-        build, chat, check, completions, costs, doctor, eval,
+        bench, build, chat, check, completions, costs, doctor, eval,
         fleet::{
             agent, console, deploy, explain, invoke, key, login, models, nodes, policy, scheduler, stand,
             token, up,
@@ -118,6 +118,7 @@ pub(crate) enum Command {
     Drain(stand::Drain),
     Cordon(stand::Cordon),
     Mode(stand::Mode),
+    Bench(Box<bench::Bench>),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }

@@ -69,7 +69,6 @@ pub struct Endpoint {
     pub extra: Map<String, Value>,
     /// Whether to ask for the server's count of tokens: `stream_options.include_usage`.
     pub asks_usage: bool,
-    pub seed: u64,
     /// From sending to the end of the answer.
     pub timeout: Duration,
 }

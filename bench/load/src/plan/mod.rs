@@ -68,6 +68,14 @@ impl Plan {
         !matches!(self.pace, Pace::Closed { .. })
     }
 
+    /// Whether prompts are made up, for which the length of words has to be known.
+    pub fn needs_words(&self) -> bool {
+        match &self.work {
+            Source::MadeUp { .. } => true,
+            Source::Trace(trace) => trace.entries().iter().any(|entry| entry.prompt.is_none()),
+        }
+    }
+
     /// How many there are, where that is known before.
     pub fn count(&self) -> Option<usize> {
         let of_trace = match &self.work {

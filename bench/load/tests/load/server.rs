@@ -125,7 +125,6 @@ pub(crate) fn client(base: &str) -> Arc<Client> {
         key: Some("secret".to_owned()),
         extra: serde_json::Map::new(),
         asks_usage: true,
-        seed: 1,
         timeout: Duration::from_secs(20),
     };
     Arc::new(Client::new(endpoint, &Trust::Public).unwrap())
