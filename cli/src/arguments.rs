@@ -8,7 +8,7 @@ use crate::{
         bench, build, chat, check, completions, costs, doctor, eval,
         fleet::{
             agent, console, deploy, explain, invoke, key, login, models, nodes, policy, scheduler, stand,
-            token, up,
+            token, top, up,
         },
         meter, model, new, pipelines, profile, run,
     },
@@ -108,6 +108,7 @@ pub(crate) enum Command {
     Console(console::Console),
     Login(login::Login),
     Nodes(nodes::Nodes),
+    Top(top::Top),
     #[command(subcommand)]
     Models(models::Command),
     Deploy(deploy::Deploy),

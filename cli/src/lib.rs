@@ -91,6 +91,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Console(console) => console.execute(),
         Command::Login(login) => login.execute(),
         Command::Nodes(nodes) => nodes.execute(),
+        Command::Top(top) => top.execute(global),
         Command::Models(models) => models.execute(global),
         Command::Deploy(deploy) => deploy.execute(global),
         Command::Invoke(invoke) => invoke.execute(global),
