@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     AtMost, AttemptId, CertificateRequest, Chunk, Class, ComponentDigest, Ended, Explanation, Failure,
-    FleetId, Grants, InvocationId, JoinedNode, Limits, ListedInvocation, ModelDigest, Name, NodeId, OperatingPoint, Parameter,
-    PredictedCosts, Request, Role, ToStore, TokenId,
+    FleetId, Grants, InvocationId, JoinedNode, Limits, ListedInvocation, ModelDigest, Name, NodeId,
+    OperatingPoint, Parameter, PredictedCosts, Request, Role, ToStore, TokenId,
     frame::Message,
     limits::{
         MAX_BINDINGS, MAX_DOCUMENT, MAX_LABELS, MAX_NAME, MAX_PAGE, MAX_PARAMETERS, MAX_REASONS, MAX_TEXT,

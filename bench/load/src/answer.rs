@@ -199,7 +199,10 @@ mod tests {
     fn what_is_no_piece_is_told() {
         assert_eq!(read("[DONE]"), Ok(Piece::End));
         assert!(matches!(read("<html>"), Err(Fault::Malformed(_))));
-        assert_eq!(read(r#"{"error":{"message":"out of memory"}}"#), Err(Fault::Told("out of memory".to_owned())));
+        assert_eq!(
+            read(r#"{"error":{"message":"out of memory"}}"#),
+            Err(Fault::Told("out of memory".to_owned()))
+        );
         assert_eq!(said_in(r#"{"error":{"message":"no\u001b[2J key"}}"#), "no [2J key");
         assert_eq!(said_in("<html>\n <b>x</b>"), "<html> <b>x</b>");
         assert_eq!(said_in(r#"{"error":"plain"}"#), "plain");

@@ -11,7 +11,11 @@ use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::{CertificateDer, pem::PemObject}};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tokio::time::{Instant, timeout};
@@ -146,8 +150,8 @@ impl Client {
             if !status.is_success() {
                 return Err(refused(status, &said, retry_after));
             }
-            let listed: Value = serde_json::from_str(&said)
-                .map_err(|_| Fault::Malformed(answer::shortened(&said)))?;
+            let listed: Value =
+                serde_json::from_str(&said).map_err(|_| Fault::Malformed(answer::shortened(&said)))?;
             let models = listed["data"].as_array().into_iter().flatten();
             Ok(models.filter_map(|model| model["id"].as_str().map(str::to_owned)).collect())
         };
@@ -177,7 +181,8 @@ impl Client {
         if !status.is_success() {
             return Err(refused(status, &text(response).await?, retry_after));
         }
-        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+        let kind =
+            response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
         if !kind.starts_with("text/event-stream") {
             let kind = if kind.is_empty() { "something without a type" } else { kind };
             return Err(Fault::NotAStream(answer::shortened(kind)));
@@ -230,11 +235,7 @@ impl Client {
 }
 
 /// Reads the stream; whether it came to its end.
-async fn follow(
-    response: Response<Incoming>,
-    origin: Instant,
-    sample: &mut Sample,
-) -> Result<bool, Fault> {
+async fn follow(response: Response<Incoming>, origin: Instant, sample: &mut Sample) -> Result<bool, Fault> {
     let mut body = response.into_body();
     let mut decoder = Decoder::default();
     let (mut is_done, mut fault) = (false, None);
@@ -279,7 +280,8 @@ fn take(sample: &mut Sample, chunk: Chunk, now: Duration) {
 
 fn url(base: &str, path: &str) -> Result<Uri, ClientError> {
     let url: Uri = format!("{base}{path}").parse().map_err(|_| ClientError::Url(base.to_owned()))?;
-    let is_http = matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty());
+    let is_http =
+        matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty());
     if is_http { Ok(url) } else { Err(ClientError::Url(base.to_owned())) }
 }
 
@@ -288,7 +290,8 @@ fn tls(trust: &Trust) -> Result<ClientConfig, ClientError> {
     match trust {
         Trust::Public => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Trust::File(path) => {
-            let wrong = |problem: String| ClientError::Certificates { path: path.display().to_string(), problem };
+            let wrong =
+                |problem: String| ClientError::Certificates { path: path.display().to_string(), problem };
             let text = fs::read(path).map_err(|error| wrong(error.to_string()))?;
             for certificate in CertificateDer::pem_slice_iter(&text) {
                 let certificate = certificate.map_err(|error| wrong(error.to_string()))?;

@@ -65,7 +65,9 @@ impl fmt::Display for Fault {
             Self::Broken(why) => write!(f, "the connection broke: {why}"),
             Self::Cut => f.write_str("the stream ended in the middle: no finish_reason, no [DONE]"),
             Self::Empty => f.write_str("the answer is whole, and has no token"),
-            Self::Crowded => write!(f, "{} requests were under way, which is the limit", crate::MAX_IN_FLIGHT),
+            Self::Crowded => {
+                write!(f, "{} requests were under way, which is the limit", crate::MAX_IN_FLIGHT)
+            }
         }
     }
 }

@@ -320,7 +320,8 @@ fn notes(plan: &Plan, report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     if !plan.is_open() {
         notes.push(
-            "closed loop: the server sets the pace, so waiting that an open loop would show is not seen".to_owned(),
+            "closed loop: the server sets the pace, so waiting that an open loop would show is not seen"
+                .to_owned(),
         );
     }
     if report.lag.is_much() {
@@ -377,7 +378,8 @@ mod tests {
     }
 
     fn report(samples: Vec<Sample>, slo: Slo) -> Report {
-        let work = Source::MadeUp { prompt_tokens: "9".parse().unwrap(), output_tokens: "9".parse().unwrap() };
+        let work =
+            Source::MadeUp { prompt_tokens: "9".parse().unwrap(), output_tokens: "9".parse().unwrap() };
         let pace = Pace::Poisson { rate: 1.0 };
         let plan = Plan { pace, work, requests: None, duration: None, seed: 1, ruler: Ruler::default() };
         let took = samples.iter().map(|sample| sample.end).max().unwrap_or_default();
@@ -452,13 +454,20 @@ mod tests {
     #[test]
     fn joules_are_those_that_were_told() {
         let told = |number, marginal| Sample {
-            joules: Some(Joules { marginal: Some(marginal), total: Some(2.0 * marginal), ..Joules::default() }),
+            joules: Some(Joules {
+                marginal: Some(marginal),
+                total: Some(2.0 * marginal),
+                ..Joules::default()
+            }),
             is_emulated: true,
             ..sample(number, 0, 100, 10)
         };
         let report = report(vec![told(0, 5.0), told(1, 7.0), sample(2, 0, 100, 10)], Slo::default());
         let energy = report.energy.unwrap();
-        assert_eq!((energy.requests, energy.marginal_joules, energy.total_joules), (2, Some(12.0), Some(24.0)));
+        assert_eq!(
+            (energy.requests, energy.marginal_joules, energy.total_joules),
+            (2, Some(12.0), Some(24.0))
+        );
         assert_eq!((energy.joules_per_request, energy.joules_per_output_token), (6.0, Some(0.6)));
         assert!(report.notes.iter().any(|note| note.starts_with("2 of 3 answers are of emulated")));
     }

@@ -85,7 +85,9 @@ mod tests {
 
     #[test]
     fn events_are_found_wherever_the_bytes_are_cut() {
-        let text = ": hi\n\ndata: {\"a\":1}\n\nid: 7\nevent: x\ndata:one\r\ndata: two\r\n\r\ndata: [DONE]\n\n".as_bytes();
+        let text =
+            ": hi\n\ndata: {\"a\":1}\n\nid: 7\nevent: x\ndata:one\r\ndata: two\r\n\r\ndata: [DONE]\n\n"
+                .as_bytes();
         let whole = events(&[text]);
         assert_eq!(whole, ["={\"a\":1}", "x=one\ntwo", "=[DONE]"]);
         for at in 0..text.len() {

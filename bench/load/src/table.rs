@@ -5,8 +5,24 @@ use std::time::Duration;
 use crate::{report::ms, sample::Sample};
 
 const COLUMNS: [&str; 18] = [
-    "number", "intended_ms", "sent_ms", "answered_ms", "first_token_ms", "end_ms", "ttft_ms", "tpot_ms", "whole_ms",
-    "prompt_tokens", "output_tokens", "pieces", "finish", "node", "emulated", "marginal_joules", "total_joules", "fault",
+    "number",
+    "intended_ms",
+    "sent_ms",
+    "answered_ms",
+    "first_token_ms",
+    "end_ms",
+    "ttft_ms",
+    "tpot_ms",
+    "whole_ms",
+    "prompt_tokens",
+    "output_tokens",
+    "pieces",
+    "finish",
+    "node",
+    "emulated",
+    "marginal_joules",
+    "total_joules",
+    "fault",
 ];
 
 /// In the order of their numbers; times are milliseconds since the load began.

@@ -30,10 +30,7 @@ impl Plot {
     }
 
     fn place(&self, x: f64, y: f64) -> (f64, f64) {
-        (
-            LEFT + self.x.at(x) * (WIDTH - LEFT - RIGHT),
-            TOP + (1.0 - self.y.at(y)) * (HEIGHT - TOP - BOTTOM),
-        )
+        (LEFT + self.x.at(x) * (WIDTH - LEFT - RIGHT), TOP + (1.0 - self.y.at(y)) * (HEIGHT - TOP - BOTTOM))
     }
 
     fn put(&mut self, text: std::fmt::Arguments<'_>) {
@@ -61,7 +58,9 @@ impl Plot {
 
     pub(super) fn dot(&mut self, x: f64, y: f64, title: &str) {
         let (x, y) = self.place(x, y);
-        self.put(format_args!("<circle class=\"dot\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\"><title>{title}</title></circle>"));
+        self.put(format_args!(
+            "<circle class=\"dot\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\"><title>{title}</title></circle>"
+        ));
     }
 
     /// A cross at the upper edge.

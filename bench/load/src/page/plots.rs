@@ -23,11 +23,17 @@ const SHOWN_SHARE: f64 = 0.995;
 
 pub(super) fn all(report: &Report, samples: &[Sample]) -> String {
     let good: Vec<&Sample> = samples.iter().filter(|sample| sample.is_good()).collect();
-    let times = |of: fn(&Sample) -> Option<Duration>| sorted(good.iter().filter_map(|sample| of(sample).map(ms)));
+    let times =
+        |of: fn(&Sample) -> Option<Duration>| sorted(good.iter().filter_map(|sample| of(sample).map(ms)));
     let slo = report.slo;
     let plots = [
         share_below("Time to first token", "TTFT, ms", &times(Sample::ttft), slo.and_then(|slo| slo.ttft_ms)),
-        share_below("Time per further token", "TPOT, ms", &times(Sample::tpot), slo.and_then(|slo| slo.tpot_ms)),
+        share_below(
+            "Time per further token",
+            "TPOT, ms",
+            &times(Sample::tpot),
+            slo.and_then(|slo| slo.tpot_ms),
+        ),
         histogram(&sorted(good.iter().flat_map(|sample| sample.gaps().map(ms)))),
         share_below("Whole answers", "end to end, ms", &times(|sample| Some(sample.whole())), None),
         over_time(samples, slo.and_then(|slo| slo.ttft_ms)),
@@ -65,11 +71,16 @@ fn share_below(title: &str, x_name: &'static str, values: &[f64], limit: Option<
             .map(|(number, value)| (value, (number + 1) as f64 * 100.0 / values.len() as f64)),
     );
     plot.steps(&points, "");
-    let mut caption =
-        format!("p50 {}, p90 {}, p99 {}", time(quantile(values, 0.5)), time(quantile(values, 0.9)), time(quantile(values, 0.99)));
+    let mut caption = format!(
+        "p50 {}, p90 {}, p99 {}",
+        time(quantile(values, 0.5)),
+        time(quantile(values, 0.9)),
+        time(quantile(values, 0.99))
+    );
     if let Some(limit) = limit {
         plot.limit_x(limit, &format!("target {}", time(limit)));
-        let kept = values.iter().filter(|value| **value <= limit).count() as f64 * 100.0 / values.len() as f64;
+        let kept =
+            values.iter().filter(|value| **value <= limit).count() as f64 * 100.0 / values.len() as f64;
         caption += &format!("; {kept:.1} % within {}", time(limit));
     }
     Some(figure(title, &plot, &caption))
@@ -141,7 +152,8 @@ fn under_way(samples: &[Sample]) -> Option<String> {
         .collect();
     let most = points.iter().map(|(_, count)| *count).fold(0.0, f64::max);
     let last = points.last()?.0;
-    let mut plot = Plot::new(Scale::up_to(last), "s since the load began", Scale::up_to(most), "requests under way");
+    let mut plot =
+        Plot::new(Scale::up_to(last), "s since the load began", Scale::up_to(most), "requests under way");
     let shown: Vec<(f64, f64)> = thinned(&points, MAX_MARKS).map(|(_, point)| point).collect();
     plot.steps(&shown, "");
     Some(figure("Under way", &plot, &format!("at most {most:.0} at once")))
@@ -162,7 +174,8 @@ fn rate(good: &[&Sample], seconds: f64) -> Option<String> {
     }
     let rates = tokens.map(|tokens| tokens / width);
     let most = rates.iter().copied().fold(0.0, f64::max);
-    let mut plot = Plot::new(Scale::up_to(seconds), "s since the load began", Scale::up_to(most), "output tokens/s");
+    let mut plot =
+        Plot::new(Scale::up_to(seconds), "s since the load began", Scale::up_to(most), "output tokens/s");
     for (number, rate) in rates.iter().enumerate().filter(|(_, rate)| **rate > 0.0) {
         let from = number as f64 * width;
         plot.bar(from, from + width, *rate, &format!("at {from:.1} s: {rate:.1} tokens/s"));

@@ -41,7 +41,12 @@ pub(super) fn headline(report: &Report) -> String {
     );
     if let Some(energy) = &report.energy {
         let per_token = energy.joules_per_output_token.map(|joules| format!("{joules:.3} J/output token"));
-        cell("energy", format!("{:.2} J/request", energy.joules_per_request), per_token.unwrap_or_default(), "");
+        cell(
+            "energy",
+            format!("{:.2} J/request", energy.joules_per_request),
+            per_token.unwrap_or_default(),
+            "",
+        );
     }
     format!("<section class=\"headline\">{}</section>\n", cells.concat())
 }
@@ -69,7 +74,8 @@ fn times(report: &Report) -> String {
         ("client: lag", "sent after its time", report.lag.send_ms),
         ("client: timers", "late by", report.lag.timer_ms),
     ];
-    let rows: String = rows.into_iter().filter_map(|(name, what, of)| of.map(|of| row(name, what, of))).collect();
+    let rows: String =
+        rows.into_iter().filter_map(|(name, what, of)| of.map(|of| row(name, what, of))).collect();
     format!(
         "<section class=\"sheet\"><h2>Times</h2><table><tr><th></th><th class=\"n\">mean</th><th class=\"n\">p50</th>\
          <th class=\"n\">p90</th><th class=\"n\">p95</th><th class=\"n\">p99</th><th class=\"n\">max</th><th class=\"n\">of</th></tr>\
@@ -119,12 +125,17 @@ fn counts(report: &Report) -> String {
         ("output tokens", format!("{}{}", tokens.output, rate(Some(report.output_tokens_per_s)))),
         (
             "counted by the server",
-            format!("{} of {} answers; {} differ from the pieces ({})", tokens.told, report.good, tokens.differ, tokens.pieces),
+            format!(
+                "{} of {} answers; {} differ from the pieces ({})",
+                tokens.told, report.good, tokens.differ, tokens.pieces
+            ),
         ),
         ("sent late", format!("{:.2} % of the requests, by more than 5 ms", report.lag.late_share * 100.0)),
     ];
     if let Some(energy) = &report.energy {
-        let known = |joules: Option<f64>| joules.map_or_else(|| "not told".to_owned(), |joules| format!("{joules:.1} J"));
+        let known = |joules: Option<f64>| {
+            joules.map_or_else(|| "not told".to_owned(), |joules| format!("{joules:.1} J"))
+        };
         let sources: Vec<&str> = energy.sources.iter().map(String::as_str).collect();
         rows.push((
             "joules told by the server",
@@ -134,15 +145,21 @@ fn counts(report: &Report) -> String {
                 known(energy.total_joules),
                 energy.requests,
                 escaped(&sources.join(", ")),
-                if energy.emulated > 0 { format!("; {} of emulated boards", energy.emulated) } else { String::new() }
+                if energy.emulated > 0 {
+                    format!("; {} of emulated boards", energy.emulated)
+                } else {
+                    String::new()
+                }
             ),
         ));
     }
     for (node, count) in &report.nodes {
         rows.push(("answered by", format!("{}: {count}", escaped(node))));
     }
-    let rows: String =
-        rows.into_iter().map(|(name, value)| format!("<tr><td>{name}</td><td class=\"wide\">{value}</td></tr>")).collect();
+    let rows: String = rows
+        .into_iter()
+        .map(|(name, value)| format!("<tr><td>{name}</td><td class=\"wide\">{value}</td></tr>"))
+        .collect();
     format!("<section class=\"sheet\"><h2>Counts</h2><table>{rows}</table></section>\n")
 }
 

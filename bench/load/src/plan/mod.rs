@@ -124,10 +124,8 @@ impl Plan {
             }
             Source::Trace(trace) => {
                 let entry = &trace.entries()[number];
-                let prompt = entry
-                    .prompt
-                    .clone()
-                    .unwrap_or_else(|| self.ruler.prompt(entry.prompt_tokens, &mut rng));
+                let prompt =
+                    entry.prompt.clone().unwrap_or_else(|| self.ruler.prompt(entry.prompt_tokens, &mut rng));
                 (prompt, entry.max_tokens)
             }
         };
@@ -140,10 +138,8 @@ mod tests {
     use super::*;
 
     fn plan(pace: Pace) -> Plan {
-        let work = Source::MadeUp {
-            prompt_tokens: "20..40".parse().unwrap(),
-            output_tokens: "8".parse().unwrap(),
-        };
+        let work =
+            Source::MadeUp { prompt_tokens: "20..40".parse().unwrap(), output_tokens: "8".parse().unwrap() };
         Plan { pace, work, requests: Some(2000), duration: None, seed: 7, ruler: Ruler::default() }
     }
 

@@ -103,7 +103,9 @@ fn of_json(text: &str) -> Result<(f64, Entry), String> {
         format!("{error}; a line is as in {{\"arrival\": 0.25, \"prompt_tokens\": 300, \"max_tokens\": 80}}")
     })?;
     let seconds = line.arrival.or(line.timestamp.map(|ms| ms / 1e3));
-    let seconds = seconds.filter(|seconds| seconds.is_finite()).ok_or("when is it? `arrival` is missing, in seconds")?;
+    let seconds = seconds
+        .filter(|seconds| seconds.is_finite())
+        .ok_or("when is it? `arrival` is missing, in seconds")?;
     let prompt_tokens = match (&line.prompt, line.prompt_tokens) {
         (Some(_), tokens) => tokens.unwrap_or(0),
         (None, Some(tokens)) if tokens > 0 => tokens,
@@ -123,14 +125,19 @@ fn of_azure(text: &str) -> Result<(f64, Entry), String> {
     else {
         return Err("there are three columns: TIMESTAMP,ContextTokens,GeneratedTokens".to_owned());
     };
-    let seconds = instant(time).ok_or_else(|| format!("{time:?} is no time, as in 2023-11-16 18:15:46.6805900"))?;
+    let seconds =
+        instant(time).ok_or_else(|| format!("{time:?} is no time, as in 2023-11-16 18:15:46.6805900"))?;
     let tokens = |cell: &str, name: &str| {
         cell.parse::<u64>().map_err(|_| format!("{name} is {cell:?}, which is no number of tokens"))
     };
     let (prompt_tokens, max_tokens) = (tokens(prompt, "ContextTokens")?, tokens(output, "GeneratedTokens")?);
     // Some of them have none; one is the least that can be asked for.
-    let entry =
-        Entry { at: Duration::ZERO, prompt: None, prompt_tokens: prompt_tokens.max(1), max_tokens: max_tokens.max(1) };
+    let entry = Entry {
+        at: Duration::ZERO,
+        prompt: None,
+        prompt_tokens: prompt_tokens.max(1),
+        max_tokens: max_tokens.max(1),
+    };
     Ok((seconds, entry))
 }
 
@@ -191,6 +198,9 @@ mod tests {
         check("{\"arrival\": 1, \"promt\": \"a\"}", "unknown field `promt`");
         check("hello\n", "a line is as in");
         check("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,2\n", "line 2: \"yesterday\" is no time");
-        check("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,1\n", "line 2: there are three columns");
+        check(
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,1\n",
+            "line 2: there are three columns",
+        );
     }
 }

@@ -5,11 +5,11 @@ use fastrand::Rng;
 /// Short, plain, and mostly one token each.
 const WORDS: [&str; 64] = [
     "the", "water", "stone", "bird", "light", "road", "house", "river", "field", "time", "hand", "night",
-    "small", "green", "long", "cold", "north", "wind", "salt", "shore", "walk", "turn", "hold", "keep", "find",
-    "leave", "open", "close", "rain", "snow", "boat", "sand", "tree", "leaf", "root", "seed", "iron", "wood",
-    "glass", "paper", "bread", "apple", "table", "door", "wall", "roof", "line", "point", "circle", "number",
-    "letter", "word", "song", "voice", "sound", "story", "year", "month", "week", "day", "hour", "first",
-    "last", "next",
+    "small", "green", "long", "cold", "north", "wind", "salt", "shore", "walk", "turn", "hold", "keep",
+    "find", "leave", "open", "close", "rain", "snow", "boat", "sand", "tree", "leaf", "root", "seed", "iron",
+    "wood", "glass", "paper", "bread", "apple", "table", "door", "wall", "roof", "line", "point", "circle",
+    "number", "letter", "word", "song", "voice", "sound", "story", "year", "month", "week", "day", "hour",
+    "first", "last", "next",
 ];
 
 /// What tokens a word has where nothing was measured.

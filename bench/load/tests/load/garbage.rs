@@ -26,7 +26,12 @@ async fn each_fault_has_its_kind() {
     let denied = r#"{"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}"#;
     let error = event(&json!({ "error": { "message": "the node was lost" } }));
     let cases: Vec<(&str, Vec<Step>, &str, &str)> = vec![
-        ("401", whole("401 Unauthorized", json, denied), "status 401", "status 401: Incorrect API key provided"),
+        (
+            "401",
+            whole("401 Unauthorized", json, denied),
+            "status 401",
+            "status 401: Incorrect API key provided",
+        ),
         ("429", whole("429 Too Many", "retry-after: 7\r\n", "{}"), "status 429", "status 429: {}"),
         ("500", whole("500 Oh", "", "<h1>\u{1b}[2Jbad</h1>"), "status 500", "status 500: <h1> [2Jbad</h1>"),
         ("HTML", whole("200 OK", "content-type: text/html\r\n", "<html>"), "no stream", "but text/html"),

@@ -41,7 +41,9 @@ pub(crate) fn token(text: &str) -> Step {
 }
 
 pub(crate) fn head() -> Step {
-    Step::Write("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".into())
+    Step::Write(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".into(),
+    )
 }
 
 /// Finish, usage, `[DONE]`.
@@ -56,7 +58,8 @@ pub(crate) fn tail(tokens: usize) -> [Step; 4] {
 
 /// An empty piece at once, then tokens at their pace.
 pub(crate) fn answer(ttft: Duration, tpot: Duration, tokens: usize) -> Vec<Step> {
-    let first = event(&json!({ "choices": [{ "index": 0, "delta": { "role": "assistant", "content": "" } }] }));
+    let first =
+        event(&json!({ "choices": [{ "index": 0, "delta": { "role": "assistant", "content": "" } }] }));
     let mut steps = vec![head(), first, Step::Wait(ttft), token("a")];
     for _ in 1..tokens {
         steps.extend([Step::Wait(tpot), token("a")]);
@@ -131,7 +134,6 @@ pub(crate) fn client(base: &str) -> Arc<Client> {
 }
 
 pub(crate) fn plan(pace: Pace, requests: usize) -> Plan {
-    let work =
-        Source::MadeUp { prompt_tokens: "30".parse().unwrap(), output_tokens: "10".parse().unwrap() };
+    let work = Source::MadeUp { prompt_tokens: "30".parse().unwrap(), output_tokens: "10".parse().unwrap() };
     Plan { pace, work, requests: Some(requests), duration: None, seed: 1, ruler: Ruler::default() }
 }

@@ -58,9 +58,11 @@ impl Bench {
             return Err(interrupt.failure().into());
         }
         match report.failures.first() {
-            Some(first) if report.good == 0 => {
-                Err(Failure::new(Exit::Failed, format!("no request was answered; the first: {}", first.example)).into())
-            }
+            Some(first) if report.good == 0 => Err(Failure::new(
+                Exit::Failed,
+                format!("no request was answered; the first: {}", first.example),
+            )
+            .into()),
             _ => Ok(()),
         }
     }
@@ -88,7 +90,9 @@ impl Bench {
     async fn prepare(&self, client: &Client, plan: &mut Plan, progress: &Progress) -> anyhow::Result<()> {
         let bar = progress.wait("warming up");
         let work = async {
-            if plan.needs_words() && let Some(ruler) = measure_words(client, plan.seed).await? {
+            if plan.needs_words()
+                && let Some(ruler) = measure_words(client, plan.seed).await?
+            {
                 plan.ruler = ruler;
             }
             warm_up(client, plan, self.warmup).await
@@ -132,7 +136,9 @@ fn unanswered(fault: &Fault, endpoint: &Endpoint) -> Failure {
     let base = &endpoint.base;
     let failure = Failure::new(Exit::Failed, format!("{base}: {fault}"));
     match fault {
-        Fault::Connect(_) => failure.hint("is a server running there? `dunlin up --http` is one, on port 4749"),
+        Fault::Connect(_) => {
+            failure.hint("is a server running there? `dunlin up --http` is one, on port 4749")
+        }
         Fault::Status { status: 401 | 403, .. } => {
             failure.hint("give its key: --key KEY, or DUNLIN_KEY; `dunlin key new NAME` makes one of a fleet")
         }
@@ -174,8 +180,9 @@ fn writable(file: &Path) -> Result<(), Failure> {
 }
 
 fn save(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    fs::write(file, bytes)
-        .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be written: {error}", file.display())).into())
+    fs::write(file, bytes).map_err(|error| {
+        Failure::new(Exit::Failed, format!("{} cannot be written: {error}", file.display())).into()
+    })
 }
 
 /// As people call it.

@@ -198,7 +198,8 @@ impl Bench {
 
 fn read(path: &PathBuf) -> Result<Trace, Failure> {
     let shown = path.display();
-    let file = File::open(path).map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
+    let file =
+        File::open(path).map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
     Trace::read(BufReader::new(file)).map_err(|error| {
         Failure::usage(format!("{shown}: {error}")).hint("`dunlin bench --help` says what a trace looks like")
     })
@@ -208,7 +209,10 @@ fn read(path: &PathBuf) -> Result<Trace, Failure> {
 fn base(url: &str) -> String {
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let url = url.trim_end_matches('/');
-    let url = ["/chat/completions", "/completions"].into_iter().find_map(|path| url.strip_suffix(path)).unwrap_or(url);
+    let url = ["/chat/completions", "/completions"]
+        .into_iter()
+        .find_map(|path| url.strip_suffix(path))
+        .unwrap_or(url);
     // A path that is there is meant; servers have their API at others, too.
     let after_host = url.split_once("://").map_or("", |(_, rest)| rest);
     if after_host.contains('/') { url.to_owned() } else { format!("{url}/v1") }

@@ -46,7 +46,8 @@ pub(super) fn document(bench: &Bench, plan: &Plan, endpoint: &Endpoint, report: 
 
 pub(super) fn print(facts: &[(&str, String)], report: &Report, quiet: bool) -> anyhow::Result<()> {
     let faint = style::FAINT;
-    let said: Vec<String> = facts.iter().map(|(name, value)| format!("{faint}{name}{faint:#} {value}")).collect();
+    let said: Vec<String> =
+        facts.iter().map(|(name, value)| format!("{faint}{name}{faint:#} {value}")).collect();
     terminal::print(said.join(" · "))?;
     terminal::print(outcome(report))?;
     let times = times(report);
@@ -58,7 +59,8 @@ pub(super) fn print(facts: &[(&str, String)], report: &Report, quiet: bool) -> a
     }
     let bad = style::BAD;
     for of in &report.failures {
-        let wait = of.retry_after_s.map(|wait| format!(" (asked to wait up to {wait} s)")).unwrap_or_default();
+        let wait =
+            of.retry_after_s.map(|wait| format!(" (asked to wait up to {wait} s)")).unwrap_or_default();
         terminal::print(format_args!("{bad}{} x {}{bad:#}{wait}: {}", of.count, of.kind, of.example))?;
     }
     if !quiet {
@@ -118,7 +120,8 @@ fn times(report: &Report) -> Table {
 }
 
 fn row(name: &str, of: &Quantiles) -> [Cell; 9] {
-    let interval = |of: Estimate| Cell::styled(format!("[{}, {}]", time(of.low), time(of.high)), style::FAINT);
+    let interval =
+        |of: Estimate| Cell::styled(format!("[{}, {}]", time(of.low), time(of.high)), style::FAINT);
     [
         name.into(),
         time(of.mean).into(),
@@ -149,7 +152,8 @@ fn lines(report: &Report) -> Vec<String> {
             targets.join(" and ")
         ));
     }
-    let prompt = report.prompt_tokens_per_s.map(|rate| format!(", {rate:.1} prompt tokens/s")).unwrap_or_default();
+    let prompt =
+        report.prompt_tokens_per_s.map(|rate| format!(", {rate:.1} prompt tokens/s")).unwrap_or_default();
     lines.push(format!(
         "throughput   {:.2} answers/s, {:.1} output tokens/s{prompt}; at most {} at once",
         report.good_per_s, report.output_tokens_per_s, report.most_in_flight
@@ -161,8 +165,10 @@ fn lines(report: &Report) -> Vec<String> {
     ));
     if let Some(energy) = &report.energy {
         let sources: Vec<&str> = energy.sources.iter().map(String::as_str).collect();
-        let per_token =
-            energy.joules_per_output_token.map(|joules| format!(", {joules:.3} J/output token")).unwrap_or_default();
+        let per_token = energy
+            .joules_per_output_token
+            .map(|joules| format!(", {joules:.3} J/output token"))
+            .unwrap_or_default();
         lines.push(format!(
             "energy       {:.2} J/request{per_token}, told by the server for {} of {} answers ({})",
             energy.joules_per_request,

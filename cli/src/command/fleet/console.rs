@@ -67,7 +67,9 @@ impl Console {
         if let Some(written) = http::written()? {
             return Ok(written);
         }
-        let scheduler = Member::open(&Member::login(&Folders::find()?))?.scheduler().unwrap_or_else(|| Address::local(PORT));
+        let scheduler = Member::open(&Member::login(&Folders::find()?))?
+            .scheduler()
+            .unwrap_or_else(|| Address::local(PORT));
         let mut address = scheduler.resolve()?;
         address.set_port(http::PORT);
         Ok(format!("http://{address}"))

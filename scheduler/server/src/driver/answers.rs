@@ -53,7 +53,8 @@ impl Driver {
                 Answer::Models(Page::of(models.into_iter().filter(later)))
             }
             Ask::Invocations { live } => {
-                let which = Which { tenant: tenant.map(str::to_owned), only: None, live, limit: MAX_PAGE + 1 };
+                let which =
+                    Which { tenant: tenant.map(str::to_owned), only: None, live, limit: MAX_PAGE + 1 };
                 let invocations = self.invocations(&which).into_iter().map(Invocation::listed);
                 Answer::Invocations(Page::of(invocations))
             }

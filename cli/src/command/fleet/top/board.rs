@@ -14,14 +14,50 @@ use crate::{command::fleet::nodes::state, duration};
 pub(super) const COLUMNS: [Column<JoinedNode>; 10] = [
     Column { name: "NODE", width: 14, rank: 0, is_right: false, order: |a, b| a.name.cmp(&b.name) },
     Column { name: "CLASS", width: 16, rank: 5, is_right: false, order: |a, b| a.class.cmp(&b.class) },
-    Column { name: "STATE", width: 13, rank: 1, is_right: false, order: |a, b| state(a.state).cmp(state(b.state)) },
+    Column {
+        name: "STATE",
+        width: 13,
+        rank: 1,
+        is_right: false,
+        order: |a, b| state(a.state).cmp(state(b.state)),
+    },
     Column { name: "RUN", width: 5, rank: 2, is_right: true, order: |a, b| b.running.cmp(&a.running) },
-    Column { name: "WATTS", width: 8, rank: 3, is_right: true, order: |a, b| b.health.milliwatts.cmp(&a.health.milliwatts) },
-    Column { name: "TEMP", width: 7, rank: 6, is_right: true, order: |a, b| b.health.temperature.cmp(&a.health.temperature) },
+    Column {
+        name: "WATTS",
+        width: 8,
+        rank: 3,
+        is_right: true,
+        order: |a, b| b.health.milliwatts.cmp(&a.health.milliwatts),
+    },
+    Column {
+        name: "TEMP",
+        width: 7,
+        rank: 6,
+        is_right: true,
+        order: |a, b| b.health.temperature.cmp(&a.health.temperature),
+    },
     Column { name: "BATTERY", width: 9, rank: 8, is_right: true, order: battery_order },
-    Column { name: "FREE", width: 8, rank: 7, is_right: true, order: |a, b| a.free_memory_bytes.cmp(&b.free_memory_bytes) },
-    Column { name: "MODE", width: 13, rank: 9, is_right: false, order: |a, b| a.health.mode.cmp(&b.health.mode) },
-    Column { name: "MODELS", width: 20, rank: 4, is_right: false, order: |a, b| b.residents.len().cmp(&a.residents.len()) },
+    Column {
+        name: "FREE",
+        width: 8,
+        rank: 7,
+        is_right: true,
+        order: |a, b| a.free_memory_bytes.cmp(&b.free_memory_bytes),
+    },
+    Column {
+        name: "MODE",
+        width: 13,
+        rank: 9,
+        is_right: false,
+        order: |a, b| a.health.mode.cmp(&b.health.mode),
+    },
+    Column {
+        name: "MODELS",
+        width: 20,
+        rank: 4,
+        is_right: false,
+        order: |a, b| b.residents.len().cmp(&a.residents.len()),
+    },
 ];
 
 /// The emptiest first; those without one last.
@@ -41,7 +77,11 @@ pub(super) fn cells(node: &JoinedNode, look: &Look) -> [String; 10] {
         state(node.state).to_owned(),
         known(node.running.to_string()),
         known(health.milliwatts.map_or_else(|| "-".to_owned(), |mw| format!("{:.1} W", f64::from(mw) / 1e3))),
-        known(health.temperature.map_or_else(|| "-".to_owned(), |tenths| format!("{:.0} °C", f64::from(tenths) / 10.0))),
+        known(
+            health
+                .temperature
+                .map_or_else(|| "-".to_owned(), |tenths| format!("{:.0} °C", f64::from(tenths) / 10.0)),
+        ),
         known(battery(node)),
         known(format!("{:.1} GB", node.free_memory_bytes as f64 / 1e9)),
         known(mode(node)),
@@ -73,7 +113,10 @@ fn models(node: &JoinedNode, look: &Look) -> String {
 /// All of it, as lines.
 pub(super) fn details(node: &JoinedNode, look: &Look) -> Vec<String> {
     let emulated = if node.emulated { ", emulated: it does not exist" } else { "" };
-    let seen = node.seen_ms_ago.map_or_else(|| "never".to_owned(), |ms| format!("{} ago", duration::show(Duration::from_millis(ms))));
+    let seen = node.seen_ms_ago.map_or_else(
+        || "never".to_owned(),
+        |ms| format!("{} ago", duration::show(Duration::from_millis(ms))),
+    );
     let mut lines = vec![
         format!("{} · {}{emulated} · {}", node.name, node.class, state(node.state)),
         format!("last report {seen} · build {}", node.build),
@@ -83,9 +126,14 @@ pub(super) fn details(node: &JoinedNode, look: &Look) -> Vec<String> {
             node.memory_bytes as f64 / 1e9,
             node.models
         ),
-        format!("mode {} · {:?} · its own timer was {} ms late", node.health.mode, node.health.thermal, node.health.stalled_ms).to_lowercase(),
+        format!(
+            "mode {} · {:?} · its own timer was {} ms late",
+            node.health.mode, node.health.thermal, node.health.stalled_ms
+        )
+        .to_lowercase(),
     ];
-    let labels: Vec<String> = node.labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect();
+    let labels: Vec<String> =
+        node.labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect();
     if !labels.is_empty() {
         lines.push(format!("labels {}", labels.join(", ")));
     }
@@ -104,17 +152,20 @@ pub(super) fn details(node: &JoinedNode, look: &Look) -> Vec<String> {
         lines.push("no model in memory".to_owned());
     }
     for of in &node.residents {
-        lines.push(format!(
-            "{} · {:?} · {} of {} slots run, {} wait · {} of {} cells · {:.2} GB",
-            look.model(of.model),
-            of.state,
-            of.running,
-            of.slots,
-            of.queued,
-            of.used_cells,
-            of.cells,
-            of.memory_bytes as f64 / 1e9
-        ).to_lowercase());
+        lines.push(
+            format!(
+                "{} · {:?} · {} of {} slots run, {} wait · {} of {} cells · {:.2} GB",
+                look.model(of.model),
+                of.state,
+                of.running,
+                of.slots,
+                of.queued,
+                of.used_cells,
+                of.cells,
+                of.memory_bytes as f64 / 1e9
+            )
+            .to_lowercase(),
+        );
     }
     let theirs = look.invocations.iter().filter(|invocation| {
         invocation.node.as_ref() == Some(&node.name) && super::look::is_live(invocation)

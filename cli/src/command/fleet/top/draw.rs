@@ -82,7 +82,11 @@ fn heading(screen: &Screen, paint: Paint, width: u16) -> Paragraph<'static> {
     let mut parts = vec![Span::styled("dunlin", Style::new().add_modifier(Modifier::BOLD))];
     let all = look.nodes.len();
     let gone = look.gone();
-    let boards = if gone > 0 { format!("{} of {}", all - gone, terminal::counted(all, "board")) } else { terminal::counted(all, "board") };
+    let boards = if gone > 0 {
+        format!("{} of {}", all - gone, terminal::counted(all, "board"))
+    } else {
+        terminal::counted(all, "board")
+    };
     let live = look.invocations.iter().filter(|invocation| is_live(invocation)).count();
     let waiting = look.fleet.queued;
     let (watts, known) = look.watts();
@@ -122,9 +126,14 @@ fn link(screen: &Screen, paint: Paint) -> (String, Style) {
         Some((why, until)) => {
             let next = until.saturating_duration_since(screen.time).as_secs_f64().ceil();
             let age = screen.age().as_secs();
-            (format!("no scheduler ({}); seen {age} s ago, next try in {next} s", printable(why)), paint.bad())
+            (
+                format!("no scheduler ({}); seen {age} s ago, next try in {next} s", printable(why)),
+                paint.bad(),
+            )
         }
-        None if screen.age() > OLD => (format!("seen {} s ago", screen.age().as_secs()), paint.of(Color::Yellow)),
+        None if screen.age() > OLD => {
+            (format!("seen {} s ago", screen.age().as_secs()), paint.of(Color::Yellow))
+        }
         None => ("live".to_owned(), paint.of(Color::Green)),
     }
 }
@@ -167,7 +176,13 @@ impl<T> Shape<'_, T> {
         let cells = self.shown.iter().map(|at| {
             let column = &self.columns[*at];
             let arrow = match self.sorting {
-                Some(sorting) if sorting.column == *at => if sorting.is_reversed { "▴" } else { "▾" },
+                Some(sorting) if sorting.column == *at => {
+                    if sorting.is_reversed {
+                        "▴"
+                    } else {
+                        "▾"
+                    }
+                }
                 _ => "",
             };
             self.cell(*at, format!("{}{arrow}", column.name), self.paint.faint())
@@ -176,7 +191,10 @@ impl<T> Shape<'_, T> {
     }
 
     fn row(&self, cells: &[String], style: impl Fn(&str) -> Style) -> Row<'static> {
-        let cells = self.shown.iter().map(|at| self.cell(*at, printable(&cells[*at]).into_owned(), style(self.columns[*at].name)));
+        let cells = self
+            .shown
+            .iter()
+            .map(|at| self.cell(*at, printable(&cells[*at]).into_owned(), style(self.columns[*at].name)));
         Row::new(cells.collect::<Vec<_>>())
     }
 
@@ -189,10 +207,18 @@ impl<T> Shape<'_, T> {
         let last = self.shown.last().copied();
         let widths = self.shown.iter().map(|at| {
             let width = self.columns[*at].width;
-            if Some(*at) == last && !self.columns[*at].is_right { Constraint::Min(width) } else { Constraint::Length(width) }
+            if Some(*at) == last && !self.columns[*at].is_right {
+                Constraint::Min(width)
+            } else {
+                Constraint::Length(width)
+            }
         });
-        let selected = if self.is_active { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() };
-        Table::new(rows, widths.collect::<Vec<_>>()).header(self.header()).column_spacing(1).row_highlight_style(selected)
+        let selected =
+            if self.is_active { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() };
+        Table::new(rows, widths.collect::<Vec<_>>())
+            .header(self.header())
+            .column_spacing(1)
+            .row_highlight_style(selected)
     }
 }
 
@@ -235,17 +261,22 @@ fn draw_invocations(frame: &mut Frame<'_>, area: Rect, screen: &Screen, paint: P
     };
     let listed = screen.sorted_invocations();
     if listed.is_empty() {
-        frame.render_widget(Paragraph::new("nothing runs, and nothing ran in the last ten minutes").style(paint.faint()), area);
+        frame.render_widget(
+            Paragraph::new("nothing runs, and nothing ran in the last ten minutes").style(paint.faint()),
+            area,
+        );
         return;
     }
     let rows = listed.iter().map(|invocation| {
         let live = is_live(invocation);
-        shape.row(&invocations::cells(invocation, &screen.rates, screen.age()), |column| match (column, invocation.state.as_str()) {
-            ("STATE", "failed" | "refused" | "expired") => paint.bad(),
-            ("STATE", "queued" | "backoff") => paint.of(Color::Yellow),
-            ("STATE", _) if live => paint.of(Color::Cyan),
-            _ if !live => paint.faint(),
-            _ => Style::new(),
+        shape.row(&invocations::cells(invocation, &screen.rates, screen.age()), |column| {
+            match (column, invocation.state.as_str()) {
+                ("STATE", "failed" | "refused" | "expired") => paint.bad(),
+                ("STATE", "queued" | "backoff") => paint.of(Color::Yellow),
+                ("STATE", _) if live => paint.of(Color::Cyan),
+                _ if !live => paint.faint(),
+                _ => Style::new(),
+            }
         })
     });
     let table = shape.table(rows.collect());
@@ -256,10 +287,13 @@ fn draw_invocations(frame: &mut Frame<'_>, area: Rect, screen: &Screen, paint: P
 fn draw_over(frame: &mut Frame<'_>, area: Rect, screen: &mut Screen, look: &Look, paint: Paint) {
     let (title, lines) = match &screen.over {
         Over::Nothing => return,
-        Over::Help => ("keys".to_owned(), KEYS.iter().map(|(key, does)| format!("{key:<20} {does}")).collect()),
+        Over::Help => {
+            ("keys".to_owned(), KEYS.iter().map(|(key, does)| format!("{key:<20} {does}")).collect())
+        }
         Over::Board(name) => {
             let node = look.nodes.iter().find(|node| node.name == *name);
-            let lines = node.map_or_else(|| vec!["it left the fleet".to_owned()], |node| board::details(node, look));
+            let lines =
+                node.map_or_else(|| vec!["it left the fleet".to_owned()], |node| board::details(node, look));
             (name.to_string(), lines)
         }
         Over::Explanation(invocation, text) => {
@@ -271,7 +305,8 @@ fn draw_over(frame: &mut Frame<'_>, area: Rect, screen: &mut Screen, look: &Look
     screen.scroll = screen.scroll.min(lines.len().saturating_sub(inner));
     let more = lines.len().saturating_sub(screen.scroll + inner);
     let shown = lines.iter().skip(screen.scroll).map(|line| Line::raw(printable(line).into_owned()));
-    let mut block = Block::new().borders(Borders::ALL).title(format!(" {title} ")).border_style(paint.faint());
+    let mut block =
+        Block::new().borders(Borders::ALL).title(format!(" {title} ")).border_style(paint.faint());
     if more > 0 {
         block = block.title_bottom(format!(" {more} more lines "));
     }
@@ -280,5 +315,4 @@ fn draw_over(frame: &mut Frame<'_>, area: Rect, screen: &mut Screen, look: &Look
 }
 
 #[cfg(test)]
-#[path = "draw_tests.rs"]
 mod tests;

@@ -36,7 +36,10 @@ pub(super) enum News {
     Look(Box<Look>),
     Explanation(InvocationId, String),
     /// No connection, and when the next try is.
-    Away { why: String, until: Instant },
+    Away {
+        why: String,
+        until: Instant,
+    },
 }
 
 /// Until nobody listens.
@@ -107,7 +110,9 @@ async fn models(client: &Client) -> anyhow::Result<Vec<(ModelDigest, String)>> {
     let mut named = Vec::new();
     let mut after = None;
     for _ in 0..MAX_PAGES {
-        let Answer::Models(page) = client.ask(Ask::Models { after }).await? else { return Err(something_else()) };
+        let Answer::Models(page) = client.ask(Ask::Models { after }).await? else {
+            return Err(something_else());
+        };
         after = page.items.last().map(|model| model.alias.clone());
         named.extend(page.items.into_iter().flat_map(|model| {
             let alias = model.alias;

@@ -25,12 +25,16 @@ impl Look {
     /// The name of a model, or how its digest begins.
     pub(super) fn model(&self, digest: ModelDigest) -> String {
         let named = self.models.iter().find(|(known, _)| *known == digest);
-        named.map_or_else(|| digest.to_string().trim_start_matches("sha256:").chars().take(8).collect(), |(_, name)| name.clone())
+        named.map_or_else(
+            || digest.to_string().trim_start_matches("sha256:").chars().take(8).collect(),
+            |(_, name)| name.clone(),
+        )
     }
 
     /// What all boards that say so draw, and how many do.
     pub(super) fn watts(&self) -> (f64, usize) {
-        let known = self.nodes.iter().filter(|node| !is_gone(node.state)).filter_map(|node| node.health.milliwatts);
+        let known =
+            self.nodes.iter().filter(|node| !is_gone(node.state)).filter_map(|node| node.health.milliwatts);
         known.fold((0.0, 0), |(watts, count), milliwatts| (watts + f64::from(milliwatts) / 1e3, count + 1))
     }
 
@@ -44,7 +48,8 @@ pub(super) fn is_gone(state: NodeState) -> bool {
 }
 
 pub(super) fn is_live(invocation: &ListedInvocation) -> bool {
-    invocation.ended_ms.is_none() && !matches!(invocation.state.as_str(), "refused" | "failed" | "done" | "cancelled" | "expired")
+    invocation.ended_ms.is_none()
+        && !matches!(invocation.state.as_str(), "refused" | "failed" | "done" | "cancelled" | "expired")
 }
 
 /// Tokens a second, of each invocation.

@@ -73,14 +73,17 @@ impl Top {
             return once::execute(self.json);
         }
         if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-            return Err(Failure::usage("dunlin top needs a terminal").hint("--once prints what there is now").into());
+            return Err(Failure::usage("dunlin top needs a terminal")
+                .hint("--once prints what there is now")
+                .into());
         }
         // Before the screen is taken: who is not logged in reads of it as everywhere.
         with_client(async |client| feed::look(client).await.map(drop))?;
         let has_colours = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
         let runtime = runtime()?;
         let mut terminal = ratatui::try_init().map_err(|error| {
-            Failure::new(Exit::Failed, format!("the terminal cannot be used: {error}")).hint("--once needs none")
+            Failure::new(Exit::Failed, format!("the terminal cannot be used: {error}"))
+                .hint("--once needs none")
         })?;
         let done = runtime.block_on(self.watch(&mut terminal, Screen::new(has_colours)));
         ratatui::restore();

@@ -27,7 +27,11 @@ pub(super) fn execute(json: bool) -> anyhow::Result<()> {
     }
     let fleet = &look.fleet;
     let (watts, known) = look.watts();
-    let drawn = if known > 0 { format!(", {watts:.1} W on {}", terminal::counted(known, "board")) } else { String::new() };
+    let drawn = if known > 0 {
+        format!(", {watts:.1} W on {}", terminal::counted(known, "board"))
+    } else {
+        String::new()
+    };
     terminal::print(format_args!(
         "{} of {} connected, {} running, {} waiting{drawn}",
         fleet.connected,

@@ -158,10 +158,8 @@ impl Screen {
             KeyCode::Home | KeyCode::Char('g') => self.go(isize::MIN / 2),
             KeyCode::End | KeyCode::Char('G') => self.go(isize::MAX / 2),
             KeyCode::Tab | KeyCode::BackTab | KeyCode::Left | KeyCode::Right => self.turn(),
-            KeyCode::Char('s') => self.sort(|sorting, count| Sorting {
-                column: (sorting.column + 1) % count,
-                is_reversed: false,
-            }),
+            KeyCode::Char('s') => self
+                .sort(|sorting, count| Sorting { column: (sorting.column + 1) % count, is_reversed: false }),
             KeyCode::Char('S' | 'r') => {
                 self.sort(|sorting, _| Sorting { is_reversed: !sorting.is_reversed, ..sorting });
             }

@@ -193,7 +193,8 @@ fn what_is_selected_goes_when_it_is_gone() {
     screen.see(none);
     let text = shown(&mut screen, 90, 12);
     assert!(text.contains("no boards yet") && text.contains("nothing runs"), "{text}");
-    for code in [KeyCode::Down, KeyCode::Enter, KeyCode::Tab, KeyCode::Up, KeyCode::Enter, KeyCode::Char('s')] {
+    for code in [KeyCode::Down, KeyCode::Enter, KeyCode::Tab, KeyCode::Up, KeyCode::Enter, KeyCode::Char('s')]
+    {
         assert_eq!(press(&mut screen, code), Next::Stay);
     }
 }
