@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use dunlin_load::{Fault, Sample, plan::Pace, run, warm_up};
+use dunlin_load::{Client, Fault, Sample, plan::Pace, run, warm_up};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{Step, client, event, head, ms, plan, serve, tail, token};
+use crate::server::{Step, client, event, head, ms, patient, plan, serve, tail, token};
 
-async fn one(base: &str) -> Sample {
+async fn one(client: Arc<Client>) -> Sample {
     let plan = plan(Pace::Closed { concurrency: 1 }, 1);
-    let mut outcome = run(client(base), &plan, &CancellationToken::new(), |_| {}).await;
+    let mut outcome = run(client, &plan, &CancellationToken::new(), |_| {}).await;
     outcome.samples.remove(0)
 }
 
@@ -19,7 +19,7 @@ fn whole(status: &str, headers: &str, body: &str) -> Vec<Step> {
     vec![Step::Write(format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}"))]
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn each_fault_has_its_kind() {
     let text = |text: &str| Step::Chunk(text.to_owned());
     let json = "content-type: application/json\r\n";
@@ -45,11 +45,12 @@ async fn each_fault_has_its_kind() {
         ("error", vec![head(), token("a"), error, Step::End], "error in the stream", "the node was lost"),
         ("no HTTP", vec![Step::Write("SSH-2.0-OpenSSH\r\n\r\n".into()), Step::Close], "connection broke", ""),
         ("closed", vec![Step::Close], "connection broke", ""),
-        ("silent", vec![head(), token("a"), Step::Wait(ms(3_600_000))], "too slow", "within 20 s"),
+        ("silent", vec![head(), token("a"), Step::Wait(ms(60_000))], "too slow", "within 0.5 s"),
     ];
     for (name, steps, kind, said) in cases {
         let base = serve(Arc::new(move |_: &Value| steps.clone())).await;
-        let fault = one(&base).await.fault.unwrap_or_else(|| panic!("{name} is no fault"));
+        let client = if name == "silent" { patient(&base, ms(500)) } else { client(&base) };
+        let fault = one(client).await.fault.unwrap_or_else(|| panic!("{name} is no fault"));
         assert_eq!(fault.kind(), kind, "{name}: {fault}");
         assert!(fault.to_string().contains(said), "{name}: {fault}");
         if name == "429" {
@@ -58,12 +59,12 @@ async fn each_fault_has_its_kind() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_finish_reason_is_an_end_too() {
     let [finish, usage, ..] = tail(1);
     let steps = vec![head(), token("a"), finish, usage, Step::End];
     let base = serve(Arc::new(move |_: &Value| steps.clone())).await;
-    let sample = one(&base).await;
+    let sample = one(client(&base)).await;
     assert_eq!((sample.fault, sample.finish.as_deref()), (None, Some("stop")));
 }
 
@@ -77,7 +78,7 @@ async fn without_a_server_the_first_request_says_so() {
     assert!(matches!(&fault, Fault::Connect(why) if why.contains("refused")), "{fault}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn models_are_listed_or_it_is_said_why_not() {
     let listed = r#"{"data": [{"id": "a"}, {"id": "b"}, {}]}"#;
     let base = serve(Arc::new(move |_: &Value| whole("200 OK", "", listed))).await;

@@ -1,4 +1,4 @@
-//! Loads on a scripted server, over loopback and on virtual time; and what servers say that they should not.
+//! Loads on a scripted server, over loopback; and what servers say that they should not.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod garbage;

@@ -72,12 +72,6 @@ pub(crate) fn answer(ttft: Duration, tpot: Duration, tokens: usize) -> Vec<Step>
 pub(crate) async fn serve(script: Script) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    // On virtual time, what waits for the other end waits at most until the next timer: so there is always one.
-    tokio::spawn(async {
-        loop {
-            sleep(ms(1)).await;
-        }
-    });
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(connection(stream, script.clone()));
@@ -121,6 +115,11 @@ async fn connection(stream: TcpStream, script: Script) -> Option<()> {
 }
 
 pub(crate) fn client(base: &str) -> Arc<Client> {
+    patient(base, Duration::from_secs(60))
+}
+
+/// A client that waits so long for a whole answer.
+pub(crate) fn patient(base: &str, timeout: Duration) -> Arc<Client> {
     let endpoint = Endpoint {
         base: base.to_owned(),
         api: Api::Chat,
@@ -128,7 +127,7 @@ pub(crate) fn client(base: &str) -> Arc<Client> {
         key: Some("secret".to_owned()),
         extra: serde_json::Map::new(),
         asks_usage: true,
-        timeout: Duration::from_secs(20),
+        timeout,
     };
     Arc::new(Client::new(endpoint, &Trust::Public).unwrap())
 }
