@@ -65,8 +65,8 @@ pub(crate) struct Bench {
     /// Closed loop: so many requests at once [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_IN_FLIGHT as i64), group = "pace", help_heading = "Load")]
     concurrency: Option<u32>,
-    /// Open loop: the requests of a trace, at its times
-    #[arg(long, value_name = "FILE", group = "pace", conflicts_with_all = ["prompt_tokens", "output_tokens"], help_heading = "Load")]
+    /// Open loop: the requests of a trace, at its times; with --concurrency in a closed loop
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "prompt_tokens", "output_tokens"], help_heading = "Load")]
     trace: Option<PathBuf>,
     /// So many times as fast as the trace
     #[arg(long, value_name = "TIMES", requires = "trace", value_parser = rate, default_value_t = 1.0, hide_default_value = true, help_heading = "Load")]
@@ -143,9 +143,9 @@ impl Bench {
     pub(super) fn plan(&self) -> Result<Plan, Failure> {
         let trace = self.trace.as_ref().map(read).transpose()?;
         let pace = match (self.rate, self.concurrency) {
-            _ if trace.is_some() => Pace::Trace { speed: self.speed },
             (Some(rate), _) if self.constant => Pace::Constant { rate },
             (Some(rate), _) => Pace::Poisson { rate },
+            (None, None) if trace.is_some() => Pace::Trace { speed: self.speed },
             (None, concurrency) => Pace::Closed { concurrency: concurrency.unwrap_or(1) as usize },
         };
         let is_bounded = self.requests.is_some() || trace.is_some();
