@@ -18,6 +18,18 @@ fn check(client: &str, script: &str, url: &str) {
     assert!(output.status.success(), "{script}:\n{}{}", said(&output.stdout), said(&output.stderr));
 }
 
+/// What the OpenAPI document says may be asked, asked by a program that makes up requests from it.
+#[test]
+fn no_request_that_the_document_allows_breaks_the_server() {
+    if env::var_os("DUNLIN_CLIENTS").is_none() {
+        eprintln!("SKIPPED: DUNLIN_CLIENTS is not set; `./x test` installs what makes up requests, and sets it");
+        return;
+    }
+    let home = Home::new();
+    let (_up, url) = up(&home, "");
+    check("python", "document.py", &url);
+}
+
 /// The same prompts by `dunlin bench` and by the client of OpenAI, one after another: they say the same of one server. It answers at
 /// the pace of an emulated board, which is slow enough that neither client counts for much.
 #[test]
