@@ -94,7 +94,7 @@ impl Bare {
         let loaded = dunlin_engine::load(&setting.load(), &vitals, |_| ())?;
         let (wakes, inbox) = unbounded();
         let (say, out) = unbounded();
-        let mut engine = dunlin_engine::Engine::new(loaded, inbox, wakes.clone(), say)?;
+        let mut engine = dunlin_engine::Engine::new(loaded, inbox, wakes.clone(), say.into())?;
         thread::spawn(move || engine.run());
         Ok(Self { wakes, out, next: 0 })
     }

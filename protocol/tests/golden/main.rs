@@ -1,10 +1,11 @@
 //! The bytes of every message of version 1, kept in `v1/`: what was sent once must be read for as long as the version is
-//! spoken. `UPDATE_EXPECT=1` writes those that are missing or have changed; after the first release, what changes goes
-//! into a folder of its own, and the old files are only read.
+//! spoken. `UPDATE_EXPECT=1` writes those that are missing or have changed; the bytes of before go to `older/`, where
+//! they are only read.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod hostile;
+mod older;
 mod samples;
 mod skew;
 mod value;
@@ -39,7 +40,11 @@ macro_rules! for_all_messages {
 pub(crate) use for_all_messages;
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+    golden().join("v1")
+}
+
+fn golden() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
 fn to_hex(bytes: &[u8]) -> String {

@@ -554,7 +554,7 @@ pub(crate) fn from_invocation() -> Samples<FromInvocation> {
     })
 }
 
-fn explanation() -> Explanation {
+pub fn explanation() -> Explanation {
     let candidate = Candidate {
         node: node("orin-1"),
         point: point(),

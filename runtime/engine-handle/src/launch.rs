@@ -158,6 +158,7 @@ impl Launch for Program {
             // A Ctrl-C at the terminal is for the front end to act on, not for the engine.
             .process_group(0)
             .env("GGML_NO_BACKTRACE", "1")
+            .env(TUNABLES, large_pages(std::env::var(TUNABLES).ok()))
             .kill_on_drop(true)
             .spawn()?;
         let last_words = LastWords::default();
@@ -168,6 +169,19 @@ impl Launch for Program {
             stream: Box::new(UnixStream::from_std(ours)?),
             life: Life::Process { child: Box::new(child), last_words },
         })
+    }
+}
+
+/// What glibc's allocator of a new process is told.
+const TUNABLES: &str = "GLIBC_TUNABLES";
+
+/// Large blocks are to lie on large pages, where the kernel has them for those who ask: each step reads all weights, and takes
+/// some 2 % longer on small ones.
+fn large_pages(inherited: Option<String>) -> String {
+    match inherited {
+        Some(tunables) if tunables.contains("glibc.malloc.hugetlb") => tunables,
+        Some(tunables) if !tunables.is_empty() => format!("{tunables}:glibc.malloc.hugetlb=1"),
+        _ => "glibc.malloc.hugetlb=1".to_owned(),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crossbeam_channel::Sender;
 use dunlin_engine_handle::{
     Answer, Call, CallId, Constraint, EngineError, FromEngine, Render, Rendered, Token, Tokenize,
 };
@@ -10,6 +9,7 @@ use dunlin_engine_handle::{
 use crate::{
     constraint::{Compiled, Compiler},
     llama::Model,
+    outbox::Outbox,
     template::{CUT, ChatTemplate},
     workers::Workers,
 };
@@ -28,7 +28,7 @@ struct Inner {
     /// Made at the first constraint: it takes a while, and many engines never see one.
     compiler: OnceLock<Result<Compiler, String>>,
     workers: Workers,
-    out: Sender<FromEngine>,
+    out: Outbox,
 }
 
 impl Chores {
@@ -36,7 +36,7 @@ impl Chores {
         model: Arc<Model>,
         template: Result<ChatTemplate, String>,
         workers: Workers,
-        out: Sender<FromEngine>,
+        out: Outbox,
     ) -> Self {
         Self(Arc::new(Inner { model, template, compiler: OnceLock::new(), workers, out }))
     }
@@ -82,8 +82,7 @@ impl Chores {
 
 impl Inner {
     fn answer(&self, id: CallId, answer: Result<Answer, EngineError>) {
-        // The receiver is gone only while the process ends.
-        drop(self.out.send(FromEngine::Answer { id, answer }));
+        self.out.say(FromEngine::Answer { id, answer });
     }
 
     fn tokenize(&self, tokenize: &Tokenize) -> Result<Vec<Token>, EngineError> {

@@ -1,4 +1,4 @@
-//! The two ends of the socket: one thread reads calls, one writes answers and signs of life.
+//! The engine at its end of the socket: one thread reads calls, one writes signs of life and what others could not at once.
 
 use std::{
     os::unix::net::UnixStream,
@@ -7,17 +7,13 @@ use std::{
     time::Instant,
 };
 
-use bytes::BytesMut;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use dunlin_engine_handle::{
-    FromEngine, Load, PULSE_INTERVAL, ToEngine,
+    FromEngine, Load, ToEngine,
     frame::{self, FrameError},
 };
 
-use crate::{Engine, Vitals, Wake, chores::Chores, load};
-
-/// Frames are written together as long as they do not exceed this, in bytes.
-const WRITE_TOGETHER: usize = 64 << 10;
+use crate::{Engine, Vitals, Wake, chores::Chores, load, outbox::Outbox};
 
 /// Serves the handle at the other end of `stream` until it hangs up.
 ///
@@ -28,10 +24,10 @@ pub fn serve(mut stream: UnixStream) -> anyhow::Result<()> {
         anyhow::bail!("the first message was not a request to load a model");
     };
     let vitals = Arc::new(Vitals::default());
-    let (out, messages) = unbounded();
+    let out = Outbox::to(stream.try_clone()?);
     let writer = {
-        let (stream, vitals) = (stream.try_clone()?, vitals.clone());
-        thread::Builder::new().name("writer".into()).spawn(move || write(stream, &messages, &vitals))?
+        let (out, vitals) = (out.clone(), vitals.clone());
+        thread::Builder::new().name("writer".into()).spawn(move || out.write(&vitals))?
     };
     let (wakes, inbox) = unbounded();
     let chores = Arc::new(OnceLock::new());
@@ -44,10 +40,10 @@ pub fn serve(mut stream: UnixStream) -> anyhow::Result<()> {
             let _ = chores.set(engine.chores().clone());
             engine.run();
         }
-        Err(refusal) => drop(out.send(FromEngine::Refused(refusal))),
+        Err(refusal) => out.say(FromEngine::Refused(refusal)),
     }
-    drop((out, chores));
     // Everything that was said is written before the process ends.
+    out.close();
     drop(writer.join());
     Ok(())
 }
@@ -56,20 +52,18 @@ fn start(
     request: &Load,
     vitals: &Arc<Vitals>,
     (wakes, inbox): (Sender<Wake>, Receiver<Wake>),
-    out: &Sender<FromEngine>,
+    out: &Outbox,
 ) -> Result<Engine, dunlin_engine_handle::EngineError> {
     vitals.busy.store(true, std::sync::atomic::Ordering::Relaxed);
-    // The receiver is gone only while the process ends.
-    let say = |message| drop(out.send(message));
-    say(FromEngine::Loading { fraction: 0.0 });
+    out.say(FromEngine::Loading { fraction: 0.0 });
     let mut told = 0.0;
     let loaded = load(request, vitals, |fraction| {
         if fraction - told >= 0.01 {
             told = fraction;
-            say(FromEngine::Loading { fraction });
+            out.say(FromEngine::Loading { fraction });
         }
     })?;
-    say(FromEngine::Ready(Box::new(loaded.info().clone())));
+    out.say(FromEngine::Ready(Box::new(loaded.info().clone())));
     Engine::new(loaded, inbox, wakes, out.clone())
         .map_err(|error| dunlin_engine_handle::EngineError::Backend(format!("no threads: {error}")))
 }
@@ -113,42 +107,4 @@ fn end_process() -> ! {
     // Fails only for processes that do not exist.
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     std::process::exit(1);
-}
-
-/// Writes messages as they come, and a pulse in between.
-fn write(mut stream: UnixStream, messages: &Receiver<FromEngine>, vitals: &Vitals) {
-    let mut buffer = BytesMut::with_capacity(WRITE_TOGETHER);
-    let mut next_pulse = Instant::now();
-    loop {
-        buffer.clear();
-        match messages.recv_deadline(next_pulse) {
-            Ok(message) => {
-                encode(&message, &mut buffer);
-                while buffer.len() < WRITE_TOGETHER
-                    && let Ok(message) = messages.try_recv()
-                {
-                    encode(&message, &mut buffer);
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                next_pulse = Instant::now() + PULSE_INTERVAL;
-                encode(&FromEngine::Pulse(vitals.pulse()), &mut buffer);
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        if std::io::Write::write_all(&mut stream, &buffer).is_err() {
-            return;
-        }
-    }
-}
-
-/// A message that cannot be encoded is lost, and its caller told so where it can be.
-fn encode(message: &FromEngine, buffer: &mut BytesMut) {
-    let Err(error) = frame::encode(message, buffer) else { return };
-    eprintln!("dunlin-engine: {error}");
-    if let FromEngine::Answer { id, .. } = message {
-        let answer =
-            Err(dunlin_engine_handle::EngineError::Backend(format!("the answer could not be sent: {error}")));
-        drop(frame::encode(&FromEngine::Answer { id: *id, answer }, buffer));
-    }
 }

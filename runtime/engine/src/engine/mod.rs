@@ -22,6 +22,7 @@ use crate::{
     engine::{admit::Reservation, shares::Shares, step::Plan},
     generation::{Next, Sequence},
     llama::{Batch, Context, Model},
+    outbox::Outbox,
     pace::Pace,
     prefixes::{Budget, Prefixes},
     task::{Kind, Progress, Running, Task},
@@ -88,7 +89,7 @@ pub struct Engine {
     inbox: Receiver<Wake>,
     /// Where workers send what they found.
     wakes: Sender<Wake>,
-    out: Sender<FromEngine>,
+    out: Outbox,
     vitals: Arc<Vitals>,
 }
 
@@ -97,12 +98,7 @@ impl Engine {
     ///
     /// # Errors
     /// Of the operating system: no threads for the workers.
-    pub fn new(
-        loaded: Loaded,
-        inbox: Receiver<Wake>,
-        wakes: Sender<Wake>,
-        out: Sender<FromEngine>,
-    ) -> io::Result<Self> {
+    pub fn new(loaded: Loaded, inbox: Receiver<Wake>, wakes: Sender<Wake>, out: Outbox) -> io::Result<Self> {
         let Loaded { info, model, context, template, load, vitals } = loaded;
         let workers = Workers::start(info.threads.prefill.div_ceil(2) as usize)?;
         let chores = Chores::new(model.clone(), template, workers, out.clone());
@@ -456,17 +452,14 @@ impl Engine {
             return;
         }
         self.last_sent = Instant::now();
-        if self.shares.are_due() {
-            self.send_shares();
-        }
+        let shares = self.shares.are_due().then(|| self.shares.take()).filter(|shares| !shares.is_empty());
         let deltas = self.running.iter_mut().filter_map(|running| match &mut running.task.kind {
             Kind::Generate(generation) => generation.take_delta(),
             Kind::Score(_) | Kind::Prepare => None,
         });
         let deltas: Vec<_> = deltas.collect();
-        if !deltas.is_empty() {
-            self.send(FromEngine::Step { deltas });
-        }
+        let step = (!deltas.is_empty()).then_some(FromEngine::Step { deltas });
+        self.out.say_all(shares.map(FromEngine::Shares).into_iter().chain(step));
     }
 
     fn send_shares(&mut self) {
@@ -481,8 +474,7 @@ impl Engine {
     }
 
     fn send(&self, message: FromEngine) {
-        // The receiver is gone only while the process ends.
-        drop(self.out.send(message));
+        self.out.say(message);
     }
 
     fn publish(&self) {
