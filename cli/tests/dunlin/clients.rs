@@ -22,7 +22,9 @@ fn check(client: &str, script: &str, url: &str) {
 #[test]
 fn no_request_that_the_document_allows_breaks_the_server() {
     if env::var_os("DUNLIN_CLIENTS").is_none() {
-        eprintln!("SKIPPED: DUNLIN_CLIENTS is not set; `./x test` installs what makes up requests, and sets it");
+        eprintln!(
+            "SKIPPED: DUNLIN_CLIENTS is not set; `./x test` installs what makes up requests, and sets it"
+        );
         return;
     }
     let home = Home::new();
@@ -83,7 +85,12 @@ fn bench_measures_what_another_client_measures() {
 
 /// A fleet of one that speaks HTTP, and where.
 pub(crate) fn up(home: &Home, more: &str) -> (Running, String) {
-    let arguments = format!("up --port {} --http 0 {more}", two_ports());
+    up_at(home, two_ports(), 0, more)
+}
+
+/// The same on given ports: of members, and of HTTP.
+pub(crate) fn up_at(home: &Home, port: u16, http: u16, more: &str) -> (Running, String) {
+    let arguments = format!("up --port {port} --http {http} {more}");
     let mut command = home.dunlin(&arguments).into_command();
     command.env("DUNLIN_BUNDLED_MODELS", concat!(env!("CARGO_MANIFEST_DIR"), "/../models"));
     let up = Running::start(command);

@@ -132,7 +132,8 @@ fn serve(path: &str, headers: &HeaderMap) -> Answered<Response> {
     for (name, value) in HEADERS {
         into.insert(name, HeaderValue::from_static(value));
     }
-    for (name, value) in [(header::ETAG, &tag), (header::CONTENT_SECURITY_POLICY, &*CONTENT_SECURITY_POLICY)] {
+    for (name, value) in [(header::ETAG, &tag), (header::CONTENT_SECURITY_POLICY, &*CONTENT_SECURITY_POLICY)]
+    {
         if let Ok(value) = HeaderValue::from_str(value) {
             into.insert(name, value);
         }

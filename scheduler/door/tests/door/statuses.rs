@@ -115,7 +115,8 @@ async fn every_status_has_its_cause() {
 
 /// All statuses of all operations.
 fn promised(document: &Value) -> BTreeSet<u16> {
-    let operations = document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
     let statuses = operations.flat_map(|operation| operation["responses"].as_object().unwrap().keys());
     statuses.map(|status| status.parse().unwrap()).collect()
 }
@@ -151,10 +152,13 @@ async fn those_of_keys() -> [u16; 3] {
 #[tokio::test]
 async fn hostile_schemas_are_refused_at_once() {
     let house = House::open().await;
-    let nested = |depth: usize, around: fn(Value) -> Value| (0..depth).fold(json!({ "type": "string" }), |inner, _| around(inner));
+    let nested = |depth: usize, around: fn(Value) -> Value| {
+        (0..depth).fold(json!({ "type": "string" }), |inner, _| around(inner))
+    };
     let many: serde_json::Map<String, Value> =
         (0..20_000).map(|number| (format!("p{number}"), json!({ "type": "string" }))).collect();
-    let patterns: Vec<Value> = (0..2000).map(|number| json!({ "pattern": format!("^(a|b{number}){{1,90}}$") })).collect();
+    let patterns: Vec<Value> =
+        (0..2000).map(|number| json!({ "pattern": format!("^(a|b{number}){{1,90}}$") })).collect();
     let hostile = [
         ("deep objects", nested(60, |inner| json!({ "properties": { "a": inner } }))),
         ("deep lists", nested(60, |inner| json!({ "items": inner }))),
