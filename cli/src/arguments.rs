@@ -5,10 +5,10 @@ use clap_complete::engine::ArgValueCandidates;
 
 use crate::{
     command::{
-        build, chat, check, completions, costs, doctor, eval,
+        bench, build, chat, check, completions, costs, doctor, eval,
         fleet::{
             agent, console, deploy, explain, invoke, key, login, models, nodes, policy, scheduler, stand,
-            token, up,
+            token, top, up,
         },
         meter, model, new, pipelines, profile, run,
     },
@@ -108,6 +108,7 @@ pub(crate) enum Command {
     Console(console::Console),
     Login(login::Login),
     Nodes(nodes::Nodes),
+    Top(top::Top),
     #[command(subcommand)]
     Models(models::Command),
     Deploy(deploy::Deploy),
@@ -118,6 +119,7 @@ pub(crate) enum Command {
     Drain(stand::Drain),
     Cordon(stand::Cordon),
     Mode(stand::Mode),
+    Bench(Box<bench::Bench>),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }

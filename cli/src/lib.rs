@@ -91,6 +91,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Console(console) => console.execute(),
         Command::Login(login) => login.execute(),
         Command::Nodes(nodes) => nodes.execute(),
+        Command::Top(top) => top.execute(global),
         Command::Models(models) => models.execute(global),
         Command::Deploy(deploy) => deploy.execute(global),
         Command::Invoke(invoke) => invoke.execute(global),
@@ -99,6 +100,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Drain(drain) => drain.execute(),
         Command::Cordon(cordon) => cordon.execute(),
         Command::Mode(mode) => mode.execute(),
+        Command::Bench(bench) => bench.execute(global),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(),
     }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     AtMost, AttemptId, CertificateRequest, Chunk, Class, ComponentDigest, Ended, Explanation, Failure,
-    FleetId, Grants, InvocationId, JoinedNode, Limits, ModelDigest, Name, NodeId, OperatingPoint, Parameter,
-    PredictedCosts, Request, Role, ToStore, TokenId,
+    FleetId, Grants, InvocationId, JoinedNode, Limits, ListedInvocation, ModelDigest, Name, NodeId,
+    OperatingPoint, Parameter, PredictedCosts, Request, Role, ToStore, TokenId,
     frame::Message,
     limits::{
         MAX_BINDINGS, MAX_DOCUMENT, MAX_LABELS, MAX_NAME, MAX_PAGE, MAX_PARAMETERS, MAX_REASONS, MAX_TEXT,
@@ -117,6 +117,12 @@ pub enum Ask {
     Pipelines {
         #[serde(default, with = "AtMost::<MAX_NAME>")]
         after: Option<String>,
+    },
+    /// The newest first, as many as a page has room for.
+    Invocations {
+        /// Only those that have not ended.
+        #[serde(default)]
+        live: bool,
     },
     Explain {
         invocation: InvocationId,
@@ -285,6 +291,7 @@ pub enum Answer {
     Models(Page<ModelSummary>),
     Pipelines(Page<PipelineSummary>),
     Policies(Page<Name>),
+    Invocations(Page<ListedInvocation>),
     Explanation(Box<Explanation>),
     /// The text holds the secret, and is shown only once.
     Token {

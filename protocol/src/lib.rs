@@ -22,6 +22,7 @@ mod inventory;
 mod invocation;
 mod join;
 pub mod limits;
+mod listed;
 mod node_id;
 mod point;
 mod token;
@@ -56,6 +57,7 @@ pub use inventory::{
 };
 pub use invocation::{AttemptId, CommandId, Epoch, Incarnation, InvocationId, InvocationIdError};
 pub use join::{CertificateDer, CertificateRequest, Issued, JoinReply, JoinRequest, Renewal};
+pub use listed::ListedInvocation;
 pub use node_id::{FleetId, NodeId, NodeIdError};
 pub use point::{OperatingPoint, StepPoint};
 pub use serde_bytes::ByteBuf;

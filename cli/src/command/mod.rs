@@ -1,5 +1,6 @@
 //! The subcommands, each in a file.
 
+pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod chat;
 pub(crate) mod check;

@@ -14,36 +14,43 @@ use crate::{
     },
 };
 
+/// # Errors
+/// If the reader went away.
 pub(crate) fn show(explanation: &Explanation) -> anyhow::Result<()> {
+    terminal::print(text(explanation))
+}
+
+/// The same, with colours.
+pub(crate) fn text(explanation: &Explanation) -> String {
     let faint = style::FAINT;
-    terminal::print(format_args!(
+    let mut lines = vec![format!(
         "invocation {} of {}: {}; policy {}, objective {}",
         explanation.invocation,
         explanation.pipeline,
         explanation.state,
         explanation.policy,
         explanation.objective
-    ))?;
+    )];
     for decision in &explanation.decisions {
-        match decision.attempt {
-            Some(attempt) => terminal::print(format_args!("\nattempt {attempt}"))?,
-            None => terminal::print("\nnow, while it waits")?,
-        }
-        terminal::print(table(decision))?;
+        lines.push(match decision.attempt {
+            Some(attempt) => format!("\nattempt {attempt}"),
+            None => "\nnow, while it waits".to_owned(),
+        });
+        lines.push(table(decision).to_string());
         for others in &decision.others {
-            terminal::print(format_args!("{faint}{:>6} more: {}{faint:#}", others.count, others.verdict))?;
+            lines.push(format!("{faint}{:>6} more: {}{faint:#}", others.count, others.verdict));
         }
         if let Some(actual) = &decision.actual {
             let predicted = decision.candidates.iter().find(|of| of.chosen).and_then(|of| of.predicted);
-            terminal::print(format_args!("{}", compared(predicted.as_ref(), actual)))?;
+            lines.push(compared(predicted.as_ref(), actual));
         }
         if decision.recomputed == Some(false) {
-            terminal::print(
-                "a second computation from what was recorded chose another place: a bug of Dunlin",
-            )?;
+            lines.push(
+                "a second computation from what was recorded chose another place: a bug of Dunlin".to_owned(),
+            );
         }
     }
-    Ok(())
+    lines.join("\n")
 }
 
 fn table(decision: &Decision) -> Table {

@@ -2,80 +2,28 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    num::NonZero,
-    sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
 };
 
 use expect_test::expect;
-use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use rustix::process::{Signal, kill_process};
 
-use crate::support::{Home, engine_of};
+use crate::{
+    support::{Home, engine_of},
+    terminal::Terminal,
+};
 
 const CTRL_C: &str = "\u{3}";
 const CTRL_D: &str = "\u{4}";
 const ALT_ENTER: &str = "\u{1b}\r";
-const ROWS: NonZero<u16> = NonZero::new(30).unwrap();
-const COLUMNS: NonZero<u16> = NonZero::new(100).unwrap();
-const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The command in a terminal.
-struct Terminal {
-    screen: Arc<(Mutex<vt100::Parser>, Condvar)>,
-    keyboard: Box<dyn Write + Send>,
-    child: Box<dyn portable_pty::Child + Send + Sync>,
-    _pty: Box<dyn portable_pty::MasterPty + Send>,
+/// What only a talk has.
+trait Talk {
+    fn wait_for_prompt(&self);
+    fn wait_for_some_answer_to(&self, question: &str);
 }
 
-impl Terminal {
-    fn start(home: &Home, arguments: &str) -> Self {
-        let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), ..PtySize::default() };
-        let pty = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_dunlin"));
-        command.args(arguments.split_whitespace());
-        command.cwd(home.path("work"));
-        command.env_clear();
-        home.environment().iter().for_each(|(name, value)| command.env(name, value));
-        command.env("TERM", "xterm-256color");
-        let child = pty.slave.spawn_command(command).unwrap();
-        let screen = Arc::new((Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)), Condvar::new()));
-        let mut output = pty.master.try_clone_reader().unwrap();
-        let shown = screen.clone();
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(length @ 1..) = output.read(&mut bytes) {
-                shown.0.lock().unwrap().process(&bytes[..length]);
-                shown.1.notify_all();
-            }
-        });
-        Self { screen, keyboard: pty.master.take_writer().unwrap(), child, _pty: pty.master }
-    }
-
-    fn type_keys(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
-    }
-
-    fn text(&self) -> String {
-        self.screen.0.lock().unwrap().screen().contents()
-    }
-
-    /// Waits until the screen is as it should be.
-    #[track_caller]
-    fn wait(&self, what: &str, is_there: impl Fn(&str) -> bool) {
-        let parser = self.screen.0.lock().unwrap();
-        let not_yet = |parser: &mut vt100::Parser| !is_there(&parser.screen().contents());
-        let (parser, timeout) = self.screen.1.wait_timeout_while(parser, PATIENCE, not_yet).unwrap();
-        assert!(!timeout.timed_out(), "waited for {what}:\n{}", parser.screen().contents());
-    }
-
-    #[track_caller]
-    fn wait_for(&self, text: &str) {
-        self.wait(text, |screen| screen.contains(text));
-    }
-
-    /// The last line that is not blank is an empty prompt.
+impl Talk for Terminal {
     #[track_caller]
     fn wait_for_prompt(&self) {
         self.wait("the prompt", |screen| screen.trim_end().ends_with("\n>") || screen.trim() == ">");
@@ -88,17 +36,6 @@ impl Terminal {
             let answer = screen.split(question).nth(1).unwrap_or_default().trim();
             answer.len() > 5 && !is_progress(answer)
         });
-    }
-
-    #[track_caller]
-    fn leave(mut self) {
-        self.type_keys(CTRL_D);
-        let began = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(began.elapsed() < PATIENCE, "it does not leave:\n{}", self.text());
-            std::thread::yield_now();
-        }
-        assert!(self.child.wait().unwrap().success());
     }
 }
 
@@ -129,7 +66,7 @@ fn a_talk_in_a_terminal() {
         > /frob
         error: there is no /frob; /help lists what there is
         >"#]].assert_eq(&format!("{greeting}...\n(cut after{after}"));
-    terminal.leave();
+    terminal.leave(CTRL_D);
 }
 
 #[test]
@@ -153,7 +90,7 @@ fn ctrl_c_stops_the_answer_and_not_the_chat() {
     terminal.type_keys("/clear\r");
     terminal.wait_for("forgotten");
     terminal.wait_for_prompt();
-    terminal.leave();
+    terminal.leave(CTRL_D);
 }
 
 #[test]
@@ -172,7 +109,7 @@ fn an_engine_that_dies_is_replaced() {
     terminal.type_keys(CTRL_C);
     terminal.wait_for("(stopped)");
     terminal.wait_for_prompt();
-    terminal.leave();
+    terminal.leave(CTRL_D);
 }
 
 #[test]
@@ -191,7 +128,7 @@ fn many_lines_history_and_completion() {
     terminal.wait_for("1 answer in talk.json");
     // Before its next prompt the terminal itself would take Ctrl-D.
     terminal.wait_for_prompt();
-    terminal.leave();
+    terminal.leave(CTRL_D);
     let saved: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(home.path("work/talk.json")).unwrap()).unwrap();
     assert_eq!(saved[0]["content"], "first\nsecond");
@@ -202,7 +139,7 @@ fn many_lines_history_and_completion() {
     terminal.wait_for("> /save talk.json");
     terminal.type_keys(CTRL_C);
     terminal.wait_for_prompt();
-    terminal.leave();
+    terminal.leave(CTRL_D);
 }
 
 #[test]

@@ -128,6 +128,13 @@ impl Fleet {
     }
 
     #[track_caller]
+    /// Kills it, does something while it is away, and starts it again.
+    pub(crate) fn restart_scheduler(&mut self, meanwhile: impl FnOnce()) {
+        self.scheduler.kill();
+        meanwhile();
+        self.scheduler = start(&self.home, self.port);
+    }
+
     pub(crate) fn json(&self, arguments: &str) -> Value {
         serde_json::from_str(&self.dunlin(arguments).stdout()).unwrap()
     }

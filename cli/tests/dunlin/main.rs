@@ -1,6 +1,7 @@
 //! The command as a person meets it: the real binary, real engines on tiny models, and all that it prints.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod bench;
 mod chat;
 mod clients;
 mod console;
@@ -20,3 +21,5 @@ mod profile;
 mod project;
 mod run;
 mod support;
+mod terminal;
+mod top;

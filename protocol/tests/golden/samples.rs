@@ -473,6 +473,7 @@ fn asks() -> Samples<Ask> {
         Nodes => Ask::Nodes { after: Some(node("pi-1")) };
         Models => Ask::Models { after: after.clone() };
         Pipelines => Ask::Pipelines { after: after.clone() };
+        Invocations => Ask::Invocations { live: true };
         Explain => Ask::Explain { invocation };
         Cancel => Ask::Cancel { invocation };
         Deploy => Ask::Deploy { name: name.clone(), component: component() };
@@ -602,6 +603,27 @@ fn joined_node() -> JoinedNode {
     }
 }
 
+fn listed() -> ListedInvocation {
+    ListedInvocation {
+        id: attempt().invocation,
+        tenant: text("web"),
+        pipeline: text("extract"),
+        model: text("demo"),
+        policy: text("energy"),
+        state: text("running"),
+        submitted_unix_ms: 1_790_000_000_123,
+        age_ms: 912,
+        node: Some(node("orin-1")),
+        attempts: 2,
+        tokens: 31,
+        first_token_ms: Some(410),
+        ended_ms: Some(900),
+        failure: Some(failure()),
+        energy: usage().energy,
+        emulated: true,
+    }
+}
+
 pub(crate) fn answer() -> Samples<Answer> {
     let fleet = "ljnfuws2ljnfuws2".parse().unwrap();
     let model = ModelSummary {
@@ -636,6 +658,7 @@ pub(crate) fn answer() -> Samples<Answer> {
         Models => Answer::Models(Page { items: vec![model], more: true });
         Pipelines => Answer::Pipelines(Page { items: vec![pipeline], more: true });
         Policies => Answer::Policies(Page { items: vec![Name(text("energy"))], more: true });
+        Invocations => Answer::Invocations(Page { items: vec![listed()], more: true });
         Explanation => Answer::Explanation(Box::new(explanation()));
         Token => Answer::Token { text: text("dunlin1.x.y.z"), expires_unix_seconds: 1_790_000_900 };
         Policy => Answer::Policy { toml: text("objective = \"energy\"\n") };

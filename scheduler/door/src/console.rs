@@ -2,7 +2,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use axum::{
@@ -11,24 +11,67 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
+use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use sha2::{Digest, Sha256};
 
 use crate::{
     desk::Desk,
     error::{Answered, ApiError},
 };
 
-/// Everything comes from here, nothing from elsewhere; no script but the files below, no markup from text.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
-    require-trusted-types-for 'script'; trusted-types 'none'";
+/// Everything comes from here, nothing from elsewhere; no script but the files below, no markup from text. What stands in the
+/// page itself is known by its hash.
+static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
+    let page = &*PAGE;
+    format!(
+        "default-src 'none'; script-src 'self' 'sha256-{}'; style-src 'self' 'sha256-{}'; img-src 'self'; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+         require-trusted-types-for 'script'; trusted-types 'none'",
+        page.script, page.style
+    )
+});
+
+/// `index.html` with what has to be there before anything is painted: each file less is a way to the server less.
+static PAGE: LazyLock<Page> = LazyLock::new(Page::assembled);
+
+struct Page {
+    html: String,
+    /// Hashes, as a content security policy names them.
+    script: String,
+    style: String,
+}
+
+impl Page {
+    fn assembled() -> Self {
+        let style = text("base.css") + &text("views.css");
+        let script = text("theme.js");
+        let html = text("index.html")
+            .replace(LINKS[0], &format!("<style>{style}</style>"))
+            .replace(LINKS[1], "")
+            .replace(LINKS[2], &format!("<script>{script}</script>"));
+        let hash = |text: &str| BASE64.encode(&Sha256::digest(text));
+        Self { html, script: hash(&script), style: hash(&style) }
+    }
+}
+
+/// What stands in `index.html` for them.
+const LINKS: [&str; 3] = [
+    r#"<link rel="stylesheet" href="base.css">"#,
+    r#"<link rel="stylesheet" href="views.css">"#,
+    r#"<script src="theme.js"></script>"#,
+];
+
+fn text(path: &str) -> String {
+    let file = FILES.iter().find(|(name, _)| *name == path);
+    file.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+}
 
 /// Kept by the browser, and asked for again: another build may have another page.
 const KEPT: &str = "no-cache";
 
 /// What goes with each file.
-const HEADERS: [(HeaderName, &str); 6] = [
-    (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+const HEADERS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -71,23 +114,29 @@ async fn file(Path(path): Path<String>, headers: HeaderMap) -> Answered<Response
 }
 
 fn serve(path: &str, headers: &HeaderMap) -> Answered<Response> {
-    let Some((_, bytes)) = FILES.iter().find(|(name, _)| *name == path) else {
+    let Some((_, mut bytes)) = FILES.iter().find(|(name, _)| *name == path) else {
         let message = format!("The console has no file {path:?}.");
         return Err(ApiError::not_found(message).with_code("unknown_url"));
     };
+    if path == "index.html" {
+        bytes = PAGE.html.as_bytes();
+    }
     let tag = tag(bytes);
     let is_known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let mut response = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        ([(header::CONTENT_TYPE, content_type(path))], *bytes).into_response()
+        ([(header::CONTENT_TYPE, content_type(path))], bytes).into_response()
     };
     let into = response.headers_mut();
     for (name, value) in HEADERS {
         into.insert(name, HeaderValue::from_static(value));
     }
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        into.insert(header::ETAG, tag);
+    for (name, value) in [(header::ETAG, &tag), (header::CONTENT_SECURITY_POLICY, &*CONTENT_SECURITY_POLICY)]
+    {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            into.insert(name, value);
+        }
     }
     Ok(response)
 }
@@ -135,6 +184,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_painted_first_stands_in_the_page() {
+        let page = &PAGE.html;
+        assert!(page.contains("<style>") && page.contains("--paper") && page.contains("dunlin-theme"));
+        assert!(!page.contains("stylesheet") && !page.contains("theme.js"), "{page}");
+        // Neither can end before its end.
+        assert_eq!((page.matches("</style>").count(), page.matches("<style>").count()), (1, 1));
     }
 
     /// Nothing makes markup of text, and nothing comes from another host.

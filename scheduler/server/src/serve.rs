@@ -384,6 +384,7 @@ fn changes_the_fleet(ask: &Ask) -> bool {
             | Ask::Nodes { .. }
             | Ask::Models { .. }
             | Ask::Pipelines { .. }
+            | Ask::Invocations { .. }
             | Ask::Explain { .. }
             | Ask::Cancel { .. }
             | Ask::Policies { .. }

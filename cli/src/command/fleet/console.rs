@@ -1,6 +1,6 @@
 //! `dunlin console`.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use dunlin_protocol::{Allowance, Answer, Ask, NewKey};
 use serde_json::json;
@@ -64,11 +64,12 @@ impl Console {
                 .hint("write it as http://HOST:PORT or https://HOST:PORT")
                 .into());
         }
-        let folder = Member::login(&Folders::find()?);
-        if let Ok(written) = fs::read_to_string(folder.join(http::WRITTEN)) {
-            return Ok(written.trim().to_owned());
+        if let Some(written) = http::written()? {
+            return Ok(written);
         }
-        let scheduler = Member::open(&folder)?.scheduler().unwrap_or_else(|| Address::local(PORT));
+        let scheduler = Member::open(&Member::login(&Folders::find()?))?
+            .scheduler()
+            .unwrap_or_else(|| Address::local(PORT));
         let mut address = scheduler.resolve()?;
         address.set_port(http::PORT);
         Ok(format!("http://{address}"))

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) const PORT: u16 = 4749;
 
 /// Beside the log-in of this machine: where its scheduler speaks HTTP, for `dunlin console`.
-pub(crate) const WRITTEN: &str = "http";
+const WRITTEN: &str = "http";
 
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct HttpOptions {
@@ -68,6 +68,15 @@ impl HttpOptions {
         }
         Ok(Some(door))
     }
+}
+
+/// Where a scheduler of this machine spoke HTTP last, if one did.
+///
+/// # Errors
+/// If nobody knows where the home folder is.
+pub(crate) fn written() -> Result<Option<String>, Failure> {
+    let written = fs::read_to_string(Member::login(&Folders::find()?).join(WRITTEN)).ok();
+    Ok(written.map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()))
 }
 
 /// An address that somebody on this machine can use: that of all interfaces is none.

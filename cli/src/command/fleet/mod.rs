@@ -14,6 +14,7 @@ pub(crate) mod policy;
 pub(crate) mod scheduler;
 pub(crate) mod stand;
 pub(crate) mod token;
+pub(crate) mod top;
 pub(crate) mod up;
 
 use crate::{

@@ -58,7 +58,7 @@ impl Nodes {
     }
 }
 
-async fn all(client: &Client) -> anyhow::Result<Vec<JoinedNode>> {
+pub(crate) async fn all(client: &Client) -> anyhow::Result<Vec<JoinedNode>> {
     let mut nodes: Vec<JoinedNode> = Vec::new();
     loop {
         let after = nodes.last().map(|node| node.name.clone());
@@ -103,7 +103,7 @@ fn row(node: &JoinedNode) -> [Cell; 9] {
     ]
 }
 
-fn state(state: NodeState) -> &'static str {
+pub(crate) fn state(state: NodeState) -> &'static str {
     match state {
         NodeState::Ready => "ready",
         NodeState::Cordoned => "cordoned",
@@ -116,7 +116,7 @@ fn state(state: NodeState) -> &'static str {
     }
 }
 
-fn document(node: &JoinedNode) -> Value {
+pub(crate) fn document(node: &JoinedNode) -> Value {
     let residents: Vec<Value> = node
         .residents
         .iter()

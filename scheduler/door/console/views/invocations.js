@@ -6,6 +6,8 @@ import { elapsed, fleet, LIVE, rateOf, watch } from "../store.js";
 
 const SHOWN = 200;
 let filter = "";
+/** Whether bars are to be as long as they are by now. */
+let grown = false;
 
 export function show(main) {
   const search = h("input", { type: "search", placeholder: "Search: pipeline, model, board, state", "aria-label": "Search invocations", value: filter, oninput: () => {
@@ -24,9 +26,13 @@ export function show(main) {
     rows(items.map((invocation) => [invocation.id, invocation]));
     empty.hidden = items.length > 0;
     table.hidden = items.length === 0;
+    grown = false;
   });
-  // What runs grows older without an event.
-  const timer = setInterval(paint, 500);
+  // What runs grows older without an event: now and then is enough for that.
+  const timer = setInterval(() => {
+    grown = true;
+    paint();
+  }, 500);
   const stop = watch(["invocations"], paint);
   paint();
   return () => {
@@ -54,11 +60,19 @@ function makeRow(invocation) {
   const open = () => (location.hash = `#/invocation/${encodeURIComponent(invocation.id)}`);
   cells.id.append(h("a", { href: `#/invocation/${encodeURIComponent(invocation.id)}` }, format.line(invocation.pipeline, 30)), h("span", { class: "faint small" }, ` ${format.line(invocation.model, 30)}`));
   const element = h("tr", { data: { open: "yes" }, onclick: (event) => event.target.closest("a") || open() }, Object.values(cells));
-  return { element, cells, phases: "" };
+  return { element, cells, drawn: null, bars: [] };
 }
 
 function changeRow(row, invocation) {
+  if (row.drawn === invocation && !(grown && LIVE.has(invocation.state))) return;
+  const isSame = row.drawn === invocation;
+  row.drawn = invocation;
   const { cells } = row;
+  if (!isSame) changeCells(cells, invocation);
+  paintPhases(row, invocation);
+}
+
+function changeCells(cells, invocation) {
   say(cells.state, invocation.state);
   cells.state.className = `state-${String(invocation.state).replace(/\W/g, "")}`;
   say(cells.where, invocation.attempts.map(({ node }) => format.line(node, 24)).join(" → ") || "–");
@@ -71,11 +85,18 @@ function changeRow(row, invocation) {
   cells.joules.title = invocation.usage?.emulated ? "emulated" : "";
   say(cells.policy, format.line(invocation.policy, 20));
   say(cells.began, format.clock(invocation.submitted_unix_ms));
+}
+
+/** The same elements for as long as the phases are the same. */
+function paintPhases(row, invocation) {
   const parts = phases(invocation);
-  const text = JSON.stringify(parts.map(({ name, ms }) => [name, Math.round(ms / 20)]));
-  if (row.phases === text) return;
-  row.phases = text;
-  put(cells.time, h("span", { class: "phases", role: "img", "aria-label": parts.map(({ name, ms }) => `${name} ${format.ms(ms)}`).join(", ") }, parts.map(({ name, ms }) => h("i", { class: name, style: { "--size": String(Math.max(1, Math.round(ms))) } }))));
+  if (row.bars.length !== parts.length || parts.some(({ name }, index) => row.bars[index].className !== name)) {
+    row.bars = parts.map(({ name }) => h("i", { class: name }));
+    row.picture = h("span", { class: "phases", role: "img" }, row.bars);
+    put(row.cells.time, row.picture);
+  }
+  parts.forEach(({ ms }, index) => row.bars[index].style.setProperty("--size", String(Math.max(1, Math.round(ms)))));
+  row.picture.setAttribute("aria-label", parts.map(({ name, ms }) => `${name} ${format.ms(ms)}`).join(", "));
 }
 
 export function joulesOf(usage) {

@@ -1,5 +1,6 @@
 // The console in a real browser, against a running fleet of two: by a link that logs in, each view in light and dark, on a desktop
-// and on a phone; an answer that is no markup; and a board that dies in view, which whoever runs this sees to when it is told.
+// and on a phone; names, labels and answers that would like to be markup; and a board that dies in view, and a scheduler that goes and
+// comes back, which whoever runs this sees to when it is told.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 
@@ -21,6 +22,8 @@ async function open(scheme, viewport, name) {
   await page.goto(link);
   await page.waitForSelector(".tile:nth-child(2)");
   assert.ok(!page.url().includes("dk-"), "the key stays in the address");
+  const paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+  console.error(`${name}: first paint after ${Math.round(paint)} ms`);
   return page;
 }
 
@@ -51,7 +54,42 @@ async function chat(page) {
   await page.waitForSelector("tr.actual");
 }
 
+const EVIL = "<img src=x onerror='document.title=7'><script>document.title=7</script><b>bold</b>";
+
+/** Wherever somebody else chose a text, it is text. */
+async function noMarkup(page, where) {
+  assert.equal(await page.locator("main img, main script, main b:not([class]):has-text('bold'), #drawer img, #drawer script, #pulse img").count(), 0, `${where}: text became markup`);
+  assert.ok(!(await page.title()).includes("7"), `${where}: a text was run`);
+}
+
+/** The label and the alias that the fleet was given, and an answer, are as hostile as it gets. */
+async function hostile(page) {
+  await page.goto(`${base}#/models`);
+  await page.waitForSelector("main :text('onerror')");
+  await noMarkup(page, "models");
+  await page.goto(`${base}#/fleet`);
+  await page.locator('.tile:has-text("pi")').click();
+  await page.waitForSelector("#drawer :text('onerror')");
+  await noMarkup(page, "a board");
+  await page.keyboard.press("Escape");
+  const chunk = (delta, finish = null) => `data: ${JSON.stringify({ id: "chatcmpl-x", choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`;
+  await page.route("**/v1/chat/completions", (route) => route.fulfill({
+    contentType: "text/event-stream",
+    body: `${chunk({ content: EVIL })}${chunk({}, "stop")}data: ${JSON.stringify({ id: "chatcmpl-x", choices: [], usage: { completion_tokens: 3 }, dunlin: { node: EVIL, point: { mode: EVIL } } })}\n\ndata: [DONE]\n\n`,
+  }));
+  await page.goto(`${base}#/chat`);
+  await page.waitForSelector("#model option[value=demo]", { state: "attached" });
+  await page.fill("textarea", EVIL);
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".turn .foot a");
+  assert.ok((await page.locator(".turn .text").last().innerText()).includes("<script>document.title=7</script>"), "the answer is not shown as it is");
+  await noMarkup(page, "an answer");
+  await page.unroute("**/v1/chat/completions");
+  await page.locator("button:has-text('New chat')").click();
+}
+
 const desk = await open("light", { width: 1360, height: 850 }, "desk-light");
+await hostile(desk);
 await chat(desk);
 const views = [
   ["fleet", ".tile"], ["invocations", "main tbody tr"], ["models", "main table"], ["costs", "main h1"],
@@ -84,6 +122,9 @@ if (pictures) await desk.screenshot({ path: `${pictures}/desk-light-gone.png` })
 console.error("now the scheduler may go");
 await desk.waitForSelector('#link[data-state="waiting"]');
 if (pictures) await desk.screenshot({ path: `${pictures}/desk-light-waiting.png` });
+console.error("now the scheduler may come back");
+await desk.waitForSelector('#link[data-state="live"]');
+await desk.waitForSelector(".tile");
 // What is refused while it is away is no fault of the page.
 assert.deepEqual(wrong.filter((text) => !/ERR_|Failed to load/.test(text)), []);
 console.error("the console is well");

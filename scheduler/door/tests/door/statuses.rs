@@ -1,8 +1,21 @@
 //! Each status that there is, and the code beside it.
 
-use serde_json::json;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use dunlin_protocol::Allowance;
+use serde_json::{Value, json};
 
 use crate::house::House;
+
+/// Statuses that the document names and that no request of these tests brings about, and why not.
+const UNSEEN: [(u16, &str); 3] = [
+    (408, "a body has half a minute"),
+    (422, "a pipeline says so, and there is no node to run one"),
+    (500, "a bug, or a broken engine"),
+];
 
 /// A chat, with other fields.
 fn chat(more: &serde_json::Value) -> String {
@@ -29,6 +42,7 @@ async fn every_status_has_its_cause() {
     let soon = "x-dunlin-deadline-ms: 50";
     let last = format!("last-event-id: {}:3", "a".repeat(26));
     let completions = "POST /v1/chat/completions";
+    let mut seen = BTreeSet::new();
     for (request, headers, body, status, code) in [
         ("GET /healthz", "", "", 200, ""),
         ("GET /readyz", "", "", 503, ""),
@@ -85,10 +99,90 @@ async fn every_status_has_its_cause() {
         let found = house.ask(request, headers, body).await;
         let what = format!("{request} {headers} {}: {found:?}", &body[..body.len().min(200)]);
         assert_eq!((found.status, found.code().as_str()), (status, code), "{what}");
+        seen.insert(status);
         if status == 503 && code == "model_loading" {
             assert!(found.head.contains("retry-after: 3"), "{what}");
             assert_eq!(found.json()["error"]["loading"]["resident_on"], 0, "{what}");
         }
+    }
+    seen.extend(those_with_conditions(&house).await);
+    let document = house.ask("GET /openapi.json", "", "").await.json();
+    house.close().await;
+    seen.extend(those_of_keys().await);
+    let unseen: BTreeSet<u16> = promised(&document).difference(&seen).copied().collect();
+    assert_eq!(unseen, UNSEEN.iter().map(|(status, _)| *status).collect());
+}
+
+/// All statuses of all operations.
+fn promised(document: &Value) -> BTreeSet<u16> {
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let statuses = operations.flat_map(|operation| operation["responses"].as_object().unwrap().keys());
+    statuses.map(|status| status.parse().unwrap()).collect()
+}
+
+/// What needs a request before it.
+async fn those_with_conditions(house: &House) -> [u16; 2] {
+    let known = house.ask("GET /v1/invocations", "", "").await.json();
+    let id = known["data"][0]["id"].as_str().unwrap();
+    let cancelled = house.ask(&format!("DELETE /v1/invocations/{id}"), "", "").await;
+    let headers = "idempotency-key: once\nx-dunlin-deadline-ms: 50";
+    house.ask("POST /v1/chat/completions", headers, &chat(&json!({}))).await;
+    let other = house.ask("POST /v1/chat/completions", headers, &chat(&json!({ "max_tokens": 1 }))).await;
+    let statuses = [cancelled.status, other.status];
+    assert_eq!(statuses, [204, 409], "{cancelled:?} {other:?}");
+    statuses
+}
+
+async fn those_of_keys() -> [u16; 3] {
+    let house = House::with(true, None).await;
+    let key = house.key("one", Allowance { requests_per_minute: Some(1), ..Allowance::default() }).await;
+    let by_key = format!("authorization: Bearer {key}\nx-dunlin-deadline-ms: 50");
+    let nobody = house.ask("GET /v1/models", "", "").await;
+    let curious = house.ask("GET /v1/fleet", &by_key, "").await;
+    house.ask("POST /v1/chat/completions", &by_key, &chat(&json!({}))).await;
+    let eager = house.ask("POST /v1/chat/completions", &by_key, &chat(&json!({}))).await;
+    let statuses = [nobody.status, curious.status, eager.status];
+    assert_eq!(statuses, [401, 403, 429], "{nobody:?} {curious:?} {eager:?}");
+    house.close().await;
+    statuses
+}
+
+/// Refused before anything compiles them, and soon: the fastest of three tries, since the machine may do other things.
+#[tokio::test]
+async fn hostile_schemas_are_refused_at_once() {
+    let house = House::open().await;
+    let nested = |depth: usize, around: fn(Value) -> Value| {
+        (0..depth).fold(json!({ "type": "string" }), |inner, _| around(inner))
+    };
+    let many: serde_json::Map<String, Value> =
+        (0..20_000).map(|number| (format!("p{number}"), json!({ "type": "string" }))).collect();
+    let patterns: Vec<Value> =
+        (0..2000).map(|number| json!({ "pattern": format!("^(a|b{number}){{1,90}}$") })).collect();
+    let hostile = [
+        ("deep objects", nested(60, |inner| json!({ "properties": { "a": inner } }))),
+        ("deep lists", nested(60, |inner| json!({ "items": inner }))),
+        ("deep choices", nested(60, |inner| json!({ "anyOf": [inner, { "type": "null" }] }))),
+        ("many properties", json!({ "type": "object", "properties": many })),
+        ("a large enum", json!({ "enum": (0..100_000).collect::<Vec<u32>>() })),
+        ("many patterns", json!({ "anyOf": patterns })),
+        ("a pattern that repeats", json!({ "pattern": "((((a{1,99}){1,99}){1,99}){1,99}){1,99}" })),
+        ("a long pattern", json!({ "pattern": "(a|b)".repeat(10_000) })),
+        ("a long list", json!({ "type": "array", "minItems": 1_000_000_000 })),
+        ("elsewhere", json!({ "$ref": "file:///etc/passwd" })),
+    ];
+    for (name, schema) in hostile {
+        let format = json!({ "type": "json_schema", "json_schema": { "name": "h", "schema": schema, "strict": true } });
+        let body = chat(&json!({ "response_format": format }));
+        let mut soonest = Duration::MAX;
+        for _ in 0..3 {
+            let began = Instant::now();
+            let found = house.ask("POST /v1/chat/completions", "", &body).await;
+            soonest = soonest.min(began.elapsed());
+            let refused = [(400, "invalid_schema"), (400, "invalid_json"), (413, "request_too_large")];
+            assert!(refused.contains(&(found.status, found.code().as_str())), "{name}: {found:?}");
+        }
+        assert!(soonest <= Duration::from_millis(100), "{name}: {soonest:?}");
     }
     house.close().await;
 }

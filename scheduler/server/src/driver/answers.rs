@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use dunlin_protocol::{
     Answer, Ask, Candidate, Counted, Explanation, Failure, FailureCode, FleetSummary, InvocationId,
-    ModelSummary, NodeId, Order, Page, Residency, Variant, VariantSummary, limits::MAX_DECISIONS,
+    ModelSummary, NodeId, Order, Page, Residency, Variant, VariantSummary,
+    limits::{MAX_DECISIONS, MAX_PAGE},
 };
 use dunlin_scheduler_core::{self as core, Decision, Input, Stage, Verdict};
 
-use super::{Driver, Record, convert, nodes::unix_millis};
+use super::{
+    Driver, Record, convert,
+    look::{Invocation, Which},
+    nodes::unix_millis,
+};
 use crate::catalog;
 
 /// Every verdict, for counts.
@@ -46,6 +51,12 @@ impl Driver {
                 let models = self.models();
                 let later = |model: &ModelSummary| after.as_ref().is_none_or(|after| model.alias > *after);
                 Answer::Models(Page::of(models.into_iter().filter(later)))
+            }
+            Ask::Invocations { live } => {
+                let which =
+                    Which { tenant: tenant.map(str::to_owned), only: None, live, limit: MAX_PAGE + 1 };
+                let invocations = self.invocations(&which).into_iter().map(Invocation::listed);
+                Answer::Invocations(Page::of(invocations))
             }
             Ask::Explain { invocation } => match self.explain(invocation, tenant) {
                 Some(explanation) => Answer::Explanation(Box::new(explanation)),

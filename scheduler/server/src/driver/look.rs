@@ -3,8 +3,8 @@
 use std::fmt;
 
 use dunlin_protocol::{
-    Failure, FleetSummary, InvocationId, JoinedNode, ModelSummary, Outcome, Placed, PredictedCosts,
-    StoredModel, Usage,
+    Failure, FleetSummary, InvocationId, JoinedNode, ListedInvocation, ModelSummary, Outcome, Placed,
+    PredictedCosts, StoredModel, Usage,
 };
 use dunlin_scheduler_core::{Stage, Verdict};
 use tokio::{sync::watch, time::Instant};
@@ -66,6 +66,31 @@ pub struct Invocation {
     pub ended_ms: Option<u64>,
     pub failure: Option<Failure>,
     pub usage: Option<Usage>,
+}
+
+impl Invocation {
+    /// As it is told to members.
+    pub(super) fn listed(self) -> ListedInvocation {
+        let last = self.placed.last();
+        ListedInvocation {
+            id: self.id,
+            node: last.map(|at| at.placed.node.clone()),
+            attempts: u32::try_from(self.placed.len()).unwrap_or(u32::MAX),
+            tenant: self.tenant,
+            pipeline: self.pipeline,
+            model: self.model,
+            policy: self.policy,
+            state: self.state.name().to_owned(),
+            submitted_unix_ms: self.submitted_unix_ms,
+            age_ms: self.age_ms,
+            tokens: self.tokens,
+            first_token_ms: self.first_token_ms,
+            ended_ms: self.ended_ms,
+            failure: self.failure,
+            emulated: self.usage.as_ref().is_some_and(|usage| usage.emulated),
+            energy: self.usage.and_then(|usage| usage.energy),
+        }
+    }
 }
 
 /// A placement, and when.
