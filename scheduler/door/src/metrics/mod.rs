@@ -194,7 +194,7 @@ impl Observe for Metrics {
             self.ttft.with_label_values(&labels).observe(seconds(usage.ttft_us));
             pairs.push(("ttft", usage.ttft_us, finished.predicted.map(|costs| costs.ttft_us)));
         }
-        if let Some(tpot) = tpot_us(usage.ttft_us, usage.total_us, usage.output_tokens) {
+        if let Some(tpot) = document::tpot_us(usage) {
             self.tpot.with_label_values(&labels).observe(seconds(tpot));
             pairs.push(("tpot", tpot, finished.predicted.map(|costs| costs.tpot_us)));
         }
@@ -237,12 +237,6 @@ impl Metrics {
             self.joules.with_label_values(&[model, class, kind, source]).inc_by(millijoules as f64 / 1000.0);
         }
     }
-}
-
-/// (end-to-end - TTFT) / (n - 1).
-fn tpot_us(ttft_us: u64, total_us: u64, tokens: u32) -> Option<u64> {
-    let further = u64::from(tokens).checked_sub(1).filter(|further| *further > 0 && ttft_us > 0)?;
-    Some(total_us.saturating_sub(ttft_us) / further)
 }
 
 fn reason(code: FailureCode) -> &'static str {
