@@ -15,6 +15,7 @@ pub(crate) mod scheduler;
 pub(crate) mod stand;
 pub(crate) mod token;
 pub(crate) mod up;
+mod watch;
 
 use crate::{
     fleet::Client,
