@@ -9,7 +9,7 @@ use dunlin_link::{
     certificate::Standing, clock::FlooredClock,
 };
 use dunlin_protocol::BlobDigest;
-use dunlin_traces::{EndpointError, Exporter, Resource};
+use dunlin_traces::{CollectorError, Exporter, Resource};
 use dunlin_worker_handle::Worker;
 use thiserror::Error;
 use tokio::{
@@ -51,7 +51,7 @@ pub enum AgentError {
     #[error("metrics that cannot be: {0}")]
     Metrics(#[from] prometheus::Error),
     #[error(transparent)]
-    Traces(#[from] EndpointError),
+    Traces(#[from] CollectorError),
 }
 
 /// How an agent that was told to stop came to its end.

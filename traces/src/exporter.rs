@@ -42,7 +42,7 @@ pub struct Resource {
 /// Why spans cannot be told there.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0:?} is no endpoint of OTLP over HTTP; write http://HOST:4318, or the whole URL")]
-pub struct EndpointError(String);
+pub struct CollectorError(String);
 
 /// Takes spans. Clones are of the same; what waits is still told after the last is dropped, if the process lives for so long.
 #[derive(Debug, Clone)]
@@ -65,8 +65,8 @@ impl Exporter {
     ///
     /// # Errors
     /// If it is no URL of HTTP.
-    pub fn start(endpoint: &str, resource: Resource) -> Result<Self, EndpointError> {
-        let url = url(endpoint).ok_or_else(|| EndpointError(endpoint.to_owned()))?;
+    pub fn start(endpoint: &str, resource: Resource) -> Result<Self, CollectorError> {
+        let url = url(endpoint).ok_or_else(|| CollectorError(endpoint.to_owned()))?;
         let (spans, waiting) = sync_channel(MAX_WAITING);
         let lost = Arc::new(AtomicU64::new(0));
         let telling = Telling {
@@ -79,7 +79,7 @@ impl Exporter {
         std::thread::Builder::new()
             .name("traces".to_owned())
             .spawn(move || telling.run(&waiting))
-            .map_err(|error| EndpointError(format!("{endpoint}: {error}")))?;
+            .map_err(|error| CollectorError(format!("{endpoint}: {error}")))?;
         Ok(Self { spans, lost, url: url.into() })
     }
 
@@ -95,7 +95,7 @@ impl Exporter {
         let (done, told) = sync_channel(1);
         if self.spans.try_send(Told::Flush(done)).is_ok() {
             // Whoever goes down does not wait for a collector that is not there.
-            drop(told.recv_timeout(within));
+            let _ = told.recv_timeout(within);
         }
     }
 
@@ -133,7 +133,9 @@ impl Telling {
             }
             self.fails = told.is_err();
             // Who asked may not wait any more.
-            flushed.into_iter().for_each(|done| drop(done.try_send(())));
+            if let Some(done) = flushed {
+                let _ = done.try_send(());
+            }
         }
     }
 

@@ -9,5 +9,5 @@ mod exporter;
 mod otlp;
 mod span;
 
-pub use exporter::{EndpointError, Exporter, Resource};
+pub use exporter::{CollectorError, Exporter, Resource};
 pub use span::{Kind, Span, Status, Value, unix_nanos};

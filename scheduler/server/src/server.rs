@@ -13,7 +13,7 @@ use std::{
 use dunlin_blobs::{Limits, Store, StoreError};
 use dunlin_link::clock::Clock;
 use dunlin_protocol::{FleetId, JoinToken, NodeId, Role};
-use dunlin_traces::{EndpointError, Exporter, Resource};
+use dunlin_traces::{CollectorError, Exporter, Resource};
 use thiserror::Error;
 use tokio::{
     sync::watch,
@@ -69,7 +69,7 @@ pub enum ServerError {
     #[error(transparent)]
     Policy(#[from] PolicyError),
     #[error(transparent)]
-    Traces(#[from] EndpointError),
+    Traces(#[from] CollectorError),
     #[error("cannot read the policy {}: {error}", path.display())]
     PolicyFile { path: PathBuf, error: std::io::Error },
 }
