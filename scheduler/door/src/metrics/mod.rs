@@ -62,8 +62,9 @@ impl Observe for Metrics {
             let class = self.labels.class(attempt.class);
             self.of.attempts.with_label_values(&[model.as_str(), &class, attempt.outcome]).inc();
         }
-        if let Some(failure) = &of.failure {
-            self.of.refusals.with_label_values(&[reason(failure.code)]).inc();
+        let expired = (of.state == State::Expired).then_some("deadline");
+        if let Some(reason) = of.failure.as_ref().map(|failure| reason(failure.code)).or(expired) {
+            self.of.refusals.with_label_values(&[reason]).inc();
         }
         let Some(usage) = of.usage.as_ref().filter(|_| of.state == State::Done) else { return };
         let class = self.labels.class(finished.class);
