@@ -34,6 +34,7 @@ Environment:
   DUNLIN_BUNDLED_MODELS  the folder of models that came with Dunlin
   DUNLIN_TOOLCHAINS      where compilers for pipelines are, if not in the cache
   DUNLIN_LOG             what is logged to stderr: debug, or dunlin_host=debug,dunlin_engine=info
+  OTEL_EXPORTER_OTLP_ENDPOINT  where spans go, where --otlp is not given
   NO_COLOR               no colours, whatever it is set to
   XDG_DATA_HOME          where models are
   XDG_CACHE_HOME         where compiled pipelines and compilers are
@@ -71,9 +72,18 @@ pub(crate) struct Global {
     /// Log what happens to stderr; twice for more
     #[arg(long, short, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How to log: for people, or a JSON object a line, with times and the ids of traces
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
     /// Whether to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -70,7 +70,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Color::Always => ColorChoice::AlwaysAnsi.write_global(),
         Color::Never => ColorChoice::Never.write_global(),
     }
-    log::start(global.verbose)?;
+    log::start(global.verbose, global.log_format)?;
     match &arguments.command {
         Command::Run(run) => run.execute(global),
         Command::Chat(chat) => chat.execute(global),

@@ -9,6 +9,7 @@ use dunlin_link::{
     certificate::Standing, clock::FlooredClock,
 };
 use dunlin_protocol::BlobDigest;
+use dunlin_traces::{CollectorError, Exporter, Resource};
 use dunlin_worker_handle::Worker;
 use thiserror::Error;
 use tokio::{
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     AgentOptions, OwnRows,
     costs::OwnCosts,
+    metrics::Metrics,
     node::Node,
     session::{self, SessionError},
     state::Memory,
@@ -46,6 +48,10 @@ pub enum AgentError {
     Store(#[from] StoreError),
     #[error("{} cannot be written: {error}", path.display())]
     State { path: PathBuf, error: io::Error },
+    #[error("metrics that cannot be: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error(transparent)]
+    Traces(#[from] CollectorError),
 }
 
 /// How an agent that was told to stop came to its end.
@@ -91,7 +97,12 @@ impl Agent {
             blobs.put(BlobDigest::from(builtin.digest), builtin.bytes)?;
         }
         let worker = Worker::start(worker_program(&options, &blobs));
-        let node = Node::new(options, name, memory, worker, blobs, dialer);
+        let metrics = Arc::new(Metrics::new(name.as_str(), &options)?);
+        let resource =
+            Resource { service: "dunlin-agent", version: options.build.clone(), instance: name.to_string() };
+        let traces =
+            options.otlp.as_deref().map(|endpoint| Exporter::start(endpoint, resource)).transpose()?;
+        let node = Node::new(options, name, memory, worker, blobs, dialer, (metrics, traces));
         let node = Arc::new(node);
         node.board().into_iter().for_each(|board| node.worker.set_board(board));
         tokio::spawn(tell_gaps(node.clone()));
@@ -111,6 +122,10 @@ impl Agent {
         let Some(mut costs) = OwnCosts::of(&self.node.options) else { return Ok(None) };
         let rows = costs.changed().transpose();
         rows.map_err(|error| format!("{}: {error}", costs.path().display()))
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     /// Whether it is connected now.
@@ -160,7 +175,11 @@ impl Agent {
             _ = &mut serving => {}
         }
         let node = self.node.clone();
-        let restored = tokio::task::spawn_blocking(move || node.modes.restore()).await;
+        let restored = tokio::task::spawn_blocking(move || {
+            node.traces.iter().for_each(|traces| traces.flush(FAREWELL));
+            node.modes.restore()
+        });
+        let restored = restored.await;
         if let Ok(Err(error)) = restored {
             tracing::warn!(%error, "the mode that was found is not restored; the next start tries again");
         }
@@ -206,6 +225,7 @@ impl Agent {
             reconnect.connected(began.elapsed());
             let ended = self.session(&link, leaving.clone()).await;
             self.connected.send_replace(false);
+            self.node.metrics.disconnected();
             match ended {
                 Err(SessionError::Greet(GreetError::Refused(failure))) => {
                     tracing::warn!(%failure, "refused");
@@ -239,6 +259,7 @@ impl Agent {
         }
         tracing::info!(scheduler = %self.node.options.scheduler, node = %self.node.name, "connected");
         self.connected.send_replace(true);
+        self.node.metrics.connected(link);
         tokio::select! {
             ended = session::serve(&self.node, link, control, &welcome, leaving) => ended,
             () = self.renew(link) => Ok(()),

@@ -9,27 +9,38 @@ use dunlin_worker_handle::{
     self as worker, Binding, Budgets, Event, FailureKind, Invoke as WorkerInvoke, Outcome as WorkerOutcome,
 };
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::{
-    attempt::{AttemptLog, End},
+    attempt::{AttemptLog, End, Next},
     node::Node,
     residents::{InUse, id},
+    trace::Traced,
 };
 
 /// Runs to the end, which the log then tells.
 pub(crate) async fn execute(node: Arc<Node>, invoke: Invoke, log: Arc<AttemptLog>) {
+    let (traced, model) = (Traced::begin(&invoke), invoke.models.first().map(|binding| binding.model));
+    attempt(&node, invoke, &log).instrument(traced.log(&node)).await;
+    if let Next::End(end) = log.next(u64::MAX) {
+        node.metrics.ended(&model.map(|model| node.model_name(&model)).unwrap_or_default(), &end);
+        traced.tell(&node, &end);
+    }
+    node.tell();
+}
+
+async fn attempt(node: &Arc<Node>, invoke: Invoke, log: &Arc<AttemptLog>) {
     let _ends = EndsAnyway(log.clone());
     let arrived = Instant::now();
     let prepared = tokio::select! {
         biased;
         () = log.cancel.cancelled() => Err(Failure::new(FailureCode::Cancelled, "cancelled")),
-        prepared = prepare(&node, &invoke, &log) => prepared,
+        prepared = prepare(node, &invoke, log) => prepared,
     };
     let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => {
             log.end(|_| End::Refused(failure));
-            node.tell();
             return;
         }
     };
@@ -41,8 +52,7 @@ pub(crate) async fn execute(node: Arc<Node>, invoke: Invoke, log: Arc<AttemptLog
     let mut usage = Usage::of(node.name.clone());
     (usage.model, usage.point, usage.load_us) = (model, point, load_us);
     usage.emulated = node.options.emulation.is_some();
-    run(&node, invoke, &log, prepared, usage).await;
-    node.tell();
+    run(node, invoke, log, prepared, usage).await;
 }
 
 /// An attempt whose task was lost in the middle ends all the same, and another node may try.

@@ -14,6 +14,7 @@ mod energy;
 mod execute;
 mod fetch;
 mod health;
+mod metrics;
 mod mode;
 mod node;
 mod options;
@@ -22,8 +23,10 @@ mod residents;
 mod session;
 mod state;
 mod switching;
+mod trace;
 
 pub use agent::{Agent, AgentError, Ending};
 pub use costs::OwnRows;
+pub use metrics::{ExposeError, Exposed};
 pub use mode::{ModeError, Modes, Transition};
 pub use options::{AgentOptions, Builtin, Emulation, LocalModel};

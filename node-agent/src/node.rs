@@ -19,6 +19,7 @@ use dunlin_protocol::{
     AttemptId, BlobDigest, ComponentDigest, Epoch, Failure, FailureCode, ModelDigest, NodeId, OperatingPoint,
     limits::MAX_ATTEMPTS,
 };
+use dunlin_traces::Exporter;
 use dunlin_worker_handle::{BoardState, Emulated, EngineKind, Worker};
 use tokio::{sync::watch, time::Instant};
 
@@ -28,6 +29,7 @@ use crate::{
     energy::{self, Metering},
     fetch::Fetching,
     health::Pulse,
+    metrics::Metrics,
     mode::Modes,
     residents::Residents,
     state::Memory,
@@ -61,6 +63,9 @@ pub(crate) struct Node {
     draining: AtomicBool,
     reports: AtomicU64,
     pub(crate) metering: Metering,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Where spans go.
+    pub(crate) traces: Option<Exporter>,
     health: Pulse,
     /// Counts what is worth a report.
     pub(crate) news: watch::Sender<u64>,
@@ -83,6 +88,7 @@ impl Node {
         worker: Worker,
         blobs: Store,
         dialer: Arc<Dialer>,
+        (metrics, traces): (Arc<Metrics>, Option<Exporter>),
     ) -> Self {
         let memory_bytes = options.memory_bytes.unwrap_or_else(|| {
             dunlin_gguf::MemoryAvailable::read().map_or(1 << 30, |available| available.bytes)
@@ -98,7 +104,7 @@ impl Node {
         };
         let models = options.models.iter().map(|model| (model.digest, model.clone())).collect();
         Self {
-            residents: Residents::new(worker.clone(), memory_bytes),
+            residents: Residents::new(worker.clone(), memory_bytes, metrics.clone()),
             options,
             name,
             memory,
@@ -115,6 +121,8 @@ impl Node {
             draining: AtomicBool::new(false),
             reports: AtomicU64::new(0),
             metering,
+            metrics,
+            traces,
             health: Pulse::default(),
             news: watch::Sender::new(0),
             shelf: watch::Sender::new(0),
@@ -123,6 +131,12 @@ impl Node {
 
     pub(crate) fn model(&self, digest: &ModelDigest) -> Option<LocalModel> {
         lock(&self.models).get(digest).cloned()
+    }
+
+    /// What it is called, or else its digest.
+    pub(crate) fn model_name(&self, digest: &ModelDigest) -> String {
+        let name = lock(&self.models).get(digest).map(|model| model.name.clone());
+        name.filter(|name| !name.is_empty()).unwrap_or_else(|| digest.to_string())
     }
 
     /// A model that was fetched.

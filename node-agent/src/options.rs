@@ -42,6 +42,8 @@ pub struct AgentOptions {
     pub engine: PathBuf,
     /// The version of the program, for people.
     pub build: String,
+    /// Where spans are told, by OTLP over HTTP.
+    pub otlp: Option<String>,
 }
 
 /// A model file that was there before the agent.

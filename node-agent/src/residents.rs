@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     LocalModel,
+    metrics::Metrics,
     residency::{Demand, Hold, NoRoom, ResidentModel, evictions},
 };
 
@@ -29,6 +30,7 @@ const LOAD_PATIENCE: Duration = Duration::from_mins(5);
 pub(crate) struct Residents {
     worker: Worker,
     memory_bytes: u64,
+    metrics: Arc<Metrics>,
     began: Instant,
     /// Models that were loaded since the agent began: the page cache is likely to have them.
     seen: Mutex<BTreeSet<ModelDigest>>,
@@ -70,10 +72,11 @@ impl Drop for InUse {
 }
 
 impl Residents {
-    pub(crate) fn new(worker: Worker, memory_bytes: u64) -> Arc<Self> {
+    pub(crate) fn new(worker: Worker, memory_bytes: u64, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             worker,
             memory_bytes,
+            metrics,
             began: Instant::now(),
             seen: Mutex::default(),
             pinned: Mutex::default(),
@@ -156,6 +159,7 @@ impl Residents {
                 NoRoom::Busy { .. } => failure.retry_after_ms(1000),
             }
         })?;
+        self.metrics.evicted(evicted.len());
         for model in evicted {
             inner.remove(&model);
             self.worker.close(id(&model));
@@ -198,6 +202,7 @@ impl Residents {
                     && !entry.told
                 {
                     (entry.told, entry.reload) = (true, entry.opened.elapsed());
+                    self.metrics.loaded(&model.name, entry.reload);
                 }
                 Ok(())
             }
@@ -264,22 +269,24 @@ impl Residents {
     /// As the scheduler is told.
     pub(crate) fn list(&self) -> Vec<Resident> {
         let states = self.worker.status().models;
+        let vitals = self.worker.vitals().borrow().clone();
         let resident = |(model, entry): (&ModelDigest, &Entry)| {
             let (state, info) = match states.get(&id(model)) {
                 Some(ModelState::Ready(info)) => (Residency::Ready, Some(info)),
                 Some(ModelState::Restarting { .. }) => (Residency::Restarting, None),
                 _ => (Residency::Loading, None),
             };
+            let pulse = vitals.get(&id(model)).map(|vitals| vitals.pulse).unwrap_or_default();
             Resident {
                 model: *model,
                 state,
                 point: entry.point.clone(),
                 slots: info.map_or(0, |info| info.sequences),
                 running: entry.running,
-                queued: 0,
+                queued: pulse.queued,
                 memory_bytes: entry.memory_bytes,
                 cells: info.map_or(0, |info| info.cells),
-                used_cells: 0,
+                used_cells: pulse.cells.saturating_sub(pulse.idle_cells),
                 prefixes: None,
             }
         };

@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 
 use crate::{
     AtMost, AttemptId, Chunk, Class, ComponentDigest, Epoch, Failure, ModelDigest, OperatingPoint, Tokens,
-    Usage,
+    TraceContext, Usage,
     frame::Message,
     limits::{
         MAX_BINDINGS, MAX_GENERATIONS, MAX_NAME, MAX_PARAMETERS, MAX_PROMPT_PREFIXES, MAX_REQUEST_BODY,
@@ -82,6 +82,9 @@ pub struct Invoke {
     /// What earlier attempts brought.
     #[serde(default)]
     pub resume: Resume,
+    /// What whoever asked traces it by; `None`: see [`TraceContext::of`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 /// What is run.

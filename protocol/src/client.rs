@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     AtMost, AttemptId, CertificateRequest, Chunk, Class, ComponentDigest, Ended, Explanation, Failure,
     FleetId, Grants, InvocationId, JoinedNode, Limits, ListedInvocation, ModelDigest, Name, NodeId,
-    OperatingPoint, Parameter, PredictedCosts, Request, Role, ToStore, TokenId,
+    OperatingPoint, Parameter, PredictedCosts, Request, Role, ToStore, TokenId, TraceContext,
     frame::Message,
     limits::{
         MAX_BINDINGS, MAX_DOCUMENT, MAX_LABELS, MAX_NAME, MAX_PAGE, MAX_PARAMETERS, MAX_REASONS, MAX_TEXT,
@@ -55,6 +55,9 @@ pub struct Submit {
     /// For the routes of policies.
     #[serde(default, with = "AtMost::<MAX_LABELS>")]
     pub labels: Vec<Parameter>,
+    /// Whoever submits traces it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 /// Guards that a placement must meet, in addition to those of the policy.
@@ -310,6 +313,9 @@ pub enum Answer {
     Key {
         #[serde(with = "AtMost::<MAX_NAME>")]
         text: String,
+        /// Other machines can connect to the scheduler's HTTP, and it is not encrypted: whoever is on the way can read the key.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unencrypted: bool,
     },
     Keys(Page<KeySummary>),
 }

@@ -27,6 +27,7 @@ mod node_id;
 mod point;
 mod token;
 mod tokens;
+mod trace;
 mod usage;
 
 pub use attempt::{
@@ -63,4 +64,5 @@ pub use point::{OperatingPoint, StepPoint};
 pub use serde_bytes::ByteBuf;
 pub use token::{CaPin, JoinToken, Secret, TokenError, TokenId};
 pub use tokens::Tokens;
+pub use trace::{Layer, SpanId, TraceContext, TraceContextError, TraceId};
 pub use usage::{Energy, EnergyScope, EnergySource, Usage};

@@ -129,5 +129,6 @@ fn submit(tokens: u32, pace_ms: u32) -> Submit {
         limits: Default::default(),
         seed: Some(1),
         labels: Vec::new(),
+        trace: None,
     }
 }

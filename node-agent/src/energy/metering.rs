@@ -66,6 +66,18 @@ struct Running {
     is_unmetered: bool,
 }
 
+/// What meters a node.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sensor {
+    pub(crate) name: String,
+    pub(crate) source: &'static str,
+    pub(crate) scope: &'static str,
+    /// Drawn now, in its scope.
+    pub(crate) watts: Option<f64>,
+    /// Why it shows nothing.
+    pub(crate) fault: Option<String>,
+}
+
 /// What an attempt takes is booked on it. Dropped, it is closed without a word.
 #[derive(Debug)]
 pub(crate) struct Account<'a> {
@@ -116,6 +128,17 @@ impl Metering {
     pub(crate) fn drawn(&self) -> Option<Drawn> {
         let totals = self.lock().book.totals();
         (totals.metered > 0.0).then(|| told::drawn(&totals))
+    }
+
+    /// What meters, for metrics; `None` where nothing does.
+    pub(crate) fn sensor(&self) -> Option<Sensor> {
+        let (description, watts, fault) = match &self.by {
+            By::Nothing => return None,
+            By::Declared { description, .. } => ((**description).clone(), None, None),
+            By::Samples { sampler, .. } => (sampler.description(), sampler.watts(), sampler.fault()),
+        };
+        let (source, scope) = told::names(&description);
+        Some(Sensor { name: description.name, source, scope, watts, fault })
     }
 
     /// What was learned of watts is not true any more.

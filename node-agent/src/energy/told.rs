@@ -29,6 +29,26 @@ pub(super) fn drawn(totals: &Totals) -> Drawn {
     }
 }
 
+/// Source and scope, as they are spelled for others.
+pub(super) fn names(of: &Description) -> (&'static str, &'static str) {
+    let source = match of.source {
+        Source::RailSensor => "rail-sensor",
+        Source::EnergyCounter => "energy-counter",
+        Source::BatteryGauge => "battery-gauge",
+        Source::ExternalMeter => "external-meter",
+        Source::Declared => "modelled",
+        Source::Emulated => "emulated",
+    };
+    let scope = match of.corrected_scope() {
+        Scope::BoardInput => "board-input",
+        Scope::PmicRails => "pmic-rails",
+        Scope::CpuGpuRail => "cpu-gpu-rail",
+        Scope::Package => "package",
+        Scope::Accelerator => "accelerator",
+    };
+    (source, scope)
+}
+
 fn millijoules(joules: f64) -> u64 {
     (joules * 1e3).round() as u64
 }

@@ -36,7 +36,7 @@ impl Node {
         }
     }
 
-    fn health(&self, stalled_ms: u64) -> Health {
+    pub(crate) fn health(&self, stalled_ms: u64) -> Health {
         let mode = &self.mode();
         let health = match self.options.emulation {
             Some(_) => health::emulated(self.worker.board().borrow().as_ref(), mode, stalled_ms),

@@ -166,7 +166,19 @@ fn invoke(pipeline: PipelineRef) -> AttemptOpening {
             text_bytes: 11,
             body_bytes: 0,
         },
+        trace: None,
     }))
+}
+
+fn trace() -> TraceContext {
+    TraceContext { trace: TraceId(u128::MAX - 1), span: SpanId(u64::MAX - 2), sampled: true }
+}
+
+/// As [`invoke`], of whoever traces it: a field that was not there from the beginning.
+fn traced(pipeline: PipelineRef) -> AttemptOpening {
+    let AttemptOpening::Invoke(mut invoke) = invoke(pipeline) else { unreachable!("that is what it makes") };
+    invoke.trace = Some(trace());
+    AttemptOpening::Invoke(invoke)
 }
 
 pub(crate) fn attempt_opening() -> Samples<AttemptOpening> {
@@ -178,7 +190,9 @@ pub(crate) fn attempt_opening() -> Samples<AttemptOpening> {
         Invoke => invoke(PipelineRef::Component(component()));
         Attach => AttemptOpening::Attach { attempt: attempt(), epoch: Epoch(7), offset: 9 };
     });
-    spread(openings, "Invoke", pipelines, invoke)
+    let mut openings = spread(openings, "Invoke", pipelines, invoke);
+    openings.push((text("Invoke.traced"), traced(PipelineRef::Builtin(text("chat")))));
+    openings
 }
 
 pub(crate) fn to_attempt() -> Samples<ToAttempt> {
@@ -446,6 +460,7 @@ fn submit() -> Submit {
         limits: limits(),
         seed: Some(5),
         labels: vec![parameter()],
+        trace: None,
     }
 }
 
@@ -663,7 +678,7 @@ pub(crate) fn answer() -> Samples<Answer> {
         Token => Answer::Token { text: text("dunlin1.x.y.z"), expires_unix_seconds: 1_790_000_900 };
         Policy => Answer::Policy { toml: text("objective = \"energy\"\n") };
         PolicyFaults => Answer::PolicyFaults(vec![fault]);
-        Key => Answer::Key { text: text("dk-abc") };
+        Key => Answer::Key { text: text("dk-abc"), unencrypted: false };
         Keys => Answer::Keys(Page { items: vec![key], more: true });
     })
 }

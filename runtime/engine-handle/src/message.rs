@@ -467,4 +467,6 @@ pub struct Pulse {
     pub idle_cells: u32,
     pub spilled_bytes: u64,
     pub steps: u64,
+    /// Kept prefixes that had to leave the KV cache, since the engine was started.
+    pub evictions: u64,
 }

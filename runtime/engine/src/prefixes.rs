@@ -138,6 +138,8 @@ pub(crate) struct Prefixes {
     clock: u64,
     /// Whether kept prefixes may exceed their budget: something was released since the last look.
     untrimmed: bool,
+    /// Kept prefixes that had to leave.
+    evictions: u64,
 }
 
 impl Prefixes {
@@ -151,6 +153,7 @@ impl Prefixes {
             partial,
             clock: 0,
             untrimmed: false,
+            evictions: 0,
         }
     }
 
@@ -350,6 +353,10 @@ impl Prefixes {
         self.cells.beyond(running.map(|slot| &slot.held))
     }
 
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
     pub(crate) fn spilled_bytes(&self) -> usize {
         self.spilled.iter().map(|spilled| spilled.state.len()).sum()
     }
@@ -434,6 +441,7 @@ impl Prefixes {
     fn spill(&mut self, memory: &mut impl Memory, index: usize) {
         if let Use::Kept { owner, used } = std::mem::replace(&mut self.slots[index].used, Use::Free) {
             let tokens = std::mem::take(&mut self.slots[index].tokens);
+            self.evictions += 1;
             if tokens.len() >= MIN_SPILLED && self.budget.spill_bytes > 0 {
                 let state = memory.save(seq_id(index));
                 self.spilled.extend(state.map(|state| Spilled { owner, tokens, state, used }));

@@ -17,6 +17,7 @@ pub struct Vitals {
     pub(crate) idle_cells: AtomicU32,
     pub(crate) spilled_bytes: AtomicU64,
     pub(crate) steps: AtomicU64,
+    pub(crate) evictions: AtomicU64,
 }
 
 impl Vitals {
@@ -40,6 +41,7 @@ impl Vitals {
             idle_cells: self.idle_cells.load(Relaxed),
             spilled_bytes: self.spilled_bytes.load(Relaxed),
             steps: self.steps.load(Relaxed),
+            evictions: self.evictions.load(Relaxed),
         }
     }
 }

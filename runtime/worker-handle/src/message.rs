@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use dunlin_engine_handle::{Load, ModelInfo, Share, Threads, Token};
+use dunlin_engine_handle::{Load, ModelInfo, Pulse, Share, Threads, Token};
 use serde::{Deserialize, Serialize};
 
 /// Names an invocation on one worker.
@@ -49,12 +49,23 @@ pub enum FromWorker {
         call: CallId,
         event: Event,
     },
+    /// How its engines are; some times a second, where anything is different.
+    Vitals(Vec<(ModelId, Vitals)>),
     /// What the meters of the emulated board show: every [`BOARD_INTERVAL`], and before the end of each attempt.
     Board(BoardReading),
 }
 
 /// How often an emulated board tells what its meters show.
 pub const BOARD_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// How full an engine is, and how often it was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Vitals {
+    pub pulse: Pulse,
+    /// Counts starts of its process, from 1.
+    pub starts: u32,
+}
 
 /// Which board is emulated, and how it is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

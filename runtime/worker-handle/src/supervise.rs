@@ -20,7 +20,7 @@ use tokio_util::codec::Framed;
 
 use crate::{
     BoardReading, BoardState, CallId, Ended, EngineKind, Event, FailureKind, FromWorker, Invoke, ModelId,
-    Open, Status, ToWorker,
+    Open, Status, ToWorker, Vitals,
 };
 
 /// Without any sign of life for so long, a worker is killed.
@@ -58,6 +58,9 @@ enum End {
     Crashed(String),
 }
 
+/// Where it goes what an emulated board shows, and how engines are.
+type Told = (watch::Sender<Option<BoardReading>>, watch::Sender<BTreeMap<ModelId, Vitals>>);
+
 type Wire = Framed<Box<dyn dunlin_engine_handle::Stream>, Codec<FromWorker, ToWorker>>;
 
 pub(crate) struct Supervisor {
@@ -65,6 +68,7 @@ pub(crate) struct Supervisor {
     inbox: mpsc::UnboundedReceiver<Command>,
     status: watch::Sender<Status>,
     shown: watch::Sender<Option<BoardReading>>,
+    felt: watch::Sender<BTreeMap<ModelId, Vitals>>,
     /// The emulated board that it is to be.
     board: Option<BoardState>,
     /// What is to be loaded whenever a worker starts.
@@ -77,9 +81,10 @@ impl Supervisor {
         launch: Box<dyn Launch>,
         inbox: mpsc::UnboundedReceiver<Command>,
         status: watch::Sender<Status>,
-        shown: watch::Sender<Option<BoardReading>>,
+        (shown, felt): Told,
     ) -> Self {
-        Self { launch, inbox, status, shown, board: None, wanted: BTreeMap::new(), calls: HashMap::new() }
+        let (wanted, calls) = (BTreeMap::new(), HashMap::new());
+        Self { launch, inbox, status, shown, felt, board: None, wanted, calls }
     }
 
     pub(crate) async fn run(mut self) {
@@ -171,6 +176,7 @@ impl Supervisor {
                 self.status.send_modify(|status| status.confinement = Some(confinement));
             }
             FromWorker::Board(reading) => drop(self.shown.send_replace(Some(reading))),
+            FromWorker::Vitals(vitals) => drop(self.felt.send_replace(vitals.into_iter().collect())),
             FromWorker::Model { model, state } => {
                 // Of one that was closed in the meantime nothing is to be known.
                 if self.wanted.contains_key(&model) {
@@ -232,6 +238,7 @@ impl Supervisor {
             status.dead = Some(Arc::from(reason));
             status.models.clear();
         });
+        self.felt.send_replace(BTreeMap::new());
     }
 
     /// Waits before the next start; false where nobody needs one.

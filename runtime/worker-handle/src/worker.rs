@@ -6,7 +6,7 @@ use dunlin_engine_handle::{Launch, Threads};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    BoardReading, BoardState, CallId, Confinement, Event, Invoke, ModelId, ModelState, Open,
+    BoardReading, BoardState, CallId, Confinement, Event, Invoke, ModelId, ModelState, Open, Vitals,
     supervise::{Command, Supervisor},
 };
 
@@ -28,6 +28,7 @@ pub struct Worker {
     commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
     board: watch::Receiver<Option<BoardReading>>,
+    vitals: watch::Receiver<BTreeMap<ModelId, Vitals>>,
     calls: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -37,8 +38,9 @@ impl Worker {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (status, watch) = watch::channel(Status::default());
         let (shown, board) = watch::channel(None);
-        tokio::spawn(Supervisor::new(Box::new(launch), inbox, status, shown).run());
-        Self { commands, status: watch, board, calls: Arc::default() }
+        let (felt, vitals) = watch::channel(BTreeMap::new());
+        tokio::spawn(Supervisor::new(Box::new(launch), inbox, status, (shown, felt)).run());
+        Self { commands, status: watch, board, vitals, calls: Arc::default() }
     }
 
     /// Whether a model is being loaded.
@@ -85,6 +87,11 @@ impl Worker {
     /// What the emulated board shows, as it tells it.
     pub fn board(&self) -> watch::Receiver<Option<BoardReading>> {
         self.board.clone()
+    }
+
+    /// How its engines are, as it tells it.
+    pub fn vitals(&self) -> watch::Receiver<BTreeMap<ModelId, Vitals>> {
+        self.vitals.clone()
     }
 
     /// Unloads a model. What runs on it fails.

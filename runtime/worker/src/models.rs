@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dunlin_costs::{ModelFacts, Quantisation, Thermal};
 use dunlin_emulation::{Board, EmulatedModel, Individual};
-use dunlin_engine_handle::{Engine, EngineError, Patience, Program, State, Status, Threads};
+use dunlin_engine_handle::{Engine, EngineError, Patience, Program, Pulse, State, Status, Threads};
 use dunlin_worker_handle::{
-    BoardHeat, BoardReading, BoardState, Emulated, EngineKind, FromWorker, ModelId, ModelState, Open,
+    BoardHeat, BoardReading, BoardState, Emulated, EngineKind, FromWorker, ModelId, ModelState, Open, Vitals,
 };
 use tokio::{sync::mpsc, task::AbortHandle};
 
@@ -15,6 +15,8 @@ pub(crate) struct Models {
     open: BTreeMap<ModelId, Model>,
     /// Where the engines are emulated.
     board: Option<Board>,
+    /// How engines were when it was told last.
+    vitals: Vec<(ModelId, Vitals)>,
     out: mpsc::UnboundedSender<FromWorker>,
 }
 
@@ -32,7 +34,7 @@ impl Drop for Model {
 
 impl Models {
     pub(crate) fn new(out: mpsc::UnboundedSender<FromWorker>) -> Self {
-        Self { open: BTreeMap::new(), board: None, out }
+        Self { open: BTreeMap::new(), board: None, vitals: Vec::new(), out }
     }
 
     /// One that is open already is loaded anew.
@@ -112,6 +114,19 @@ impl Models {
     /// Says what the meters of an emulated board show; nothing without one.
     pub(crate) fn tell_board(&self) {
         self.meter().into_iter().for_each(|meter| meter.tell());
+    }
+
+    /// Says how engines are, where that is different.
+    pub(crate) fn tell_vitals(&mut self) {
+        let of = |(id, model): (&ModelId, &Model)| {
+            let Status { pulse, incarnation, .. } = model.engine.status();
+            (id.clone(), Vitals { pulse: Pulse { ticks: 0, ..pulse }, starts: incarnation })
+        };
+        let vitals: Vec<_> = self.open.iter().map(of).collect();
+        if self.vitals != vitals {
+            self.vitals.clone_from(&vitals);
+            drop(self.out.send(FromWorker::Vitals(vitals)));
+        }
     }
 
     /// Tells the same from elsewhere.

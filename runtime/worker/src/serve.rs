@@ -54,7 +54,10 @@ pub(crate) async fn serve(socket: UnixStream, host: Host, confinement: Confineme
                     worker.running.remove(&call);
                 }
             }
-            _ = pulse.tick() => drop(worker.out.send(FromWorker::Pulse)),
+            _ = pulse.tick() => {
+                drop(worker.out.send(FromWorker::Pulse));
+                worker.models.tell_vitals();
+            }
             _ = board.tick() => worker.models.tell_board(),
         }
         if writing.is_finished() {

@@ -24,6 +24,14 @@ export function joules(value) {
   return `${digits(value / 1000)} kJ`;
 }
 
+/** Joules of an answer in words: whose they are, and how they are known. */
+export function energy(of) {
+  const phases = known(of.prefill_joules) && known(of.decode_joules) ? `${joules(of.prefill_joules)} reading, ${joules(of.decode_joules)} writing; ` : "";
+  const by = { metered: `metered (${of.source})`, declared: "from declared watts, not measured", emulated: "emulated: the board does not exist" }[of.provenance] ?? of.source;
+  const error = known(of.error) ? `, ± ${Math.round(of.error * 100)} %` : "";
+  return `${joules(of.marginal_joules)} above idle (${phases}${joules(of.total_joules)} with idle); ${of.scope}, ${by}${error}`;
+}
+
 export function watts(value) {
   if (!known(value)) return DASH;
   return value < 999.5 ? `${digits(value)} W` : `${digits(value / 1000)} kW`;

@@ -51,7 +51,7 @@ pub(crate) async fn accept(
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => {
-                metrics.connections.set(connections.len() as i64);
+                metrics.connections(connections.len());
                 continue;
             }
             () = closing.cancelled() => break,
@@ -63,7 +63,7 @@ pub(crate) async fn accept(
                 let visit =
                     Visit { peer, tls: tls.clone(), router: router.clone(), closing: closing.clone() };
                 connections.spawn(serve(stream, visit, guest));
-                metrics.connections.set(connections.len() as i64);
+                metrics.connections(connections.len());
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");

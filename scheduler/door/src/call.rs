@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dunlin_protocol::{
-    InvocationId, Limits, Parameter, Request, Submit, Targets,
+    InvocationId, Limits, Parameter, Request, Submit, Targets, TraceContext,
     limits::{MAX_NAME, MAX_REQUEST_BODY, MAX_VALUE},
 };
 use http::HeaderMap;
@@ -32,6 +32,8 @@ pub(crate) struct Manner {
     pub(crate) key: Option<String>,
     /// Rather than wait.
     pub(crate) refuses_loading: bool,
+    /// Whoever asks traces it.
+    pub(crate) trace: Option<TraceContext>,
     /// The last event that the client has seen.
     pub(crate) resumes: Option<(InvocationId, u64)>,
 }
@@ -75,6 +77,8 @@ impl Manner {
             },
             key: text("idempotency-key")?,
             refuses_loading,
+            // One that cannot be read is left aside, as its standard has it.
+            trace: headers.get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok()),
             resumes: resumes.transpose()?,
         })
     }
@@ -157,6 +161,7 @@ pub(crate) async fn begin_one(
         limits: Limits { time_ms: manner.targets.deadline_ms, ..Limits::default() },
         seed: call.seed,
         labels: Vec::new(),
+        trace: manner.trace,
     };
     let following = desk.front.submit(submit, caller.tenant.clone()).await?;
     Ok(Answer::new(desk.clone(), caller.clone(), following, stays))
@@ -298,8 +303,11 @@ mod tests {
             ("x-dunlin-policy", "energy"),
             ("x-dunlin-when-loading", "refuse"),
             ("last-event-id", &format!("{}:7", InvocationId(5))),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"),
         ])
         .unwrap();
+        assert_eq!(manner.trace.map(|trace| trace.sampled), Some(false));
+        assert_eq!(read(&[("traceparent", "what?")]).unwrap().trace, None);
         assert_eq!((manner.targets.ttft_ms, manner.policy.as_deref()), (Some(800), Some("energy")));
         assert_eq!((manner.refuses_loading, manner.resumes), (true, Some((InvocationId(5), 7))));
         for (name, value) in [

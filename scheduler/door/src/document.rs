@@ -1,8 +1,8 @@
 //! What is known, as JSON. Times are in milliseconds, energy in joules of the board's input, power in watts.
 
 use dunlin_protocol::{
-    Candidate, Decision, Energy, Explanation, ModelSummary, OperatingPoint, Placed, PredictedCosts, Resident,
-    Usage,
+    Candidate, Decision, Energy, EnergySource, Explanation, ModelSummary, OperatingPoint, Placed,
+    PredictedCosts, Resident, Usage,
 };
 use dunlin_scheduler::look::{Invocation, Look, Node};
 use serde_json::{Map, Value, json};
@@ -169,7 +169,7 @@ fn predicted(costs: &PredictedCosts) -> Value {
 }
 
 pub(crate) fn usage(usage: &Usage) -> Value {
-    json!({
+    let mut document = json!({
         "node": usage.node.to_string(),
         "point": point(&usage.point),
         "model": usage.model.map(|model| model.to_string()),
@@ -186,18 +186,53 @@ pub(crate) fn usage(usage: &Usage) -> Value {
         "tpot_p50_ms": ms(usage.tpot_p50_us),
         "tpot_p99_ms": ms(usage.tpot_p99_us),
         "total_ms": ms(usage.total_us),
-        "energy": usage.energy.as_ref().map(energy),
-    })
+    });
+    // Not known is not nothing.
+    if let Some(known) = &usage.energy {
+        document["energy"] = energy(known);
+    }
+    document
 }
 
+/// (end-to-end - TTFT) / (n - 1), in microseconds; `None` without a token after the first.
+pub(crate) fn tpot_us(usage: &Usage) -> Option<u64> {
+    let further = u64::from(usage.output_tokens).checked_sub(1).filter(|further| *further > 0)?;
+    (usage.ttft_us > 0).then(|| usage.total_us.saturating_sub(usage.ttft_us) / further)
+}
+
+/// `marginal` is what is there because of the request, of which `prefill` and `decode` are parts; `total` has its part of the
+/// idle draw beside it.
 pub(crate) fn energy(energy: &Energy) -> Value {
-    json!({
-        "total_joules": joules(energy.total_millijoules),
+    let total = energy.total_millijoules;
+    let mut document = json!({
+        "total_joules": joules(total),
         "marginal_joules": joules(energy.marginal_millijoules),
         "scope": energy.scope,
         "source": energy.source,
+        "provenance": provenance(energy.source),
         "correction": energy.correction,
-    })
+    });
+    let share = (total > 0).then(|| energy.marginal_millijoules as f64 / total as f64);
+    for (name, value) in [
+        ("prefill_joules", energy.prefill_millijoules.map(joules)),
+        ("decode_joules", energy.decode_millijoules.map(joules)),
+        ("marginal_share", share),
+        ("error", energy.error_thousandths.map(|error| f64::from(error) / 1000.0)),
+    ] {
+        if let Some(value) = value {
+            document[name] = value.into();
+        }
+    }
+    document
+}
+
+/// How far joules may be believed.
+pub(crate) fn provenance(source: EnergySource) -> &'static str {
+    match source {
+        EnergySource::Modelled => "declared",
+        EnergySource::Emulated => "emulated",
+        _ => "metered",
+    }
 }
 
 /// Why it went where it went.
@@ -229,6 +264,7 @@ fn candidate(of: &Candidate) -> Value {
         "emulated": of.emulated,
         "chosen": of.chosen,
         "predicted": of.predicted.as_ref().map(predicted),
+        "row": of.origin,
         "verdict": of.verdict,
     })
 }

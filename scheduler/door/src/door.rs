@@ -55,6 +55,10 @@ impl Door {
         let tls = options.tls.as_ref().map(|(chain, key)| tls::acceptor(chain, key)).transpose()?;
         let listener = TcpListener::bind(options.listen).await.map_err(in_vain)?;
         let address = listener.local_addr().map_err(in_vain)?;
+        if tls.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(%address, "keys come here unencrypted: speak HTTPS, or stand behind a proxy that does");
+            front.hears_keys_unencrypted();
+        }
         let closing = CancellationToken::new();
         let metrics = Arc::new(Metrics::new()?);
         front.observe(metrics.clone());

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -47,6 +50,8 @@ pub(crate) struct Questions {
     pub(crate) policies: Mutex<Policies>,
     /// Of the HTTP API, as the catalog has them.
     pub(crate) keys: watch::Sender<Arc<Vec<KeyRecord>>>,
+    /// Keys travel as they are to where others can connect.
+    pub(crate) unencrypted: AtomicBool,
 }
 
 type Answered = Result<Answer, Failure>;
@@ -194,7 +199,7 @@ impl Questions {
         };
         self.authority.catalog().set_key(record).await.map_err(|error| failed(&error))?;
         self.read_keys().await?;
-        Ok(Answer::Key { text })
+        Ok(Answer::Key { text, unencrypted: self.unencrypted.load(Relaxed) })
     }
 
     fn key_summaries(&self, after: Option<&str>) -> Answer {

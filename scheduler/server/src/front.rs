@@ -1,6 +1,6 @@
 //! The scheduler for whoever is in its process: questions, invocations, and what changes. HTTP is made of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use dunlin_blobs::BlobHasher;
 use dunlin_protocol::{
@@ -124,6 +124,11 @@ impl Front {
     /// Keys of the HTTP API, as they are now and as they change.
     pub fn keys(&self) -> watch::Receiver<Arc<Vec<KeyRecord>>> {
         self.questions.keys.subscribe()
+    }
+
+    /// Other machines can send keys here, and nothing encrypts them: whoever makes a key is told.
+    pub fn hears_keys_unencrypted(&self) {
+        self.questions.unencrypted.store(true, Relaxed);
     }
 
     /// Takes the place of the observer before.

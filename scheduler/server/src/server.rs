@@ -3,13 +3,17 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::{Duration, SystemTime},
 };
 
 use dunlin_blobs::{Limits, Store, StoreError};
 use dunlin_link::clock::Clock;
 use dunlin_protocol::{FleetId, JoinToken, NodeId, Role};
+use dunlin_traces::{CollectorError, Exporter, Resource};
 use thiserror::Error;
 use tokio::{
     sync::watch,
@@ -26,6 +30,9 @@ use crate::{
     policies::{Policies, PolicyError},
     serve::Members,
 };
+
+/// How long a collector may take to hear the last spans.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How often the policy file is looked at.
 const POLICY_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,6 +51,8 @@ pub struct ServerOptions {
     pub builtins: Vec<BuiltinPipeline>,
     /// The version of the program, for people.
     pub build: String,
+    /// Where spans are told, by OTLP over HTTP.
+    pub otlp: Option<String>,
 }
 
 /// Why there is no scheduler.
@@ -59,6 +68,8 @@ pub enum ServerError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Traces(#[from] CollectorError),
     #[error("cannot read the policy {}: {error}", path.display())]
     PolicyFile { path: PathBuf, error: std::io::Error },
 }
@@ -72,6 +83,7 @@ pub struct Server {
     driver: JoinHandle<()>,
     failed: watch::Receiver<bool>,
     watch: Option<JoinHandle<()>>,
+    traces: Option<Exporter>,
 }
 
 impl Server {
@@ -86,7 +98,14 @@ impl Server {
         let epoch = authority.catalog().next_epoch().await?;
         let policies = policies(&authority, options.policy.as_deref()).await?;
         let catalogued = read_catalog(&authority, &options.builtins).await?;
-        let (driver, events) = Driver::new(
+        let resource = Resource {
+            service: "dunlin-scheduler",
+            version: options.build.clone(),
+            instance: authority.trust().fleet.to_string(),
+        };
+        let traces =
+            options.otlp.as_deref().map(|endpoint| Exporter::start(endpoint, resource)).transpose()?;
+        let (mut driver, events) = Driver::new(
             epoch,
             options.build.clone(),
             authority.trust().fleet.clone(),
@@ -94,6 +113,7 @@ impl Server {
             Arc::new(policies.clone()),
             catalogued,
         );
+        driver.traces.clone_from(&traces);
         let keys = authority.catalog().keys().await?;
         let questions = Arc::new(Questions {
             authority: authority.clone(),
@@ -102,6 +122,7 @@ impl Server {
             builtins: options.builtins,
             policies: Mutex::new(policies),
             keys: watch::Sender::new(Arc::new(keys)),
+            unencrypted: AtomicBool::new(false),
         });
         let members = Members {
             questions: questions.clone(),
@@ -120,7 +141,7 @@ impl Server {
         });
         let listener = Listener::start(authority, options.listen, Arc::new(members)).await?;
         let watch = options.policy.map(|path| tokio::spawn(watch_policy(path, questions.clone())));
-        Ok(Self { questions, front, listener, driver, failed, watch })
+        Ok(Self { questions, front, listener, driver, failed, watch, traces })
     }
 
     /// Where members connect.
@@ -166,6 +187,9 @@ impl Server {
         }
         self.listener.leave().await;
         self.driver.abort();
+        if let Some(traces) = self.traces {
+            drop(tokio::task::spawn_blocking(move || traces.flush(FAREWELL)).await);
+        }
     }
 }
 

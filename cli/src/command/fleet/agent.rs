@@ -7,6 +7,7 @@ use dunlin_costs::ModelDigest;
 use dunlin_engine_handle::Threads;
 use dunlin_protocol::{ComponentDigest, JoinToken, NodeId};
 
+use super::watch::{MetricsOptions, TraceOptions};
 use crate::{
     arguments::Global,
     board, duration, engine,
@@ -54,6 +55,8 @@ pub(crate) struct Agent {
     join: Option<JoinToken>,
     #[command(flatten)]
     options: NodeOptions,
+    #[command(flatten)]
+    metrics: MetricsOptions,
 }
 
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -90,6 +93,8 @@ pub(crate) struct NodeOptions {
     /// Where it is kept [default: $XDG_DATA_HOME/dunlin/fleet/agent]
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) traces: TraceOptions,
     /// How long what runs may take to end when the agent is told to stop
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
     drain: Duration,
@@ -121,6 +126,7 @@ impl Agent {
                 terminal::tell(format_args!("joined as {name}"));
             }
             let node = self.options.start(&member, &scheduler, global)?;
+            let _metrics = self.metrics.expose(&node, global).await?;
             if !global.quiet {
                 terminal::tell(format_args!(
                     "node {} of {}; Ctrl-C lets what runs end, twice stops at once",
@@ -192,6 +198,7 @@ impl NodeOptions {
             compile_child: COMPILE_CHILD.to_owned(),
             engine: engine::executable()?,
             build: version::SHORT.to_owned(),
+            otlp: self.traces.endpoint(),
         };
         match &self.emulate {
             Some(class) => self.emulated(class, &mut options)?,

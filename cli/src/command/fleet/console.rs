@@ -5,7 +5,7 @@ use std::time::Duration;
 use dunlin_protocol::{Allowance, Answer, Ask, NewKey};
 use serde_json::json;
 
-use super::{http, with_client};
+use super::{http, key::UNENCRYPTED, with_client};
 use crate::{
     failure::Failure,
     fleet::member::{Address, Member, PORT},
@@ -44,9 +44,14 @@ impl Console {
             allowance: Allowance { sees_all: true, ..Allowance::default() },
             valid_for_s: Some(VALID.as_secs()),
         };
-        let Answer::Key { text } = with_client(async |client| client.ask(Ask::NewKey(key)).await)? else {
+        let Answer::Key { text, unencrypted } =
+            with_client(async |client| client.ask(Ask::NewKey(key)).await)?
+        else {
             anyhow::bail!("the scheduler answered with something else")
         };
+        if unencrypted && url.starts_with("http://") {
+            terminal::tell(UNENCRYPTED);
+        }
         // Behind the # it is sent to nobody, and stands in no log.
         let link = format!("{url}/console/#/enter/{text}");
         if self.json {

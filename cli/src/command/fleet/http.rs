@@ -9,6 +9,7 @@ use std::{
 use dunlin_door::{Door, DoorOptions};
 use dunlin_scheduler::Server;
 
+use super::key::UNENCRYPTED;
 use crate::{
     arguments::Global, failure::Failure, fleet::member::Member, folders::Folders, terminal, version,
 };
@@ -63,6 +64,9 @@ impl HttpOptions {
                     "; `dunlin key new` makes a key, without which nobody is answered"
                 }
             ));
+            if scheme == "http" && !listen.ip().is_loopback() {
+                terminal::tell(UNENCRYPTED);
+            }
             let how = if is_open { "" } else { "; `dunlin console` prints a link that logs in" };
             terminal::tell(format_args!("{url}/console/ shows the fleet{how}"));
         }
@@ -90,7 +94,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// `PORT`, which is of this machine alone, or `HOST:PORT`.
-fn address(text: &str) -> Result<SocketAddr, Failure> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, Failure> {
     let text = text.strip_prefix(':').unwrap_or(text);
     if let Ok(port) = text.parse::<u16>() {
         return Ok(([127, 0, 0, 1], port).into());

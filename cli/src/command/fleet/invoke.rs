@@ -100,6 +100,9 @@ fn label(text: &str) -> Result<Parameter, String> {
     Ok(Parameter { name: name.to_owned(), value: value.to_owned() })
 }
 
+/// How a program that is traced tells those that it starts, by the convention of OpenTelemetry.
+const TRACEPARENT: &str = "TRACEPARENT";
+
 /// What came of it.
 struct Answered {
     invocation: Option<InvocationId>,
@@ -169,6 +172,7 @@ impl Invoke {
             limits: Limits { time_ms: ms(self.deadline), ..Limits::default() },
             seed: self.seed,
             labels: self.labels.clone(),
+            trace: std::env::var(TRACEPARENT).ok().and_then(|text| text.parse().ok()),
         }
     }
 

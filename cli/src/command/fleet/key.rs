@@ -15,6 +15,10 @@ use crate::{
     },
 };
 
+/// Where other machines can connect.
+pub(super) const UNENCRYPTED: &str = "warning: the scheduler speaks HTTP where other machines can connect, so whoever is on the way \
+    can read the key: --http-cert and --http-key make it HTTPS";
+
 /// Make and take back keys of the HTTP API
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -92,14 +96,21 @@ impl New {
             },
             valid_for_s: self.valid_for.map(|time| time.as_secs()),
         };
-        let Answer::Key { text } = with_client(async |client| client.ask(Ask::NewKey(key)).await)? else {
+        let Answer::Key { text, unencrypted } =
+            with_client(async |client| client.ask(Ask::NewKey(key)).await)?
+        else {
             anyhow::bail!("the scheduler answered with something else")
         };
         if self.json {
-            return terminal::print_json(&json!({ "key": text, "name": self.name }));
+            return terminal::print_json(
+                &json!({ "key": text, "name": self.name, "unencrypted": unencrypted }),
+            );
         }
         terminal::print(&text)?;
         terminal::tell("clients send it as `Authorization: Bearer KEY`; it is not shown again");
+        if unencrypted {
+            terminal::tell(UNENCRYPTED);
+        }
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod stand;
 pub(crate) mod token;
 pub(crate) mod top;
 pub(crate) mod up;
+mod watch;
 
 use crate::{
     fleet::Client,

@@ -6,7 +6,7 @@ use dunlin_link::clock::SystemClock;
 use dunlin_protocol::{FleetId, NodeId, Role};
 use dunlin_scheduler::{BuiltinPipeline, Listen, Server, ServerOptions};
 
-use super::http::HttpOptions;
+use super::{http::HttpOptions, watch::TraceOptions};
 use crate::{
     arguments::Global,
     failure::{Exit, Failure},
@@ -52,6 +52,8 @@ pub(crate) struct SchedulerOptions {
     /// Where the fleet is kept [default: $XDG_DATA_HOME/dunlin/fleet/scheduler]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) traces: TraceOptions,
 }
 
 impl Scheduler {
@@ -120,6 +122,7 @@ pub(crate) async fn start(options: &SchedulerOptions) -> anyhow::Result<Server> 
         policy: options.policy.clone(),
         builtins: builtins.collect(),
         build: version::SHORT.to_owned(),
+        otlp: options.traces.endpoint(),
     };
     Ok(Server::start(options, Arc::new(SystemClock::default())).await?)
 }

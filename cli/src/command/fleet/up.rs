@@ -8,6 +8,7 @@ use super::{
     agent::NodeOptions,
     http::HttpOptions,
     scheduler::{self, SchedulerOptions},
+    watch::{MetricsOptions, TraceOptions},
 };
 use crate::{
     arguments::Global,
@@ -35,6 +36,10 @@ pub(crate) struct Up {
     port: u16,
     #[command(flatten)]
     http: HttpOptions,
+    #[command(flatten)]
+    metrics: MetricsOptions,
+    #[command(flatten)]
+    traces: TraceOptions,
 }
 
 impl Up {
@@ -52,6 +57,7 @@ impl Up {
                 port: self.port,
                 fleet: None,
                 folder: Some(folder.join("scheduler")),
+                traces: self.traces.clone(),
             };
             let server = scheduler::start(&options).await?;
             scheduler::log_in(&server).await?;
@@ -63,7 +69,9 @@ impl Up {
                 let token = server.token(Role::Node, None).await?;
                 member.join(&address, &token, "local".parse().ok()).await?;
             }
-            let node = NodeOptions::default().start(&member, &address, global)?;
+            let node = NodeOptions { traces: self.traces.clone(), ..NodeOptions::default() };
+            let node = node.start(&member, &address, global)?;
+            let _metrics = self.metrics.expose(&node, global).await?;
             let mut connected = node.connected();
             let running = node.run(interrupt.token.clone(), DRAIN);
             tokio::pin!(running);

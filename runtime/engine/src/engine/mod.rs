@@ -483,6 +483,7 @@ impl Engine {
         self.vitals.running.store(self.running.len() as u32, Relaxed);
         self.vitals.queued.store((self.queue.len() + self.compiling.len()) as u32, Relaxed);
         self.vitals.cells.store(self.prefixes.used_cells() as u32, Relaxed);
+        self.vitals.evictions.store(self.prefixes.evictions(), Relaxed);
         if idle {
             self.vitals.idle_cells.store(self.prefixes.idle_cells() as u32, Relaxed);
             self.vitals.spilled_bytes.store(self.prefixes.spilled_bytes() as u64, Relaxed);

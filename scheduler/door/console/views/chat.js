@@ -139,13 +139,14 @@ function paintFoot({ foot, element }, { ttft, rate, usage, timings, energy, node
   const tokens = usage?.completion_tokens;
   const decode = timings?.decode_ms ?? timings?.predicted_ms;
   const pace = tokens > 1 && decode > 0 ? ((tokens - 1) * 1000) / decode : rate;
-  const joules = energy?.total_j ?? energy?.total_joules ?? energy?.joules ?? null;
   const items = [
     failure && h("span", { class: "bad" }, format.line(failure, 400)),
     ttft !== null && h("span", { title: "from the click to the first word, on this page" }, `first token ${format.ms(ttft)}`),
     pace && h("span", {}, format.rate(pace, "tok/s")),
     tokens && h("span", {}, `${format.count(tokens)} tokens`),
-    usage && h("span", {}, joules === null ? "joules not known" : format.joules(joules)),
+    usage && !energy && h("span", {}, "joules not known"),
+    energy && h("span", { title: format.energy(energy) }, `${format.joules(energy.total_joules)}${energy.provenance === "declared" ? " by declared watts" : ""}`),
+    energy && tokens > 0 && h("span", {}, `${format.joules(energy.total_joules / tokens)} a token`),
     node && h("span", {}, [format.line(node, 40), typeof point === "string" ? point : point?.mode].filter(Boolean).join(" ")),
     emulated && h("span", { class: "emulated" }, "emulated"),
     id && usage && h("a", { href: `#/invocation/${encodeURIComponent(invocationOf(id))}` }, "why there"),

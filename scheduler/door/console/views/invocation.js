@@ -94,13 +94,16 @@ function figuresOf(invocation) {
     ["prompt", usage ? `${format.count(usage.prompt_tokens)}${usage.cached_tokens ? ` + ${format.count(usage.cached_tokens)} held` : ""}` : "–"],
     ["policy", format.line(invocation.policy, 30)],
   ];
+  const { prefill_joules: reading, decode_joules: writing } = usage?.energy ?? {};
+  if (reading !== undefined && writing !== undefined) rows.splice(6, 0, ["reading, writing", `${format.joules(reading)}, ${format.joules(writing)}`]);
   const failure = invocation.error && h("div", { class: "told" }, format.line(invocation.error.message, 600));
   return [rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))), failure];
 }
 
 function energyText(usage) {
   const joules = joulesOf(usage);
-  return joules === null ? "–" : [format.joules(joules), usage.emulated && h("small", { class: "note" }, " emulated")];
+  if (joules === null) return usage ? "not known" : "–";
+  return h("span", { title: format.energy(usage.energy) }, format.joules(joules), h("small", { class: "note" }, ` ${usage.energy.provenance}`));
 }
 
 function decision(decision) {

@@ -3,49 +3,33 @@
 //! Names follow Prometheus, and OpenTelemetry's conventions for generative AI where there are any. Labels are bounded: of
 //! each, the first values are told apart, and the rest are `other`.
 
+mod families;
 mod labels;
 mod scrape;
 
-use dunlin_protocol::{Energy, FailureCode};
+use dunlin_protocol::{Energy, FailureCode, PredictedCosts, Usage};
 use dunlin_scheduler::look::{Finished, Observe, State};
-use prometheus::{Counter, CounterVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{HistogramVec, Registry};
 
-use self::labels::Labels;
+use self::{families::Families, labels::Labels};
+use crate::document;
 pub(crate) use scrape::metrics;
-
-/// What every histogram of an invocation is told apart by.
-const OF_INVOCATION: [&str; 4] = ["model", "node_class", "policy", "emulated"];
-
-/// From a token on a fast machine to a long answer on a slow one.
-const SECONDS: &[f64] =
-    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
-const SECONDS_PER_TOKEN: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0];
-/// Actual over predicted.
-const RATIO: &[f64] = &[0.25, 0.5, 0.75, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 4.0];
 
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
     labels: Labels,
-    ttft: HistogramVec,
-    tpot: HistogramVec,
-    duration: HistogramVec,
-    queue: HistogramVec,
-    load: HistogramVec,
-    predicted_ttft: HistogramVec,
-    predicted_tpot: HistogramVec,
-    /// By what was predicted.
-    ratio: HistogramVec,
-    tokens: IntCounterVec,
-    joules: CounterVec,
-    invocations: IntCounterVec,
-    attempts: IntCounterVec,
-    refusals: IntCounterVec,
-    requests: IntCounterVec,
-    pub(crate) connections: IntGauge,
-    unmetered: Counter,
+    of: Families,
+}
+
+/// One quantity of an answer, as it was and as it was said to be, and where each is counted.
+struct Held<'a> {
+    name: &'a str,
+    actual: Option<f64>,
+    predicted: Option<f64>,
+    actuals: &'a HistogramVec,
+    predictions: &'a HistogramVec,
 }
 
 impl Metrics {
@@ -53,118 +37,18 @@ impl Metrics {
     /// If a name is none, as a test sees to.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            let histogram = HistogramVec::new(options, labels)?;
-            registry.register(Box::new(histogram.clone()))?;
-            Ok::<_, prometheus::Error>(histogram)
-        };
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let joules = CounterVec::new(
-            Opts::new(
-                "dunlin_energy_joules_total",
-                "Joules of answers, of the scope of the sensor, by kind: total or marginal.",
-            ),
-            &["model", "node_class", "kind", "source"],
-        )?;
-        registry.register(Box::new(joules.clone()))?;
-        let connections = IntGauge::new("dunlin_http_connections", "Connections of HTTP that are open.")?;
-        registry.register(Box::new(connections.clone()))?;
-        let unmetered =
-            Counter::new("dunlin_unmetered_tokens_total", "Output tokens of which no joules are known.")?;
-        registry.register(Box::new(unmetered.clone()))?;
-        let mut of_ratio = vec!["quantity"];
-        of_ratio.extend(OF_INVOCATION);
-        Ok(Self {
-            labels: Labels::default(),
-            ttft: histogram(
-                "gen_ai_server_time_to_first_token_seconds",
-                "From the arrival of a request to its first token, queue and load included.",
-                &OF_INVOCATION,
-                SECONDS,
-            )?,
-            tpot: histogram(
-                "gen_ai_server_time_per_output_token_seconds",
-                "Time per token after the first, the mean of an answer.",
-                &OF_INVOCATION,
-                SECONDS_PER_TOKEN,
-            )?,
-            duration: histogram(
-                "gen_ai_server_request_duration_seconds",
-                "From the arrival of a request to its end.",
-                &OF_INVOCATION,
-                SECONDS,
-            )?,
-            queue: histogram(
-                "dunlin_queue_seconds",
-                "Waiting for a place, loads aside.",
-                &OF_INVOCATION,
-                SECONDS,
-            )?,
-            load: histogram(
-                "dunlin_load_seconds",
-                "Loading the model for a request.",
-                &OF_INVOCATION,
-                SECONDS,
-            )?,
-            predicted_ttft: histogram(
-                "dunlin_predicted_time_to_first_token_seconds",
-                "What was predicted where the request was placed.",
-                &OF_INVOCATION,
-                SECONDS,
-            )?,
-            predicted_tpot: histogram(
-                "dunlin_predicted_time_per_output_token_seconds",
-                "What was predicted where the request was placed.",
-                &OF_INVOCATION,
-                SECONDS_PER_TOKEN,
-            )?,
-            ratio: histogram(
-                "dunlin_actual_to_predicted_ratio",
-                "What an answer took over what was predicted: ttft, tpot, total, joules.",
-                &of_ratio,
-                RATIO,
-            )?,
-            tokens: counter(
-                "dunlin_tokens_total",
-                "Tokens by kind: prompt (computed), cached, output, forced.",
-                &["model", "node_class", "kind"],
-            )?,
-            joules,
-            invocations: counter(
-                "dunlin_invocations_total",
-                "Invocations that came to an end, by how.",
-                &["pipeline", "model", "outcome"],
-            )?,
-            attempts: counter(
-                "dunlin_attempts_total",
-                "Placements; more than one each where something failed.",
-                &["model"],
-            )?,
-            refusals: counter(
-                "dunlin_refusals_total",
-                "Invocations that were refused or failed, by reason.",
-                &["reason"],
-            )?,
-            requests: counter(
-                "dunlin_http_requests_total",
-                "Answers of HTTP, by route and status.",
-                &["route", "method", "status"],
-            )?,
-            connections,
-            unmetered,
-            registry,
-        })
+        let of = Families::register(&registry)?;
+        Ok(Self { registry, labels: Labels::default(), of })
     }
 
     pub(crate) fn answered(&self, route: &str, method: &str, status: u16) {
         // Methods and statuses are few; routes are those of the router.
         let status = status.to_string();
-        self.requests.with_label_values(&[route, method, &status]).inc();
+        self.of.requests.with_label_values(&[route, method, &status]).inc();
+    }
+
+    pub(crate) fn connections(&self, open: usize) {
+        self.of.connections.set(open as i64);
     }
 }
 
@@ -173,76 +57,105 @@ impl Observe for Metrics {
         let of = finished.invocation;
         let model = self.labels.model(&of.model);
         let pipeline = self.labels.pipeline(&of.pipeline);
-        self.invocations.with_label_values(&[pipeline.as_str(), &model, of.state.name()]).inc();
-        self.attempts.with_label_values(&[model.as_str()]).inc_by(of.placed.len() as u64);
-        if let Some(failure) = &of.failure {
-            self.refusals.with_label_values(&[reason(failure.code)]).inc();
+        self.of.invocations.with_label_values(&[pipeline.as_str(), &model, of.state.name()]).inc();
+        for attempt in &finished.attempts {
+            let class = self.labels.class(attempt.class);
+            self.of.attempts.with_label_values(&[model.as_str(), &class, attempt.outcome]).inc();
+        }
+        let expired = (of.state == State::Expired).then_some("deadline");
+        if let Some(reason) = of.failure.as_ref().map(|failure| reason(failure.code)).or(expired) {
+            self.of.refusals.with_label_values(&[reason]).inc();
         }
         let Some(usage) = of.usage.as_ref().filter(|_| of.state == State::Done) else { return };
         let class = self.labels.class(finished.class);
         let policy = self.labels.policy(&of.policy);
         let emulated = if usage.emulated { "true" } else { "false" };
         let labels = [model.as_str(), &class, &policy, emulated];
+        for held in self.held(usage, finished.predicted.as_ref()) {
+            held.count(&labels, &self.of.ratio);
+        }
+        let itl = self.of.itl.with_label_values(&labels);
+        finished.gaps.iter().for_each(|gap| itl.observe(gap.as_secs_f64()));
+        self.count_tokens(&model, &class, usage);
+        match &usage.energy {
+            Some(energy) => self.count_joules(&model, &class, energy),
+            None => self.of.unmetered.inc_by(f64::from(usage.output_tokens)),
+        }
+    }
+
+    fn fenced(&self, class: &str, reason: &'static str) {
+        self.of.leases.with_label_values(&[&*self.labels.class(class), reason]).inc();
+    }
+}
+
+impl Metrics {
+    fn held<'a>(&'a self, usage: &Usage, predicted: Option<&PredictedCosts>) -> [Held<'a>; 6] {
+        let Families { ttft, tpot, duration, queue, load, energy, predicted: said, .. } = &self.of;
         let seconds = |us: u64| us as f64 / 1e6;
-        let mut pairs = vec![("total", usage.total_us, finished.predicted.map(|costs| costs.total_us))];
-        self.duration.with_label_values(&labels).observe(seconds(usage.total_us));
-        self.queue.with_label_values(&labels).observe(seconds(usage.queue_us));
-        if usage.load_us > 0 {
-            self.load.with_label_values(&labels).observe(seconds(usage.load_us));
-        }
-        if usage.ttft_us > 0 {
-            self.ttft.with_label_values(&labels).observe(seconds(usage.ttft_us));
-            pairs.push(("ttft", usage.ttft_us, finished.predicted.map(|costs| costs.ttft_us)));
-        }
-        if let Some(tpot) = tpot_us(usage.ttft_us, usage.total_us, usage.output_tokens) {
-            self.tpot.with_label_values(&labels).observe(seconds(tpot));
-            pairs.push(("tpot", tpot, finished.predicted.map(|costs| costs.tpot_us)));
-        }
-        if let Some(costs) = finished.predicted {
-            self.predicted_ttft.with_label_values(&labels).observe(seconds(costs.ttft_us));
-            self.predicted_tpot.with_label_values(&labels).observe(seconds(costs.tpot_us));
-            let energy = usage.energy.as_ref().zip(costs.marginal_millijoules);
-            pairs.extend(
-                energy.map(|(energy, predicted)| ("joules", energy.marginal_millijoules, Some(predicted))),
-            );
-        }
-        for (quantity, actual, predicted) in pairs {
-            if let Some(predicted) = predicted.filter(|predicted| *predicted > 0) {
-                let labels = [quantity, labels[0], labels[1], labels[2], labels[3]];
-                self.ratio.with_label_values(&labels).observe(actual as f64 / predicted as f64);
-            }
-        }
+        let held = |name, actual, costs: fn(&PredictedCosts) -> u64, actuals, predictions| Held {
+            name,
+            actual,
+            predicted: predicted.map(|predicted| seconds(costs(predicted))),
+            actuals,
+            predictions,
+        };
+        // No load, no first token: there is no such time.
+        let some = |us: u64| (us > 0).then(|| seconds(us));
+        let joules = |millijoules: u64| millijoules as f64 / 1000.0;
+        [
+            held("queue", Some(seconds(usage.queue_us)), |costs| costs.queue_us, queue, &said.queue),
+            held("load", some(usage.load_us), |costs| costs.load_us, load, &said.load),
+            held("ttft", some(usage.ttft_us), |costs| costs.ttft_us, ttft, &said.ttft),
+            held("tpot", document::tpot_us(usage).map(seconds), |costs| costs.tpot_us, tpot, &said.tpot),
+            held("total", Some(seconds(usage.total_us)), |costs| costs.total_us, duration, &said.duration),
+            Held {
+                name: "joules",
+                actual: usage.energy.as_ref().map(|energy| joules(energy.marginal_millijoules)),
+                predicted: predicted.and_then(|costs| costs.marginal_millijoules).map(joules),
+                actuals: energy,
+                predictions: &said.energy,
+            },
+        ]
+    }
+
+    fn count_tokens(&self, model: &str, class: &str, usage: &Usage) {
         for (kind, count) in [
             ("prompt", usage.prompt_tokens),
             ("cached", usage.cached_tokens),
             ("output", usage.output_tokens),
             ("forced", usage.forced_tokens),
         ] {
-            self.tokens.with_label_values(&[model.as_str(), &class, kind]).inc_by(count.into());
-        }
-        match &usage.energy {
-            Some(energy) => self.count_joules(&model, &class, energy),
-            None => self.unmetered.inc_by(f64::from(usage.output_tokens)),
+            self.of.tokens.with_label_values(&[model, class, kind]).inc_by(count.into());
         }
     }
-}
 
-impl Metrics {
     fn count_joules(&self, model: &str, class: &str, energy: &Energy) {
         let source = serde_json::to_value(energy.source).unwrap_or_default();
         let source = source.as_str().unwrap_or("unknown");
-        for (kind, millijoules) in
-            [("total", energy.total_millijoules), ("marginal", energy.marginal_millijoules)]
-        {
-            self.joules.with_label_values(&[model, class, kind, source]).inc_by(millijoules as f64 / 1000.0);
+        for (kind, millijoules) in [
+            ("total", Some(energy.total_millijoules)),
+            ("marginal", Some(energy.marginal_millijoules)),
+            ("prefill", energy.prefill_millijoules),
+            ("decode", energy.decode_millijoules),
+        ] {
+            if let Some(millijoules) = millijoules {
+                let joules = self.of.joules.with_label_values(&[model, class, kind, source]);
+                joules.inc_by(millijoules as f64 / 1000.0);
+            }
         }
     }
 }
 
-/// (end-to-end - TTFT) / (n - 1).
-fn tpot_us(ttft_us: u64, total_us: u64, tokens: u32) -> Option<u64> {
-    let further = u64::from(tokens).checked_sub(1).filter(|further| *further > 0 && ttft_us > 0)?;
-    Some(total_us.saturating_sub(ttft_us) / further)
+impl Held<'_> {
+    fn count(&self, labels: &[&str; 4], ratio: &HistogramVec) {
+        let Self { name, actual, predicted, actuals, predictions } = self;
+        actual.iter().for_each(|actual| actuals.with_label_values(labels).observe(*actual));
+        predicted.iter().for_each(|predicted| predictions.with_label_values(labels).observe(*predicted));
+        if let Some((actual, predicted)) = actual.zip(*predicted).filter(|(_, predicted)| *predicted > 0.0) {
+            let [model, class, policy, emulated] = *labels;
+            ratio.with_label_values(&[name, model, class, policy, emulated]).observe(actual / predicted);
+        }
+    }
 }
 
 fn reason(code: FailureCode) -> &'static str {
@@ -271,9 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_names_can_be_registered_and_time_per_token_is_of_further_tokens() {
+    fn all_names_can_be_registered() {
         Metrics::new().unwrap();
-        assert_eq!(tpot_us(1000, 11_000, 11), Some(1000));
-        assert_eq!((tpot_us(1000, 11_000, 1), tpot_us(0, 11_000, 5)), (None, None));
     }
 }

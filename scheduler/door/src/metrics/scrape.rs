@@ -6,10 +6,10 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use dunlin_protocol::{Residency, Thermal};
+use dunlin_protocol::{NodeState, Residency, Thermal};
 use dunlin_scheduler::look::Look;
 use http::{StatusCode, header};
-use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{CounterVec, Encoder, GaugeVec, Opts, Registry, TextEncoder};
 
 use crate::{
     desk::Desk,
@@ -22,7 +22,7 @@ const MAX_NODES: usize = 1024;
 pub(crate) async fn metrics(State(desk): State<Arc<Desk>>) -> Answered<Response> {
     let look = desk.front.look().await?;
     let mut families = desk.metrics.registry.gather();
-    families.extend(fleet(&look).map_err(|error| broken(&error))?.gather());
+    families.extend(fleet(&look, &desk.options.build).map_err(|error| broken(&error))?.gather());
     families.sort_by(|a, b| a.name().cmp(b.name()));
     let mut text = Vec::new();
     TextEncoder::new().encode(&families, &mut text).map_err(|error| broken(&error))?;
@@ -34,13 +34,16 @@ fn broken(error: &prometheus::Error) -> ApiError {
 }
 
 /// The fleet as it is: made anew each time, so that a node that has left is gone from here too.
-fn fleet(look: &Look) -> Result<Registry, prometheus::Error> {
+fn fleet(look: &Look, build: &str) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new();
     let gauge = |name: &str, help: &str, labels: &[&str]| {
         let gauge = GaugeVec::new(Opts::new(name, help), labels)?;
         registry.register(Box::new(gauge.clone()))?;
         Ok::<_, prometheus::Error>(gauge)
     };
+    gauge("dunlin_build_info", "The version of the scheduler.", &["version"])?
+        .with_label_values(&[build])
+        .set(1.0);
     let invocations =
         gauge("dunlin_live_invocations", "Invocations now, by state: running or queued.", &["state"])?;
     invocations.with_label_values(&["running"]).set(look.summary.running.into());
@@ -74,6 +77,15 @@ fn fleet(look: &Look) -> Result<Registry, prometheus::Error> {
     let restarting =
         gauge("dunlin_node_restarting_engines", "Engines of a node that are being started again.", &of_node)?;
     let seen = gauge("dunlin_node_report_age_seconds", "Since the last report of a node.", &of_node)?;
+    let up = gauge("dunlin_node_up", "1 where a node is connected and its lease holds.", &of_node)?;
+    let drawn = CounterVec::new(
+        Opts::new(
+            "dunlin_node_energy_joules_total",
+            "What the meter of a node showed since its agent started, by part: requests (above idle, for them) and idle (all the rest).",
+        ),
+        &["node", "node_class", "emulated", "part"],
+    )?;
+    registry.register(Box::new(drawn.clone()))?;
     for node in look.nodes.iter().take(MAX_NODES) {
         let joined = &node.joined;
         let emulated = if joined.emulated { "true" } else { "false" };
@@ -83,6 +95,15 @@ fn fleet(look: &Look) -> Result<Registry, prometheus::Error> {
         let name = joined.name.to_string();
         let labels = [name.as_str(), &joined.class, emulated];
         let (health, residents) = (&joined.health, &joined.residents);
+        let is_up = matches!(joined.state, NodeState::Ready | NodeState::Cordoned | NodeState::Draining);
+        up.with_label_values(&labels).set(f64::from(u8::from(is_up)));
+        if let Some(of) = &health.drawn {
+            for (part, millijoules) in [("requests", of.requests_millijoules), ("idle", of.idle_millijoules)]
+            {
+                let labels = [name.as_str(), &joined.class, emulated, part];
+                drawn.with_label_values(&labels).inc_by(millijoules as f64 / 1000.0);
+            }
+        }
         running.with_label_values(&labels).set(joined.running.into());
         free.with_label_values(&labels).set(joined.free_memory_bytes as f64);
         throttled.with_label_values(&labels).set(f64::from(u8::from(health.thermal == Thermal::Throttled)));

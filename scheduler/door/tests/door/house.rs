@@ -49,6 +49,7 @@ impl House {
             policy: None,
             builtins: ["chat", "complete", "embed"].map(builtin).to_vec(),
             build: "test".to_owned(),
+            otlp: None,
         };
         let server = Server::start(options, Arc::new(SystemClock::default())).await.unwrap();
         let variant = Variant { model: ModelDigest([7; 32]), name: "q8".to_owned(), bytes: 1, quality: None };
@@ -67,7 +68,7 @@ impl House {
     pub(crate) async fn key(&self, name: &str, allowance: Allowance) -> String {
         let key = NewKey { name: name.to_owned(), allowance, valid_for_s: None };
         match self.server.front().ask(Ask::NewKey(key), None).await {
-            Answer::Key { text } => text,
+            Answer::Key { text, .. } => text,
             other => panic!("{other:?}"),
         }
     }

@@ -219,7 +219,7 @@ impl Driver {
             .decisions
             .iter()
             .map(|(decision, at)| {
-                let actual = record.ended.get(&decision.attempt.number).map(|ended| ended.usage.clone());
+                let actual = record.ended.get(&decision.attempt.number).map(|(ended, _)| ended.usage.clone());
                 let recomputed = decision.recomputed();
                 let same = recomputed.chosen().map(|chosen| (chosen.node, chosen.model()))
                     == decision.chosen().map(|chosen| (chosen.node, chosen.model()));

@@ -3,7 +3,7 @@
 use dunlin_link::{Link, Receiver, Sender};
 use dunlin_protocol::{
     AttemptId, AttemptOpening, Binding, Chunk, Emission, Ended, Epoch, Failure, FailureCode, FromAttempt,
-    Invoke, Outcome, PipelineRef, ToAttempt,
+    Invoke, Outcome, PipelineRef, ToAttempt, TraceContext,
 };
 use dunlin_scheduler_core::{self as core, AttemptEnd, Input, NodeEvent, Place, Progress};
 use tokio::{
@@ -76,8 +76,10 @@ impl Driver {
             deadline_ms: limit_ms.map(left),
             prefixes: Vec::new(),
             resume: record.log.resume(),
+            trace: submit.trace,
         };
-        tracing::debug!(%attempt, node = %name, resume = invoke.resume.offset, "placed");
+        let TraceContext { trace, span, .. } = TraceContext::of(attempt, submit.trace);
+        tracing::debug!(%attempt, node = %name, resume = invoke.resume.offset, trace_id = %trace, span_id = %span, "placed");
         record.log.place(placed(attempt, name, place));
         let opening = AttemptOpening::Invoke(Box::new(invoke));
         record.stream = Some((attempt, open(attempt, connection, link, opening, self.events.clone())));
@@ -148,7 +150,7 @@ impl Driver {
                 let read = ended.usage.prompt_tokens + ended.usage.cached_tokens;
                 self.expectations.learn(&record.submit.pipeline, bytes, read, ended.usage.output_tokens);
             }
-            record.ended.insert(attempt.number, ended);
+            record.ended.insert(attempt.number, (ended, Instant::now()));
         }
         self.end_attempt(attempt, end);
     }
@@ -197,7 +199,7 @@ impl Driver {
     ) {
         let Some(record) = self.records.get_mut(&invocation) else { return };
         let offset = record.log.offset();
-        let last = record.ended.values().next_back();
+        let last = record.ended.values().next_back().map(|(ended, _)| ended);
         let node = record.log.last_node().unwrap_or_else(|| self.scheduler.clone());
         let is_emulated = self.nodes.get(&node).is_some_and(|node| node.inventory.emulated);
         let mut told = last.map_or_else(|| dunlin_protocol::Usage::of(node), |ended| ended.usage.clone());
@@ -235,6 +237,7 @@ impl Driver {
         record.log.end(end);
         self.records.ended(invocation, Instant::now());
         self.tell_finished(invocation);
+        self.tell_trace(invocation);
     }
 }
 

@@ -276,3 +276,13 @@ pub(crate) fn targets(targets: &wire::Targets) -> core::Targets {
 pub(crate) fn kv_type(name: &str) -> KvType {
     KvType::new(if name.is_empty() { "f16" } else { name })
 }
+/// In a word, for metrics.
+pub(super) const fn fenced(reason: core::Fenced) -> &'static str {
+    match reason {
+        core::Fenced::Superseded => "superseded",
+        core::Fenced::Unknown => "unknown",
+        core::Fenced::Lapsed(core::Lapse::Silent) => "silent",
+        core::Fenced::Lapsed(core::Lapse::Wedged) => "wedged",
+        core::Fenced::NoRoom => "no-room",
+    }
+}

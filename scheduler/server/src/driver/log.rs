@@ -1,12 +1,18 @@
 //! What an invocation said so far, for whoever follows it: those who asked, and those who come back.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use dunlin_protocol::{
     AttemptId, Chunk, Emission, Emissions, Ended, Failure, InvocationId, NodeId, Placed, Resume, Tokens,
     limits::MAX_GENERATIONS,
 };
 use tokio::{sync::watch, time::Instant};
+
+/// Times between tokens that are kept of one invocation, for metrics. Of a longer answer the rest is not counted.
+const MAX_GAPS: usize = 4096;
 
 /// The emissions that were delivered, each once, in their order.
 #[derive(Debug)]
@@ -26,6 +32,9 @@ struct State {
     /// Of the first token or text, and of the end.
     first_at: Option<Instant>,
     ended_at: Option<Instant>,
+    /// Of the last tokens, and the times between those before, as far as they are kept.
+    last_tokens: Option<Instant>,
+    gaps: Vec<Duration>,
 }
 
 /// How far an invocation is.
@@ -74,6 +83,7 @@ impl Log {
         for emission in emissions {
             if let Emission::Tokens { tokens, .. } = &emission {
                 state.tokens += tokens.0.len() as u64;
+                state.note_gap();
             }
             state.first_at.get_or_insert_with(Instant::now);
             state.emissions.push(emission);
@@ -82,6 +92,11 @@ impl Log {
         drop(state);
         self.tell();
         bytes
+    }
+
+    /// The times between one delivery of tokens and the next, once.
+    pub(crate) fn take_gaps(&self) -> Vec<Duration> {
+        std::mem::take(&mut self.lock().gaps)
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -171,6 +186,17 @@ impl Log {
     }
 }
 
+impl State {
+    fn note_gap(&mut self) {
+        let now = Instant::now();
+        if let Some(last) = self.last_tokens.replace(now)
+            && self.gaps.len() < MAX_GAPS
+        {
+            self.gaps.push(now - last);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,5 +217,6 @@ mod tests {
         assert_eq!(resume.generations, [Tokens(vec![1, 2, 3]), Tokens(vec![7])]);
         assert!(matches!(log.next(0, 4), Next::Chunk(chunk) if chunk.emissions.len() == 2));
         assert!(matches!(log.next(0, 6), Next::Nothing));
+        assert_eq!((log.take_gaps().len(), log.take_gaps().len()), (2, 0));
     }
 }

@@ -1,10 +1,10 @@
 //! What the driver knows, as a page shows it: the fleet, its invocations, and what becomes of each.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use dunlin_protocol::{
-    Failure, FleetSummary, InvocationId, JoinedNode, ListedInvocation, ModelSummary, Outcome, Placed,
-    PredictedCosts, StoredModel, Usage,
+    Ended, Failure, FleetSummary, InvocationId, JoinedNode, ListedInvocation, ModelSummary, NodeId, Outcome,
+    Placed, PredictedCosts, StoredModel, Usage,
 };
 use dunlin_scheduler_core::{Stage, Verdict};
 use tokio::{sync::watch, time::Instant};
@@ -139,11 +139,27 @@ pub struct Finished<'a> {
     pub class: &'a str,
     /// Of its last placement.
     pub predicted: Option<PredictedCosts>,
+    /// Each of its attempts, in their order.
+    pub attempts: Vec<AttemptEnd<'a>>,
+    /// Between one delivery of tokens and the next, as the scheduler saw it.
+    pub gaps: &'a [Duration],
+}
+
+/// How an attempt came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptEnd<'a> {
+    /// Of its node.
+    pub class: &'a str,
+    /// `done`, `failed`, `cancelled`, `expired`, `handed-over`; `lost` where its node never said.
+    pub outcome: &'static str,
 }
 
 /// Hears of what happens; called in the middle of everything, so it must not wait.
 pub trait Observe: fmt::Debug + Send + Sync {
     fn finished(&self, finished: &Finished<'_>);
+
+    /// A node of this class was given up, and why, in a word.
+    fn fenced(&self, class: &str, reason: &'static str);
 }
 
 impl Event {
@@ -257,18 +273,37 @@ impl Driver {
         }
     }
 
+    fn class_of(&self, node: &NodeId) -> &str {
+        self.nodes.get(node).map_or("", |node| node.inventory.class.as_str())
+    }
+
     /// Tells the observer of an end, if there is one.
     pub(super) fn tell_finished(&self, invocation: InvocationId) {
         let (Some(observer), Some(record)) = (&self.observer, self.records.get(&invocation)) else { return };
         let seen = self.seen(record);
-        let node = seen.placed.last().and_then(|at| self.nodes.get(&at.placed.node));
         let chosen = record.decisions.last().and_then(|(decision, _)| {
             decision.candidates.iter().find(|candidate| candidate.verdict == Verdict::Chosen)
         });
+        let attempts = seen.placed.iter().map(|at| AttemptEnd {
+            class: self.class_of(&at.placed.node),
+            outcome: record.ended.get(&at.placed.attempt.number).map_or("lost", |(ended, _)| outcome(ended)),
+        });
         observer.finished(&Finished {
+            attempts: attempts.collect(),
+            gaps: &record.log.take_gaps(),
             invocation: &seen,
-            class: node.map_or("", |node| node.inventory.class.as_str()),
+            class: seen.placed.last().map_or("", |at| self.class_of(&at.placed.node)),
             predicted: chosen.map(|candidate| convert::predicted(&candidate.prediction)),
         });
+    }
+}
+
+pub(super) fn outcome(ended: &Ended) -> &'static str {
+    match ended.outcome {
+        Outcome::Done { .. } => "done",
+        Outcome::Failed(_) => "failed",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Expired => "expired",
+        Outcome::HandedOver => "handed-over",
     }
 }

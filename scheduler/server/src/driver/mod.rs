@@ -15,6 +15,7 @@ mod nodes;
 mod records;
 mod rows;
 mod submit;
+mod trace;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -24,6 +25,7 @@ use dunlin_protocol::{
     NodeId, OperatingPoint, Placed, Submit, ToNode, ToScheduler,
 };
 use dunlin_scheduler_core::{self as core, Decision, Input, Output, Time};
+use dunlin_traces::Exporter;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -137,8 +139,8 @@ pub(crate) struct Record {
     log: Arc<Log>,
     stream: Option<(AttemptId, Stream)>,
     decisions: Vec<(Box<Decision>, Instant)>,
-    /// What attempts said at their ends, by number.
-    ended: BTreeMap<u32, dunlin_protocol::Ended>,
+    /// What attempts said at their ends, and when, by number.
+    ended: BTreeMap<u32, (dunlin_protocol::Ended, Instant)>,
     last_failure: Option<Failure>,
     /// It was stopped, as it said too much.
     overflows: bool,
@@ -163,6 +165,8 @@ pub(crate) struct Driver {
     pending: Vec<Emission>,
     random: fastrand::Rng,
     observer: Option<Arc<dyn look::Observe>>,
+    /// Where spans go.
+    pub(crate) traces: Option<Exporter>,
     /// Counts what may be seen differently now.
     changed: watch::Sender<u64>,
     events: Events,
@@ -198,6 +202,7 @@ impl Driver {
             pending: Vec::new(),
             random,
             observer: None,
+            traces: None,
             changed: watch::Sender::new(0),
             events: events.clone(),
             inbox,

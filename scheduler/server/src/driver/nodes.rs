@@ -211,6 +211,9 @@ impl Driver {
         let Some(node) = self.nodes.get_mut(name) else { return };
         tracing::warn!(node = %name, ?reason, "fenced");
         node.is_connected = false;
+        if let Some(observer) = &self.observer {
+            observer.fenced(&node.inventory.class, convert::fenced(reason));
+        }
         node.link.close(Close::Replaced, &format!("{reason:?}: join again"));
     }
 

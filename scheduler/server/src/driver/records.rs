@@ -154,6 +154,7 @@ mod tests {
             limits: Default::default(),
             seed: None,
             labels: Vec::new(),
+            trace: None,
         };
         Record::new(submit, "ann".into(), Arc::new(Log::new(InvocationId(id))))
     }

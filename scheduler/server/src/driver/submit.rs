@@ -15,6 +15,7 @@ use super::{
     Driver, Log, Record, convert,
     nodes::unix_millis,
     records::{MAX_BYTES, MAX_RECORDS, asked_bytes},
+    trace,
 };
 use crate::policies::Asked;
 
@@ -92,6 +93,8 @@ impl Driver {
             time_limit,
             fingerprint: fingerprint(&submit, &tenant),
         };
+        let root = trace::root(id, submit.trace);
+        tracing::debug!(invocation = %id, pipeline = submit.pipeline, model, policy, trace_id = %root.trace, span_id = %root.span, "submitted");
         let log = Arc::new(Log::new(id));
         let seed = submit.seed.unwrap_or_else(|| self.random.u64(..));
         let record = Record { seed, policy, alias, model, ..Record::new(submit, tenant, log.clone()) };
