@@ -28,6 +28,7 @@ use crate::{
     energy::{self, Metering},
     fetch::Fetching,
     health::Pulse,
+    measuring::Bench,
     mode::Modes,
     residents::Residents,
     state::Memory,
@@ -61,6 +62,7 @@ pub(crate) struct Node {
     draining: AtomicBool,
     reports: AtomicU64,
     pub(crate) metering: Metering,
+    pub(crate) bench: Bench,
     health: Pulse,
     /// Counts what is worth a report.
     pub(crate) news: watch::Sender<u64>,
@@ -115,6 +117,7 @@ impl Node {
             draining: AtomicBool::new(false),
             reports: AtomicU64::new(0),
             metering,
+            bench: Bench::default(),
             health: Pulse::default(),
             news: watch::Sender::new(0),
             shelf: watch::Sender::new(0),
@@ -218,6 +221,8 @@ impl Node {
         }
         let log = Arc::new(AttemptLog::new(id, epoch, base));
         attempts.insert(id, Held { log: log.clone(), since: Instant::now(), ended: None });
+        drop(attempts);
+        self.bench.interrupt();
         Ok((log, true))
     }
 

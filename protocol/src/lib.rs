@@ -24,6 +24,7 @@ mod join;
 pub mod limits;
 mod node_id;
 mod point;
+mod profile;
 mod token;
 mod tokens;
 mod usage;
@@ -58,6 +59,9 @@ pub use invocation::{AttemptId, CommandId, Epoch, Incarnation, InvocationId, Inv
 pub use join::{CertificateDer, CertificateRequest, Issued, JoinReply, JoinRequest, Renewal};
 pub use node_id::{FleetId, NodeId, NodeIdError};
 pub use point::{OperatingPoint, StepPoint};
+pub use profile::{
+    HowToProfile, PROFILES, ProfileDepth, ProfileModel, ProfileNode, ProfilePoints, Profiling, ToProfile,
+};
 pub use serde_bytes::ByteBuf;
 pub use token::{CaPin, JoinToken, Secret, TokenError, TokenId};
 pub use tokens::Tokens;

@@ -14,6 +14,7 @@ mod guests;
 mod handover;
 mod help;
 mod manifest;
+mod measuring;
 mod meter;
 mod model;
 mod profile;

@@ -7,6 +7,7 @@ mod answers;
 mod attempt;
 mod convert;
 mod expect;
+mod hold;
 mod inbox;
 mod log;
 pub mod look;
@@ -20,8 +21,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dunlin_link::Link;
 use dunlin_protocol::{
-    Answer, Ask, AttemptId, Emission, Epoch, Failure, FailureCode, FromAttempt, Inventory, InvocationId,
-    NodeId, OperatingPoint, Placed, Submit, ToNode, ToScheduler,
+    Answer, Ask, AttemptId, Emission, Epoch, Failure, FailureCode, Feature, FromAttempt, Inventory,
+    InvocationId, NodeId, OperatingPoint, Placed, ProfileNode, Profiling, Submit, ToNode, ToScheduler,
 };
 use dunlin_scheduler_core::{self as core, Decision, Input, Output, Time};
 use tokio::{
@@ -54,6 +55,7 @@ pub(crate) enum Event {
         connection: ConnectionId,
         link: Link,
         orders: mpsc::Sender<ToNode>,
+        features: Vec<Feature>,
         inventory: Box<Inventory>,
     },
     NodeSaid {
@@ -94,6 +96,15 @@ pub(crate) enum Event {
         /// `None`: whoever asks may see everything.
         tenant: Option<String>,
         reply: oneshot::Sender<Answer>,
+    },
+    Profile {
+        ask: ProfileNode,
+        reply: mpsc::Sender<Profiling>,
+    },
+    /// Whoever hears of it by `reply` wants no more of it.
+    EndProfile {
+        node: NodeId,
+        reply: mpsc::Sender<Profiling>,
     },
     Catalog(Catalogued),
     Policies(Arc<Policies>),
@@ -231,8 +242,8 @@ impl Driver {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::NodeJoined { name, connection, link, orders, inventory } => {
-                self.on_joined(&name, Connected::new(connection, link, orders, *inventory));
+            Event::NodeJoined { name, connection, link, orders, features, inventory } => {
+                self.on_joined(&name, Connected::new(connection, link, orders, features, *inventory));
             }
             Event::NodeSaid { name, connection, message } => self.on_node(&name, connection, *message),
             Event::NodeHeard { name, connection } => {
@@ -242,6 +253,7 @@ impl Driver {
                 self.tell_core(&name, connection, core::NodeEvent::Disconnected);
                 if let Some(node) = self.nodes.get_mut(&name).filter(|node| node.connection == connection) {
                     node.is_connected = false;
+                    self.release(&name, Err(hold::lost(&name)));
                 }
             }
             Event::Attempt { attempt, said } => self.on_attempt(attempt, *said),
@@ -259,7 +271,12 @@ impl Driver {
                 drop(reply.send(own.map(|record| record.log.clone())));
             }
             Event::Cancel(invocation) => self.handle(Input::Cancel(convert::invocation(invocation))),
-            Event::Ask { ask, tenant, reply } => drop(reply.send(self.answer(*ask, tenant.as_deref()))),
+            Event::Ask { ask, tenant, reply } => match *ask {
+                Ask::Mode { node, mode } => self.change_mode(&node, mode, reply),
+                ask => drop(reply.send(self.answer(ask, tenant.as_deref()))),
+            },
+            Event::Profile { ask, reply } => self.profile(ask, reply),
+            Event::EndProfile { node, reply } => self.end_profile(&node, &reply),
             Event::Catalog(catalog) => self.on_catalog(catalog),
             Event::Policies(policies) => self.policies = policies,
             Event::Look(reply) => drop(reply.send(self.look())),

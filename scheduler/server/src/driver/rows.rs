@@ -74,12 +74,13 @@ impl Rows {
     /// # Errors
     /// Why none of them is taken.
     pub(crate) fn add_of(&mut self, node: &Inventory, toml: &str) -> Result<bool, RowsError> {
-        if node.emulated {
-            return Err(RowsError::Emulated);
-        }
         let table = Table::parse(toml)?;
         let software = Software::of_node(node);
-        let own = |row: &&Row| Software::of_row(row) == software && row.provenance.origin == Origin::Measured;
+        let origin = if node.emulated { Origin::Emulated } else { Origin::Measured };
+        if node.emulated && table.rows().any(|row| row.provenance.origin != origin) {
+            return Err(RowsError::Emulated);
+        }
+        let own = |row: &&Row| Software::of_row(row) == software && row.provenance.origin == origin;
         let foreign = table.rows().filter(|row| !own(row)).count();
         if foreign > 0 {
             return Err(RowsError::Foreign(foreign));
