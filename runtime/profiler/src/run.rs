@@ -45,7 +45,7 @@ impl std::fmt::Debug for Bench<'_> {
 }
 
 /// Sees how a campaign goes.
-pub trait Watcher: Send {
+pub trait Watcher: Send + Sync {
     fn begins(&mut self, task: Task, progress: Progress);
 
     /// After each run.

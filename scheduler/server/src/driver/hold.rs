@@ -3,16 +3,26 @@
 use std::time::Duration;
 
 use dunlin_protocol::{
-    Answer, CommandId, Failure, FailureCode, Feature, ModelDigest, NodeId, Order, PROFILES, ProfileModel,
-    ProfileNode, Profiling,
+    Answer, CommandId, Failure, FailureCode, Feature, HowToProfile, ModelDigest, NodeId, Order, PROFILES,
+    ProfileDepth, ProfileModel, ProfileNode, Profiling,
 };
 use dunlin_scheduler_core::{self as core, Input, Standing};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
-use super::Driver;
+use super::{Driver, convert};
 
 /// What runs on a node that is to be measured may take so long to end there; then it goes on elsewhere.
 const DRAIN: Duration = Duration::from_secs(30);
+
+/// Between two looks whether a node should be measured again, and between two measurements of one node.
+const LOOK: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_hours(1);
+
+/// Milliseconds of a measurement that nobody asked for.
+const BUDGET_MS: u64 = 180_000;
 
 /// Room that is left for the last words of a profile.
 const LAST_WORDS: usize = 64;
@@ -164,6 +174,43 @@ impl Driver {
             hold.tell(Profiling::Waits);
             of.hold = Some(hold);
         }
+    }
+
+    /// Where requests have not taken what the rows say for long, an idle node that allows it is measured again; one at a time.
+    pub(super) fn measure_stale(&mut self, now: Instant) {
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK;
+        let is_busy = self.core.load().queued > 0 || self.nodes.values().any(|node| node.hold.is_some());
+        let stale = if is_busy { None } else { self.stale_node(now) };
+        let Some((name, model)) = stale else { return };
+        tracing::info!(node = %name, model = %model, "its rows are stale: it is measured again");
+        if let Some(node) = self.nodes.get_mut(&name) {
+            node.measured = Some(now);
+        }
+        let how = HowToProfile {
+            depth: ProfileDepth::Quick,
+            budget_ms: Some(BUDGET_MS),
+            again: true,
+            ..HowToProfile::default()
+        };
+        let drain = |node| Input::Drain { node, within: DRAIN };
+        self.hold(&name, drain, Order::Profile(ProfileModel { model, how }), Waits::Nobody);
+    }
+
+    fn stale_node(&self, now: Instant) -> Option<(NodeId, ModelDigest)> {
+        self.nodes.iter().find_map(|(name, node)| {
+            let view = self.core.node(self.names.known(name)?)?;
+            let rests = node.measured.is_some_and(|at| now.duration_since(at) < AGAIN);
+            let is_free = node.is_connected
+                && node.inventory.remeasures
+                && node.features.contains(&Feature(PROFILES.to_owned()))
+                && view.standing == Standing::Ready
+                && view.in_flight == 0;
+            let model = convert::digest_of(*view.stale.first()?);
+            (is_free && !rests).then(|| (name.clone(), model))
+        })
     }
 
     /// The node has done what it was held for, or is gone.

@@ -173,6 +173,8 @@ pub(crate) struct Driver {
     /// What the attempt said that the core is asked about.
     pending: Vec<Emission>,
     random: fastrand::Rng,
+    /// When it is looked at stale rows again.
+    next_look: Instant,
     observer: Option<Arc<dyn look::Observe>>,
     /// Counts what may be seen differently now.
     changed: watch::Sender<u64>,
@@ -208,6 +210,7 @@ impl Driver {
             records: Records::default(),
             pending: Vec::new(),
             random,
+            next_look: Instant::now(),
             observer: None,
             changed: watch::Sender::new(0),
             events: events.clone(),
@@ -236,6 +239,7 @@ impl Driver {
                 },
                 () = sleep_until(wake) => self.handle(Input::Tick),
             }
+            self.measure_stale(Instant::now());
             self.records.tidy(Instant::now());
         }
     }

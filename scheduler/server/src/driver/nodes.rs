@@ -31,6 +31,8 @@ pub(super) struct Connected {
     pub(super) features: Vec<Feature>,
     /// What it does meanwhile gets it nothing new.
     pub(super) hold: Option<Hold>,
+    /// When it was measured last without being asked for.
+    pub(super) measured: Option<Instant>,
 }
 
 impl Connected {
@@ -52,6 +54,7 @@ impl Connected {
             next_command: 0,
             features,
             hold: None,
+            measured: None,
         }
     }
 }
@@ -70,7 +73,8 @@ impl Driver {
         let is_cordoned = node.inventory.cordoned;
         let learned = self.rows.learn(&node.inventory);
         self.names.node(name);
-        self.nodes.insert(name.clone(), node);
+        let measured = self.nodes.get(name).and_then(|before| before.measured);
+        self.nodes.insert(name.clone(), Connected { measured, ..node });
         if learned {
             self.tell_rows();
         }
