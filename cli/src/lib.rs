@@ -99,7 +99,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Policy(policy) => policy.execute(),
         Command::Drain(drain) => drain.execute(),
         Command::Cordon(cordon) => cordon.execute(),
-        Command::Mode(mode) => mode.execute(),
+        Command::Mode(mode) => mode.execute(global),
         Command::Bench(bench) => bench.execute(global),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(),

@@ -20,6 +20,8 @@ const SLACK: f32 = 0.5;
 const THRESHOLD: f32 = 8.0;
 /// One residual counts for no more than this, in spreads: an outlier alone is no change.
 const OUTLIER: f32 = 4.0;
+/// The quantile that nine of ten stay below, in mean absolute residuals of a normal distribution (1.28 / 0.80).
+const NINE_OF_TEN: f32 = 1.6;
 /// Least spread of the residuals.
 const MIN_SPREAD: f32 = 0.03;
 /// Weight of the newest residual for spread and quantile.
@@ -199,6 +201,11 @@ impl Factor {
         }
         let gain = (1.0 / self.n as f32).max(RESIDUAL_GAIN);
         self.spread += gain * (residual.abs() - self.spread);
+        if self.n < ENOUGH {
+            // Too few to count those above it.
+            self.quantile = NINE_OF_TEN * self.spread;
+            return;
+        }
         let step = 4.0 * gain * self.spread.max(MIN_SPREAD);
         self.quantile += step * if residual > self.quantile { 0.9 } else { -0.1 };
     }

@@ -33,7 +33,7 @@ pub use pareto::{TYPICAL, pareto_front};
 pub use power::{Correction, Power, Scope, ScopeFault, Watts};
 pub use predict::{Load, Running, Situation, Work};
 pub use prior::{ModelFacts, Prior, PriorPoint, Sharing};
-pub use provenance::{Grade, Origin, Provenance};
+pub use provenance::{Grade, Method, Origin, Provenance};
 pub use row::{Decode, Fit, LoadCosts, Memory, Prefill, Quality, Row, RowFault, RowParts};
 pub use step::Steps;
 pub use table::{MAX_TABLE_BYTES, Query, Table};

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::{
-    Decode, Figure, Fit, LoadCosts, Memory, ModelDigest, Origin, Power, Prefill, Provenance, Quality,
+    Decode, Figure, Fit, LoadCosts, Memory, Method, ModelDigest, Origin, Power, Prefill, Provenance, Quality,
     Quantisation, Row, RowKey, RowParts,
 };
 
@@ -77,7 +77,7 @@ impl Sharing {
 }
 
 impl Prior {
-    /// One row for each operating point, [`Origin::Assumed`].
+    /// One row for each operating point, [`Origin::Assumed`] by [`Method::FileSize`].
     pub fn rows(&self, model: &ModelFacts) -> Vec<Row> {
         self.points.iter().filter_map(|point| self.row(model, point)).collect()
     }
@@ -99,6 +99,7 @@ impl Prior {
             },
             provenance: Provenance {
                 origin: Origin::Assumed,
+                method: Method::FileSize,
                 grade: None,
                 source: self.source.clone(),
                 date: String::new(),

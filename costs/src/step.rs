@@ -7,8 +7,8 @@ pub(crate) const BATCHES: usize = 8;
 
 /// The engine fills a step that others wait for up to this time with prompt tokens, in seconds,
 const SHARED_STEP: f64 = 0.1;
-/// but with no fewer than these.
-const MIN_CHUNK: f64 = 16.0;
+/// but with whole tiles of its kernels, and one at least.
+const TILE: f64 = 16.0;
 
 /// The numbers of a [`Row`](crate::Row) that predictions need, in seconds, watts and joules. Small and `Copy`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -109,9 +109,9 @@ impl Steps {
     }
 }
 
-/// Seconds of prompt that the engine puts into a step which takes `decode` seconds without, at `token` seconds each.
+/// Tokens of prompt that the engine puts into a step which takes `decode` seconds without, at `token` seconds each.
 pub(crate) fn chunk(decode: f64, token: f64) -> f64 {
-    (SHARED_STEP - decode).max(MIN_CHUNK * token)
+    TILE * ((SHARED_STEP - decode) / (TILE * token)).floor().max(1.0)
 }
 
 /// Seconds for b = 1, 2, 4 ...: what is missing at the end, by the last slope.

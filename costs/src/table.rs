@@ -130,7 +130,7 @@ impl Query {
 /// The better founded first, then the newer. Dates compare as text.
 fn standing(a: &Row, b: &Row) -> Ordering {
     let (a, b) = (&a.provenance, &b.provenance);
-    a.origin.cmp(&b.origin).then_with(|| b.date.cmp(&a.date))
+    (a.origin, a.method).cmp(&(b.origin, b.method)).then_with(|| b.date.cmp(&a.date))
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::{Class, Origin, RowParts};
+    use crate::{Class, Method, Origin, RowParts};
 
     const ROW: &str = r#"
 [[row]]
@@ -248,6 +248,19 @@ batch_ms = [88.5, { nominal = 110, low = 95, high = 170, source = "assumed" }]
         for name in Class::names() {
             check(&Class::find(name).unwrap().table);
         }
+    }
+
+    #[test]
+    fn a_short_look_does_not_replace_a_whole_profile() {
+        let (profiled, mut probed) =
+            (row(Origin::Measured, "2026-11-01", 2), row(Origin::Measured, "2026-11-20", 2));
+        probed.provenance.method = Method::Probe;
+        for pair in [[&profiled, &probed], [&probed, &profiled]] {
+            let table: Table = pair.into_iter().cloned().collect();
+            assert_eq!(table.rows().collect::<Vec<_>>(), [&profiled]);
+        }
+        let text = [probed.clone()].into_iter().collect::<Table>().to_toml().unwrap();
+        assert_eq!(Table::parse(&text).unwrap().rows().next(), Some(&probed));
     }
 
     fn row(origin: Origin, date: &str, threads: u16) -> Row {

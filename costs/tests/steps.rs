@@ -58,7 +58,8 @@ fn simulate(steps: &Steps, work: Option<&Work>, running: &Running, until: u64) -
     for (mut left, mut done) in prompts {
         while left > 0.0 {
             let budget = if running.sequences > 0 { (0.1 - decoding).max(0.0) } else { 0.4 };
-            let chunk = (budget / steps.reading(1.0, done)).max(16.0).min(left);
+            let tiles = (budget / steps.reading(1.0, done) / 16.0).floor().max(1.0);
+            let chunk = (16.0 * tiles).min(left);
             now += run.step(steps.reading(chunk, done), decoding);
             (left, done) = (left - chunk, done + chunk);
         }

@@ -1,6 +1,6 @@
 //! The hello: the first stream of every connection between members, on which they agree on a version.
 
-use dunlin_protocol::{Failure, FailureCode, Hello, HelloReply, Welcome};
+use dunlin_protocol::{Failure, FailureCode, Feature, Hello, HelloReply, Welcome};
 use thiserror::Error;
 
 use crate::{
@@ -41,7 +41,7 @@ pub async fn greet(
     }
 }
 
-/// Answers the hello of a member; `welcome` is filled in with what both agree on.
+/// Answers the hello of a member; `welcome` is filled in with what both agree on. Gives the features of both, too.
 ///
 /// # Errors
 /// [`GreetError`]: there is no version in common, which the other end was told, or it is lost.
@@ -49,13 +49,14 @@ pub async fn welcome(
     link: &Link,
     ours: &Hello,
     welcome: Welcome,
-) -> Result<(Sender<HelloReply>, Receiver<Hello>), GreetError> {
+) -> Result<(Sender<HelloReply>, Receiver<Hello>, Vec<Feature>), GreetError> {
     let (mut to, mut from) = link.accept::<Hello, HelloReply>().await?;
     let hello = from.receive().await?.ok_or(GreetError::Silent)?;
     match hello.agree(ours) {
         Ok((version, features)) => {
+            let agreed = features.clone();
             to.send(&HelloReply::Welcome(Welcome { version, features, ..welcome })).await?;
-            Ok((to, from))
+            Ok((to, from, agreed))
         }
         Err(error) => {
             let failure = Failure::new(FailureCode::Version, error.to_string());

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     AgentOptions, OwnRows,
     costs::OwnCosts,
+    measuring::probe_what_is_loaded,
     metrics::Metrics,
     node::Node,
     session::{self, SessionError},
@@ -119,7 +120,7 @@ impl Agent {
     /// # Errors
     /// Which file, and why it is not used.
     pub fn own_rows(&self) -> Result<Option<OwnRows>, String> {
-        let Some(mut costs) = OwnCosts::of(&self.node.options) else { return Ok(None) };
+        let mut costs = OwnCosts::of(&self.node.options);
         let rows = costs.changed().transpose();
         rows.map_err(|error| format!("{}: {error}", costs.path().display()))
     }
@@ -139,8 +140,10 @@ impl Agent {
         let serving = async {
             tokio::join!(
                 self.serve(leaving),
-                self.node.metering.run(|| self.node.worker.loads()),
-                self.meter_board()
+                self.node.metering.run(|| self.node.worker.loads() || self.node.bench.is_engaged()),
+                self.meter_board(),
+                self.meter_loads(),
+                probe_what_is_loaded(&self.node)
             )
         };
         tokio::pin!(serving);
@@ -194,6 +197,18 @@ impl Agent {
         let mut board = self.node.worker.board();
         while board.changed().await.is_ok() {
             self.node.meter_board();
+        }
+    }
+
+    /// For as long as there is a worker: the meter knows when the board begins to load a model, and when it has it.
+    async fn meter_loads(&self) {
+        let mut status = self.node.worker.watch();
+        let mut loads = false;
+        while status.changed().await.is_ok() {
+            let now = self.node.worker.loads();
+            if std::mem::replace(&mut loads, now) != now {
+                self.node.metering.note_change();
+            }
         }
     }
 

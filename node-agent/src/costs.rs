@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -31,6 +32,8 @@ struct Kind {
     class: String,
     firmware: String,
     build: String,
+    /// Of its rows: an emulated board measures nothing, but finds out.
+    origin: Origin,
 }
 
 /// What came of a look at the file.
@@ -43,15 +46,14 @@ pub struct OwnRows {
 }
 
 impl OwnCosts {
-    /// `None` for nodes that have none: emulated ones.
-    pub(crate) fn of(options: &AgentOptions) -> Option<Self> {
-        let path = options.costs.clone()?;
+    pub(crate) fn of(options: &AgentOptions) -> Self {
         let node = Kind {
             class: options.class.clone(),
             firmware: options.firmware.clone(),
             build: options.build.clone(),
+            origin: if options.emulation.is_some() { Origin::Emulated } else { Origin::Measured },
         };
-        Some(Self { path, node, seen: None })
+        Self { path: options.costs.clone(), node, seen: None }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -68,16 +70,50 @@ impl OwnCosts {
             return None;
         }
         self.seen = stamp;
-        stamp.map(|(_, bytes)| self.read(bytes))
+        stamp.map(|_| self.now())
     }
 
-    fn read(&self, bytes: u64) -> Result<OwnRows, String> {
-        if bytes > MAX_TABLE_BYTES as u64 {
-            return Err(format!("it has {bytes} bytes, at most {MAX_TABLE_BYTES} are possible"));
-        }
-        let text = fs::read_to_string(&self.path).map_err(|error: io::Error| error.to_string())?;
-        Ok(self.node.sort(&Table::parse(&text).map_err(|error| error.to_string())?))
+    /// All rows of this node that are there now.
+    ///
+    /// # Errors
+    /// Why the file cannot be used.
+    pub(crate) fn now(&self) -> Result<OwnRows, String> {
+        Ok(self.node.sort(&read(&self.path)?))
     }
+}
+
+/// The rows of a file; none where there is no file.
+///
+/// # Errors
+/// Why the file cannot be used.
+pub(crate) fn read(path: &Path) -> Result<Table, String> {
+    let bytes = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Table::default()),
+        found => found.map_err(|error| error.to_string())?.len(),
+    };
+    if bytes > MAX_TABLE_BYTES as u64 {
+        return Err(format!("it has {bytes} bytes, at most {MAX_TABLE_BYTES} are possible"));
+    }
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    Table::parse(&text).map_err(|error| error.to_string())
+}
+
+/// In the place of what is there, whole or not at all.
+///
+/// # Errors
+/// Of the file system.
+pub(crate) fn write(table: &Table, path: &Path) -> Result<(), String> {
+    let text = table.to_toml().map_err(|error| error.to_string())?;
+    let write = || -> io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|error| format!("{} cannot be written: {error}", path.display()))
 }
 
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
@@ -113,7 +149,7 @@ impl Kind {
     /// Why a row is not of this node.
     fn stranger(&self, row: &Row) -> Option<String> {
         let RowKey { class, firmware, runtime, .. } = &row.key;
-        if row.provenance.origin != Origin::Measured {
+        if row.provenance.origin != self.origin {
             return Some(format!("not measured here ({})", row.provenance.origin));
         }
         [
@@ -128,6 +164,16 @@ impl Kind {
 }
 
 impl OwnRows {
+    /// Whether there is a row of a model in this mode, by these threads for reading and for writing.
+    pub(crate) fn has(&self, model: &ModelDigest, mode: &str, threads: (u32, u32)) -> bool {
+        let is_of = |key: &RowKey| {
+            key.model == *model
+                && key.mode.as_str() == mode
+                && (u32::from(key.prefill_threads), u32::from(key.decode_threads)) == threads
+        };
+        self.rows.iter().any(|row| is_of(&row.key))
+    }
+
     /// Rows of models that are not among `here`: they count once such a model is.
     pub fn elsewhere(&self, here: &[ModelDigest]) -> usize {
         self.rows.iter().filter(|row| !here.contains(&row.key.model)).count()
@@ -197,6 +243,7 @@ decode = { batch_ms = [10] }
             class: "generic".to_owned(),
             firmware: "cpu, 2/2 threads".to_owned(),
             build: "0.1.0".to_owned(),
+            origin: Origin::Measured,
         }
     }
 

@@ -113,6 +113,8 @@ async fn component(node: &Arc<Node>, pipeline: &PipelineRef) -> Result<PathBuf, 
 async fn run(node: &Node, invoke: Invoke, log: &AttemptLog, prepared: Prepared, usage: Usage) {
     let deadline_ms = invoke.deadline_ms.or(invoke.limits.time_ms);
     let (mut body_bytes, name) = (invoke.resume.body_bytes, name(&invoke.pipeline));
+    // What an emulated board showed when the model was loaded comes before.
+    node.meter_board();
     let account = node.metering.begin(log.id);
     let mut running = node.worker.invoke(WorkerInvoke {
         component: prepared.component,

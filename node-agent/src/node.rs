@@ -29,6 +29,7 @@ use crate::{
     energy::{self, Metering},
     fetch::Fetching,
     health::Pulse,
+    measuring::Bench,
     metrics::Metrics,
     mode::Modes,
     residents::Residents,
@@ -66,6 +67,7 @@ pub(crate) struct Node {
     pub(crate) metrics: Arc<Metrics>,
     /// Where spans go.
     pub(crate) traces: Option<Exporter>,
+    pub(crate) bench: Bench,
     health: Pulse,
     /// Counts what is worth a report.
     pub(crate) news: watch::Sender<u64>,
@@ -121,6 +123,7 @@ impl Node {
             draining: AtomicBool::new(false),
             reports: AtomicU64::new(0),
             metering,
+            bench: Bench::default(),
             metrics,
             traces,
             health: Pulse::default(),
@@ -232,6 +235,8 @@ impl Node {
         }
         let log = Arc::new(AttemptLog::new(id, epoch, base));
         attempts.insert(id, Held { log: log.clone(), since: Instant::now(), ended: None });
+        drop(attempts);
+        self.bench.interrupt();
         Ok((log, true))
     }
 

@@ -33,8 +33,11 @@ pub struct AgentOptions {
     pub meters: MeterConfig,
     /// Where `sys` and `dev` are: `/` but in tests.
     pub root: PathBuf,
-    /// Rows that were measured on this machine, which may not be there; `None`: it has none, as it is emulated.
-    pub costs: Option<PathBuf>,
+    /// Rows that were measured here, which may not be there yet.
+    pub costs: PathBuf,
+    pub probe: Probing,
+    /// A scheduler may have it measured again when it is idle and its rows are stale.
+    pub remeasures: bool,
     /// The executable and the argument that make a worker; its options follow as one more.
     pub worker: (PathBuf, String),
     /// The argument that makes the same executable a compile child.
@@ -76,4 +79,15 @@ pub struct Emulation {
     pub modes: Vec<String>,
     /// Chooses the individual.
     pub seed: u64,
+}
+
+/// When a model that was loaded is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Probing {
+    Never,
+    /// Where no row was measured here; an emulated board has those of its class.
+    #[default]
+    Unmeasured,
+    /// Also on an emulated board.
+    Always,
 }

@@ -235,6 +235,23 @@ impl Residents {
         true
     }
 
+    /// Unloads it, pinned or not, and others where it would have no room: its memory is needed. Nothing may run on it.
+    ///
+    /// # Errors
+    /// If others that are pinned or at work leave it no room.
+    pub(crate) fn clear(&self, model: &LocalModel) -> Result<(), Failure> {
+        let mut inner = self.lock();
+        if inner.remove(&model.digest).is_some() {
+            self.worker.close(id(&model.digest));
+        }
+        self.make_room(&mut inner, model)
+    }
+
+    /// What its last load took; zero if it is not loaded.
+    pub(crate) fn reload(&self, model: &ModelDigest) -> Duration {
+        self.lock().get(model).map_or(Duration::ZERO, |entry| entry.reload)
+    }
+
     /// It is not evicted from now on, once it is loaded.
     pub(crate) fn pin(&self, model: &ModelDigest, pinned: bool) {
         let mut all = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,8 +6,8 @@ use dunlin_link::{
     GreetError, Link, Lost, ReceiveError, Receiver, SendError, Sender, clock::unix_seconds, greet,
 };
 use dunlin_protocol::{
-    AttemptOpening, BlobDigest, Command, Failure, FailureCode, FromAttempt, Hello, Order, Rows, Started,
-    ToAttempt, ToNode, ToScheduler, Welcome,
+    AttemptOpening, BlobDigest, Command, CommandId, Failure, FailureCode, FromAttempt, Hello, Order,
+    PROFILES, ProfileModel, Rows, Started, ToAttempt, ToNode, ToScheduler, Welcome,
 };
 use thiserror::Error;
 use tokio::{
@@ -15,10 +15,11 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     attempt::{AttemptLog, End, Next},
-    costs::OwnCosts,
+    costs::{OwnCosts, OwnRows},
     execute::execute,
     node::Node,
 };
@@ -39,7 +40,7 @@ pub(crate) enum SessionError {
 }
 
 /// Features of this build.
-const FEATURES: &[&str] = &["resume"];
+const FEATURES: &[&str] = &["resume", PROFILES];
 
 /// News are told at once after a pause, and else so far apart: attempts that come and go by the thousand are not worth a report
 /// each, as their own streams tell of them.
@@ -75,7 +76,7 @@ pub(crate) async fn serve(
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_beat = Instant::now();
     let mut costs = OwnCosts::of(&node.options);
-    tell_costs(costs.as_mut(), &mut to).await?;
+    tell_costs(&mut costs, &mut to).await?;
     let (mut last_news, mut news_due) = (Instant::now(), None);
     loop {
         tokio::select! {
@@ -102,7 +103,7 @@ pub(crate) async fn serve(
                 let stalled = last_beat.elapsed().saturating_sub(every).as_millis() as u64;
                 last_beat = Instant::now();
                 node.tidy();
-                tell_costs(costs.as_mut(), &mut to).await?;
+                tell_costs(&mut costs, &mut to).await?;
                 to.send(&ToScheduler::Report(Box::new(node.report(stalled)))).await?;
             }
             Ok(()) = leaving.changed() => {
@@ -115,8 +116,7 @@ pub(crate) async fn serve(
 }
 
 /// What was measured here, where the scheduler has not heard it.
-async fn tell_costs(costs: Option<&mut OwnCosts>, to: &mut Sender<ToScheduler>) -> Result<(), SessionError> {
-    let Some(costs) = costs else { return Ok(()) };
+async fn tell_costs(costs: &mut OwnCosts, to: &mut Sender<ToScheduler>) -> Result<(), SessionError> {
     match costs.changed() {
         Some(Ok(own)) => {
             tracing::info!(path = %costs.path().display(), %own, "cost rows");
@@ -135,7 +135,16 @@ fn obey(node: &Arc<Node>, command: Command, answers: &mpsc::UnboundedSender<ToSc
     let (node, answers) = (node.clone(), answers.clone());
     tokio::spawn(async move {
         let result = if node.memory.obeys(command.epoch) {
-            follow(&node, command.order).await
+            match command.order {
+                Order::Profile(profile) => self::profile(&node, command.id, profile, &answers).await,
+                Order::Mode { mode } => {
+                    let changed = node.change_mode(mode).await;
+                    // Whoever hears that it is done sees the mode, too.
+                    drop(answers.send(ToScheduler::Report(Box::new(node.report(0)))));
+                    changed
+                }
+                order => follow(&node, order).await,
+            }
         } else {
             let text = format!("{} obeys a scheduler of a later epoch", node.name);
             Err(Failure::new(FailureCode::StaleEpoch, text))
@@ -148,8 +157,39 @@ fn obey(node: &Arc<Node>, command: Command, answers: &mpsc::UnboundedSender<ToSc
     });
 }
 
+/// Measures a model, and says how far it is and what it found. A connection that is lost ends it.
+async fn profile(
+    node: &Arc<Node>,
+    id: CommandId,
+    order: ProfileModel,
+    answers: &mpsc::UnboundedSender<ToScheduler>,
+) -> Result<(), Failure> {
+    let gone = CancellationToken::new();
+    let tell = |said| drop(answers.send(ToScheduler::Profiling { id, said: Box::new(said) }));
+    let profiling = node.profile(order, &tell, gone.clone());
+    tokio::pin!(profiling);
+    let outcome = tokio::select! {
+        outcome = &mut profiling => outcome,
+        () = answers.closed() => {
+            gone.cancel();
+            profiling.await
+        }
+    };
+    let rows = OwnRows { rows: outcome?.rows, ..OwnRows::default() };
+    for toml in rows.documents() {
+        drop(answers.send(ToScheduler::Rows(Rows { toml })));
+    }
+    Ok(())
+}
+
 async fn follow(node: &Arc<Node>, order: Order) -> Result<(), Failure> {
     match order {
+        // With what they say meanwhile, above.
+        Order::Profile(_) | Order::Mode { .. } => Ok(()),
+        Order::EndProfile => {
+            node.bench.end_profile();
+            Ok(())
+        }
         Order::Fetch { blob: BlobDigest::Sha256(model), .. } => node.fetch_model(model).await.map(drop),
         Order::Fetch { blob, .. } => node.fetch(blob).await.map(drop),
         Order::Load { model, point } => {
@@ -188,7 +228,6 @@ async fn follow(node: &Arc<Node>, order: Order) -> Result<(), Failure> {
             node.residents.set_threads(&model, threads);
             Ok(())
         }
-        Order::Mode { mode } => node.change_mode(mode).await,
         Order::Cordon { cordoned } => {
             node.cordon(cordoned);
             Ok(())

@@ -30,19 +30,8 @@ impl Node {
     }
 
     async fn change_when_quiet(self: &Arc<Self>, mode: String) -> Result<(), Failure> {
-        let mut news = self.news.subscribe();
-        let quiet = async {
-            while !self.running().is_empty() {
-                drop(news.changed().await);
-            }
-        };
-        timeout(QUIET, quiet).await.map_err(|_| {
-            let text = format!(
-                "what runs on {} does not end; drain it first: dunlin drain {}",
-                self.name, self.name
-            );
-            Failure::new(FailureCode::Conflict, text)
-        })?;
+        self.until_quiet(QUIET).await?;
+        self.bench.interrupt();
         match self.board() {
             Some(board) => self.change_board(BoardState { mode: mode.clone(), ..board }).await?,
             None => {
@@ -56,6 +45,26 @@ impl Node {
         self.keep_mode(mode);
         self.metering.mode_changed();
         Ok(())
+    }
+
+    /// Until what runs has ended.
+    ///
+    /// # Errors
+    /// If it does not within this time.
+    pub(crate) async fn until_quiet(&self, within: Duration) -> Result<(), Failure> {
+        let mut news = self.news.subscribe();
+        let quiet = async {
+            while !self.running().is_empty() {
+                drop(news.changed().await);
+            }
+        };
+        timeout(within, quiet).await.map_err(|_| {
+            let text = format!(
+                "what runs on {} does not end; drain it first: dunlin drain {}",
+                self.name, self.name
+            );
+            Failure::new(FailureCode::Conflict, text)
+        })
     }
 
     async fn change_board(&self, board: BoardState) -> Result<(), Failure> {

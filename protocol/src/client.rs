@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     AtMost, AttemptId, CertificateRequest, Chunk, Class, ComponentDigest, Ended, Explanation, Failure,
     FleetId, Grants, InvocationId, JoinedNode, Limits, ListedInvocation, ModelDigest, Name, NodeId,
-    OperatingPoint, Parameter, PredictedCosts, Request, Role, ToStore, TokenId, TraceContext,
+    OperatingPoint, Parameter, PredictedCosts, ProfileNode, Request, Role, ToStore, TokenId, TraceContext,
     frame::Message,
     limits::{
         MAX_BINDINGS, MAX_DOCUMENT, MAX_LABELS, MAX_NAME, MAX_PAGE, MAX_PARAMETERS, MAX_REASONS, MAX_TEXT,
@@ -25,6 +25,8 @@ pub enum Opening {
     Store(ToStore),
     /// Answered by a [`crate::Renewal`]. All that the holder of an expired certificate may open.
     Renew(CertificateRequest),
+    /// Answered by [`crate::Profiling`]s; [`crate::ToProfile`]s may follow. For operators.
+    Profile(ProfileNode),
 }
 
 /// One invocation. The tenant is that of the certificate.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AtMost, AttemptId, BlobDigest, Class, CommandId, Epoch, Failure, Inventory, ModelDigest, OperatingPoint,
-    Renewal, Report, StepPoint,
+    ProfileModel, Profiling, Renewal, Report, StepPoint,
     frame::Message,
     limits::{MAX_DOCUMENT, MAX_NAME},
 };
@@ -28,6 +28,11 @@ pub enum ToScheduler {
     },
     /// Asks for a certificate that is valid for longer.
     Renew(crate::CertificateRequest),
+    /// How far a profile is that was ordered.
+    Profiling {
+        id: CommandId,
+        said: Box<Profiling>,
+    },
 }
 
 /// Scheduler to node, after the welcome.
@@ -97,6 +102,10 @@ pub enum Order {
     },
     /// Send the inventory again.
     Report,
+    /// Measure what a model costs; for those with the feature [`PROFILES`](crate::PROFILES).
+    Profile(ProfileModel),
+    /// End the profile that runs, if one does.
+    EndProfile,
 }
 
 /// Cost rows in the text form of `dunlin-costs`.

@@ -39,6 +39,9 @@ pub struct Inventory {
     /// What could not be taken from pipelines there, and why; empty where they have no network and no files but their own.
     #[serde(default, with = "AtMost::<MAX_TEXT>")]
     pub unconfined: String,
+    /// It may be measured again when it is idle and its rows are stale.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub remeasures: bool,
     /// Attempts that it runs at once.
     #[serde(default)]
     pub slots: u32,
@@ -58,6 +61,10 @@ pub struct Inventory {
     pub attempts: Vec<HeldAttempt>,
     /// Its progress may be left out: `attempts` has the offsets.
     pub state: Report,
+}
+
+const fn is_false(is_so: &bool) -> bool {
+    !*is_so
 }
 
 /// What the operator of a node lets pipelines use, beside models.

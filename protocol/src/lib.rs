@@ -25,6 +25,7 @@ pub mod limits;
 mod listed;
 mod node_id;
 mod point;
+mod profile;
 mod token;
 mod tokens;
 mod trace;
@@ -61,6 +62,9 @@ pub use join::{CertificateDer, CertificateRequest, Issued, JoinReply, JoinReques
 pub use listed::ListedInvocation;
 pub use node_id::{FleetId, NodeId, NodeIdError};
 pub use point::{OperatingPoint, StepPoint};
+pub use profile::{
+    HowToProfile, PROFILES, ProfileDepth, ProfileModel, ProfileNode, ProfilePoints, Profiling, ToProfile,
+};
 pub use serde_bytes::ByteBuf;
 pub use token::{CaPin, JoinToken, Secret, TokenError, TokenId};
 pub use tokens::Tokens;

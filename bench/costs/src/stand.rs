@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use dunlin_costs::{Backend, Figure, Memory, ModelDigest, Row, RowKey, Thermal};
+use dunlin_costs::{Backend, Figure, Memory, Method, ModelDigest, Origin, Row, RowKey, Thermal};
 use dunlin_engine_handle::{
     Engine, Generate, Generation, Load, ModelInfo, Patience, Program, Sampling, Threads, Token, Usage,
 };
@@ -115,6 +115,8 @@ impl Stand {
             },
             memory: Memory::default(),
             contention: Figure::default(),
+            origin: Origin::Measured,
+            method: Method::Usual,
             source: "bench".to_owned(),
             date: String::new(),
         }

@@ -7,8 +7,9 @@ use dunlin_link::{
     clock::unix_seconds, greet,
 };
 use dunlin_protocol::{
-    Answer, Ask, BlobChunk, BlobDigest, Failure as Fault, FailureCode, FromInvocation, FromStore, Hello,
-    Opening, ToInvocation, ToStore, limits::MAX_BLOB_CHUNK,
+    Answer, Ask, BlobChunk, BlobDigest, Failure as Fault, FailureCode, Feature, FromInvocation, FromStore,
+    Hello, Opening, PROFILES, ProfileNode, Profiling, ToInvocation, ToProfile, ToStore,
+    limits::MAX_BLOB_CHUNK,
 };
 use serde_bytes::ByteBuf;
 
@@ -28,6 +29,8 @@ const PIECE: usize = MAX_BLOB_CHUNK - 1024;
 pub(crate) struct Client {
     link: Link,
     dialer: Dialer,
+    /// What the scheduler and this build can do beyond the version.
+    features: Vec<Feature>,
 }
 
 impl Client {
@@ -73,14 +76,15 @@ impl Client {
             credentials.swap(credential);
             link = dial().await?;
         }
-        let hello = Hello::new(&[], version::SHORT, unix_seconds());
+        let hello = Hello::new(&[PROFILES], version::SHORT, unix_seconds());
         // The stream of the hello ends with this; the connection stands.
-        greet(&link, &hello).await.map_err(|error| match error {
+        let greeted = greet(&link, &hello).await.map_err(|error| match error {
             GreetError::Refused(fault) => told(&fault),
             error => Failure::new(Exit::Failed, format!("the scheduler does not let you in: {error}"))
                 .hint("a certificate that ran out or was denied needs a new one: dunlin login TOKEN"),
         })?;
-        let client = Self { link, dialer };
+        let (_, _, welcome) = greeted;
+        let client = Self { link, dialer, features: welcome.features };
         client.renew(member, &credentials).await;
         Ok(client)
     }
@@ -117,6 +121,27 @@ impl Client {
             Some(answer) => Ok(answer),
             None => Err(Failure::new(Exit::Failed, "the scheduler did not answer").into()),
         }
+    }
+
+    /// Opens the stream of a profile.
+    ///
+    /// # Errors
+    /// If the scheduler knows none, or the connection is lost.
+    pub(crate) async fn profile(
+        &self,
+        ask: ProfileNode,
+    ) -> anyhow::Result<(Sender<ToProfile>, Receiver<Profiling>)> {
+        if !self.features.contains(&Feature(PROFILES.to_owned())) {
+            return Err(Failure::new(
+                Exit::Failed,
+                "the scheduler is of a build that cannot be asked for profiles",
+            )
+            .hint("upgrade it; on the board itself, `dunlin profile` measures without a fleet")
+            .into());
+        }
+        let (mut to, from) = self.link.open::<Opening, Profiling>().await?;
+        to.send(&Opening::Profile(ask)).await?;
+        Ok((to.then(), from))
     }
 
     /// Opens the stream of an invocation.

@@ -17,6 +17,7 @@ mod handover;
 mod help;
 mod http;
 mod manifest;
+mod measuring;
 mod meter;
 mod model;
 mod profile;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{Class, ClassMode};
 use crate::{
-    Backend, Correction, Decode, Figure, Fit, Grade, KvType, LoadCosts, Memory, Mode, ModelDigest,
+    Backend, Correction, Decode, Figure, Fit, Grade, KvType, LoadCosts, Memory, Method, Mode, ModelDigest,
     ModelFacts, NodeClass, Origin, Power, Prefill, Prior, PriorPoint, Provenance, Quality, Quantisation, Row,
     RowKey, RowParts, Scope, Thermal, document,
     prior::{MIB, Sharing},
@@ -183,7 +183,7 @@ impl ClassFile {
         let parts = RowParts {
             name: model.name.clone(),
             key: self.key(&row.mode, (row.prefill_threads, row.decode_threads), model),
-            provenance: Provenance { origin: Origin::Emulated, grade, source, date },
+            provenance: Provenance { origin: Origin::Emulated, method: Method::Usual, grade, source, date },
             load: self.load(model.file_bytes),
             memory: Memory { weights_bytes: model.file_bytes, kv_bytes_per_token: model.kv_bytes_per_token },
             prefill,

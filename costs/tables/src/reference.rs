@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use dunlin_costs::{
-    Class, ClassError, DocumentError, Figure, Fit, Grade, Mode, NodeClass, Origin, Provenance, Row, RowFault,
-    RowParts, Table,
+    Class, ClassError, DocumentError, Figure, Fit, Grade, Method, Mode, NodeClass, Origin, Provenance, Row,
+    RowFault, RowParts, Table,
     fit::{self, FitError},
 };
 use thiserror::Error;
@@ -85,6 +85,7 @@ fn row((class, model, mode): &Group, cells: &[Measurement], sources: &[Source]) 
     fit_times(&mut parts, cells).map_err(|error| MakeError::Fit(name.clone(), error))?;
     put_watts(&mut parts, cells);
     parts.provenance = Provenance {
+        method: Method::Usual,
         origin: Origin::Imported,
         grade: cells.iter().map(|cell| cell.grade).max(),
         source: format!("fit to {} cells of {}", cells.len(), source.citation()),

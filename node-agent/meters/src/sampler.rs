@@ -100,6 +100,11 @@ impl Sampler {
         self.shared.changed.notify_all();
     }
 
+    /// See [`Trace::note_change`].
+    pub fn note_change(&self, at: Instant) {
+        self.shared.lock().trace.note_change(at);
+    }
+
     /// Joules between two moments. Waits for a sample past `to`: three periods past that moment at most.
     ///
     /// # Errors

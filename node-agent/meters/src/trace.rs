@@ -86,11 +86,16 @@ pub struct Trace {
     samples: VecDeque<Sample>,
     /// Added to what a counter shows, so that it goes on where it started anew.
     offset: f64,
+    /// Moments after the last sample at which the board began to do something else.
+    changes: VecDeque<Instant>,
 }
+
+/// Changes between two samples; of more, the first are not known.
+const MAX_CHANGES: usize = 16;
 
 impl Trace {
     pub fn new(description: Description) -> Self {
-        Self { description, samples: VecDeque::new(), offset: 0.0 }
+        Self { description, samples: VecDeque::new(), offset: 0.0, changes: VecDeque::new() }
     }
 
     pub fn description(&self) -> &Description {
@@ -103,14 +108,57 @@ impl Trace {
         if last.is_some_and(|last| reading.at <= last.at) {
             return;
         }
+        let last = self.change_before(last, reading).or(last);
         let sample = match reading.value {
             Value::Watts(watts) => integrated(last, reading.at, watts),
             Value::Joules(joules) => self.counted(last, reading.at, joules),
         };
+        self.keep(sample);
+    }
+
+    fn keep(&mut self, sample: Sample) {
         if self.samples.len() == MAX_SAMPLES {
             self.samples.pop_front();
         }
         self.samples.push_back(sample);
+    }
+
+    /// The board begins to do something else at this moment, or stops: from here on its draw is taken to be another one, and
+    /// until then what it was. Without that, what lies between two samples would be spread evenly.
+    pub fn note_change(&mut self, at: Instant) {
+        if self.samples.back().is_some_and(|last| at > last.at) {
+            if self.changes.len() == MAX_CHANGES {
+                self.changes.pop_front();
+            }
+            self.changes.push_back(at);
+        }
+    }
+
+    /// Keeps what the meter would have shown at the first change since the last sample, and gives it. What is drawn between
+    /// several changes is not known.
+    fn change_before(&mut self, last: Option<Sample>, reading: Reading) -> Option<Sample> {
+        let at = self.changes.front().copied()?;
+        self.changes.clear();
+        let last = last.filter(|last| at > last.at && at < reading.at)?;
+        if reading.at - last.at > LONGEST_GAP {
+            return None;
+        }
+        let watts = match last.watts {
+            Some(watts) => watts,
+            None => {
+                let before = self.samples.iter().rev().nth(1).filter(|_| !last.broken)?;
+                (last.joules - before.joules) / (last.at - before.at).as_secs_f64()
+            }
+        };
+        let most = match reading.value {
+            Value::Watts(_) => f64::INFINITY,
+            // It never runs backwards.
+            Value::Joules(joules) => (joules + self.offset - last.joules).max(0.0),
+        };
+        let joules = last.joules + (watts * (at - last.at).as_secs_f64()).min(most);
+        let sample = Sample { at, joules, watts: None, broken: false };
+        self.keep(sample);
+        Some(sample)
     }
 
     fn counted(&mut self, last: Option<Sample>, at: Instant, joules: f64) -> Sample {
@@ -285,6 +333,28 @@ mod tests {
         assert_eq!(over, Err(WindowError::Gap { pause: ms(100), fault: None }));
         let after = trace.window(start + ms(200), start + ms(300)).unwrap();
         assert!((after.joules - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_change_between_two_samples_is_a_step() {
+        // 2 W, and 12 W from 130 ms on: a counter, and a sensor that shows what is drawn at its moments.
+        let check = |values: [Value; 3]| {
+            let (mut trace, start) = filled(&[(0, values[0]), (100, values[1])], None);
+            trace.note_change(start + ms(50));
+            trace.note_change(start + ms(130));
+            trace.push(Reading { at: start + ms(200), value: values[2] });
+            let joules = |from, to| trace.window(start + ms(from), start + ms(to)).unwrap().joules;
+            assert!((joules(100, 130) - 0.06).abs() < 1e-9 && (joules(130, 200) - 0.84).abs() < 1e-9);
+            assert!((joules(165, 200) - 0.42).abs() < 1e-9 && (joules(0, 200) - 1.1).abs() < 1e-9);
+        };
+        check([0.0, 0.2, 1.1].map(Value::Joules));
+        check([2.0, 2.0, 12.0].map(Value::Watts));
+        // A counter never runs backwards.
+        let (mut trace, start) = filled(&[(0, Value::Joules(0.0)), (100, Value::Joules(1.0))], None);
+        trace.note_change(start + ms(190));
+        trace.push(Reading { at: start + ms(200), value: Value::Joules(1.1) });
+        let joules = trace.window(start + ms(190), start + ms(200)).unwrap().joules;
+        assert!(joules.abs() < 1e-9, "{joules}");
     }
 
     #[test]

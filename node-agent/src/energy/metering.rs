@@ -110,6 +110,15 @@ impl Metering {
         Self { by, state: Mutex::new(state) }
     }
 
+    /// For whoever measures: windows of the same meter.
+    pub(crate) fn joules(&self) -> dunlin_profiler::Joules {
+        match &self.by {
+            By::Nothing => dunlin_profiler::Joules::Unknown,
+            By::Samples { sampler, .. } => dunlin_profiler::Joules::Metered(sampler.clone()),
+            By::Declared { watts, .. } => dunlin_profiler::Joules::Declared(*watts),
+        }
+    }
+
     /// Takes a sample that came from elsewhere: joules since any moment.
     pub(crate) fn show(&self, joules: f64) {
         let By::Samples { feed: Some(feed), .. } = &self.by else { return };
@@ -162,10 +171,25 @@ impl Metering {
         }
     }
 
+    /// The board begins to do something else, or stops.
+    pub(crate) fn note_change(&self) {
+        self.changes_at(Instant::now());
+    }
+
+    fn changes_at(&self, moment: Instant) {
+        if let By::Samples { sampler, .. } = &self.by {
+            sampler.note_change(moment);
+        }
+    }
+
     /// An attempt begins to use engines.
     pub(crate) fn begin(&self, attempt: AttemptId) -> Account<'_> {
-        if matches!(self.by, By::Samples { .. }) {
-            let (mut state, since) = (self.lock(), Instant::now());
+        if let By::Samples { sampler, feed } = &self.by {
+            // What was fed when a model was loaded ends what the load drew.
+            let (mut state, since) = (self.lock(), moment(sampler, feed.is_some()));
+            if state.running.is_empty() {
+                sampler.note_change(since);
+            }
             state.book.open(attempt, since);
             state.running.insert(attempt, Running { since, is_unmetered: false });
         }
@@ -185,7 +209,7 @@ impl Metering {
             }
             By::Samples { sampler, feed } => {
                 let ended = moment(sampler, feed.is_some());
-                self.lock().book.end(attempt, work(share), ended);
+                self.ends(attempt, work(share), ended);
                 if feed.is_none() && sampler.description().refresh <= FAST {
                     hurry(sampler, ended).await;
                 }
@@ -196,6 +220,14 @@ impl Metering {
                 Some(told::energy(&joules, &sampler.description(), error))
             }
         }
+    }
+
+    fn ends(&self, attempt: AttemptId, work: Work, ended: Instant) {
+        let mut state = self.lock();
+        if state.running.len() == 1 && state.running.contains_key(&attempt) {
+            self.changes_at(ended);
+        }
+        state.book.end(attempt, work, ended);
     }
 
     fn close(&self, attempt: AttemptId, work: Work) -> Option<(Running, Option<Joules>)> {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use dunlin_engine_handle::{Division, Part as EnginePart};
 use dunlin_meters::{Reading, Trace, Value};
 
 use super::{
@@ -74,8 +75,8 @@ struct World {
     /// Joules of the board, idle included, until `now`.
     drawn: f64,
     next_sample: f64,
-    /// The engine's estimate of a step that only decodes.
-    decode_step: Option<f64>,
+    /// The engine's.
+    division: Division,
     trace: Trace,
     book: Book<u32>,
     told: f64,
@@ -95,7 +96,7 @@ impl World {
             now: 0.0,
             drawn: 0.0,
             next_sample: 0.0,
-            decode_step: None,
+            division: Division::default(),
             trace: Trace::new(description),
             book: Book::new(),
             told: 0.0,
@@ -143,6 +144,9 @@ impl World {
     /// One has ended, and is told what it took: the meter may not have looked since.
     fn end(&mut self, id: u32) {
         let Some(of) = self.running.remove(&id) else { return };
+        if self.running.is_empty() {
+            self.trace.note_change(self.at(self.now));
+        }
         self.book.end(id, of.work, self.at(self.now));
         self.settle();
         if let Some(joules) = self.book.close(id, of.work) {
@@ -152,8 +156,24 @@ impl World {
 
     fn arrive(&mut self, id: u32) {
         let (unread, output) = (self.random.u32(64..700), self.random.u32(96..320));
+        self.begin(id, unread, output);
+    }
+
+    fn begin(&mut self, id: u32, unread: u32, output: u32) {
+        if self.running.is_empty() {
+            self.trace.note_change(self.at(self.now));
+        }
         self.running.insert(id, Request { unread, output, ..Request::default() });
         self.book.open(id, self.at(self.now));
+    }
+
+    /// A model is loaded, and somebody waits for it.
+    fn load(&mut self, seconds: f64, watts: f64) {
+        self.trace.note_change(self.at(self.now));
+        self.book.loads(true);
+        self.pass(seconds, watts);
+        self.trace.note_change(self.at(self.now));
+        self.book.loads(false);
     }
 
     /// One step of all that run, as an engine would take it and account for it.
@@ -172,24 +192,22 @@ impl World {
         }
         let (seconds, joules) = step(&parts);
         let owed = shapley(&parts);
-        let base = self.decode_step.unwrap_or(seconds).min(seconds);
-        self.decode_step = match (reader, self.decode_step) {
-            (None, last) => Some(last.map_or(seconds, |last| last + 0.2 * (seconds - last))),
-            (Some(_), last) => last,
-        };
-        let alone = ids.len() == 1;
+        let is_reader = |id: &u32| reader == Some(*id);
+        let engine_parts: Vec<EnginePart> = ids
+            .iter()
+            .zip(&parts)
+            .map(|(id, part)| EnginePart {
+                rows: if is_reader(id) { part.rows as usize } else { 0 },
+                context: part.context as usize,
+            })
+            .collect();
+        let shares = self.division.divide(seconds, &engine_parts);
         let watts = IDLE_W + joules / seconds;
         self.pass(seconds, watts);
-        for ((id, part), owed) in ids.iter().zip(&parts).zip(owed) {
+        for (((id, part), owed), share) in ids.iter().zip(&parts).zip(owed).zip(shares) {
             let Some(of) = self.running.get_mut(id) else { continue };
             of.truth += owed;
             let reads = reader == Some(*id);
-            let share = match (reads, reader.is_some()) {
-                _ if alone => seconds,
-                (true, _) => base / ids.len() as f64 + seconds - base,
-                (false, true) => base / ids.len() as f64,
-                (false, false) => seconds / ids.len() as f64,
-            };
             of.context += part.rows as u32;
             if reads {
                 of.work.prefill += share;
@@ -244,6 +262,27 @@ fn requests_pay_what_they_owe_under_concurrency() {
         quantile(1.0)
     );
     assert!(quantile(0.5) <= 0.02 && quantile(0.9) <= 0.04, "{} {}", quantile(0.5), quantile(0.9));
+}
+
+/// Nine tokens, and nothing before them but idle time and a load: at any phase of the meter.
+#[test]
+fn a_short_request_does_not_pay_for_the_load_that_it_waited_for() {
+    for (seed, phase) in (0..20).map(|seed| (seed, 0.005 * seed as f64)) {
+        let mut world = World::new(seed);
+        world.pass(3.0 + phase, IDLE_W);
+        world.load(2.0, IDLE_W + 9.0);
+        world.begin(0, 24, 9);
+        while world.done.is_empty() {
+            world.step();
+        }
+        let [(_, truth, joules)] = world.done[..] else { panic!("one request") };
+        let error = joules.marginal() - truth;
+        assert!(error.abs() <= 0.12 * truth, "{} of {truth} at {phase}", joules.marginal());
+        world.pass(1.0, IDLE_W);
+        let totals = world.book.totals();
+        // What the load drew is not the request's, nor what the board draws when it is idle.
+        assert!((totals.idle - IDLE_W * world.now - 18.0).abs() < 0.7, "{} {}", totals.idle, world.now);
+    }
 }
 
 #[test]

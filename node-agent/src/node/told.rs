@@ -79,6 +79,7 @@ impl Node {
             components: self.components(),
             points: self.points(),
             attempts: self.held_attempts(),
+            remeasures: options.remeasures,
             slots: SLOTS,
             unconfined: self.unconfined(),
             allows: Permissions { http: false, environment: true, components: true },

@@ -35,6 +35,8 @@ macro_rules! for_all_messages {
         $function("to-invocation", &s::to_invocation() $(, $argument)*);
         $function("from-invocation", &s::from_invocation() $(, $argument)*);
         $function("answer", &s::answer() $(, $argument)*);
+        $function("to-profile", &s::to_profile() $(, $argument)*);
+        $function("profiling", &s::profiling() $(, $argument)*);
     }};
 }
 pub(crate) use for_all_messages;

@@ -317,6 +317,8 @@ fn inventory() -> Inventory {
         labels: vec![parameter()],
         unconfined: text("files (no Landlock)"),
         allows: Permissions { http: true, environment: true, components: true },
+        // Came later; `to-scheduler.Inventory.Remeasures` has it.
+        remeasures: false,
         slots: 8,
         memory_bytes: 8 << 30,
         disk_free_bytes: 20 << 30,
@@ -345,8 +347,11 @@ pub(crate) fn to_scheduler() -> Samples<ToScheduler> {
         Rows => ToScheduler::Rows(Rows { toml: text("[[row]]\n") });
         Leaving => ToScheduler::Leaving { within_ms: 30_000 };
         Renew => ToScheduler::Renew(CertificateRequest(bytes(&[0x30, 0x82])));
+        Profiling => ToScheduler::Profiling { id: CommandId(5), said: Box::new(Profiling::Waits) };
     });
     messages.push((text("Report.Drawn"), ToScheduler::Report(Box::new(report_with_joules()))));
+    let remeasures = Inventory { remeasures: true, ..inventory() };
+    messages.push((text("Inventory.Remeasures"), ToScheduler::Inventory(Box::new(remeasures))));
     messages
 }
 
@@ -366,6 +371,33 @@ fn orders() -> Samples<Order> {
         Cancel => Order::Cancel { attempt: attempt() };
         Forget => Order::Forget { attempt: attempt() };
         Report => Order::Report;
+        Profile => Order::Profile(ProfileModel { model, how: how_to_profile() });
+        EndProfile => Order::EndProfile;
+    })
+}
+
+fn how_to_profile() -> HowToProfile {
+    HowToProfile {
+        depth: ProfileDepth::Quick,
+        points: ProfilePoints::Only(vec![2, 4]),
+        budget_ms: Some(600_000),
+        again: true,
+    }
+}
+
+pub(crate) fn to_profile() -> Samples<ToProfile> {
+    samples!(ToProfile {
+        Stop => ToProfile::Stop;
+    })
+}
+
+pub(crate) fn profiling() -> Samples<Profiling> {
+    samples!(Profiling {
+        Waits => Profiling::Waits;
+        Runs => Profiling::Runs { running: text("prompt of 512, 4 threads"), done: 3, total: 22 };
+        Note => Profiling::Note(text("the kernel did not let go of the file"));
+        Measured => Profiling::Measured { json: text("{}"), stopped: true };
+        Failed => Profiling::Failed(failure());
     })
 }
 
@@ -527,6 +559,7 @@ pub(crate) fn opening() -> Samples<Opening> {
         Follow => Opening::Follow { invocation: attempt().invocation, offset: 9 };
         Store => Opening::Store(ToStore::Want { blob: model().into(), offset: 4 });
         Renew => Opening::Renew(CertificateRequest(bytes(&[0x30, 0x82])));
+        Profile => Opening::Profile(ProfileNode { node: node("pi-1"), model: text("demo"), how: how_to_profile() });
     });
     spread(openings, "Ask", asks(), |ask| Opening::Ask(Box::new(ask)))
 }
@@ -615,6 +648,9 @@ fn joined_node() -> JoinedNode {
         seen_ms_ago: Some(250),
         build: text("0.1.0"),
         unconfined: text("network (no seccomp)"),
+        // Came later; `answer.Nodes.Planned` has them.
+        stale: 0,
+        plan: String::new(),
     }
 }
 
@@ -639,6 +675,10 @@ fn listed() -> ListedInvocation {
     }
 }
 
+fn planned_node() -> JoinedNode {
+    JoinedNode { stale: 2, plan: text("15W: 3.1 W less"), ..joined_node() }
+}
+
 pub(crate) fn answer() -> Samples<Answer> {
     let fleet = "ljnfuws2ljnfuws2".parse().unwrap();
     let model = ModelSummary {
@@ -658,7 +698,7 @@ pub(crate) fn answer() -> Samples<Answer> {
         expires_unix_seconds: Some(1_790_086_400),
     };
     let fault = PolicyFault { line: 3, column: 7, text: text("no such objective") };
-    samples!(Answer {
+    let mut answers = samples!(Answer {
         Done => Answer::Done;
         Failed => Answer::Failed(failure());
         Fleet => Answer::Fleet(FleetSummary {
@@ -680,5 +720,8 @@ pub(crate) fn answer() -> Samples<Answer> {
         PolicyFaults => Answer::PolicyFaults(vec![fault]);
         Key => Answer::Key { text: text("dk-abc"), unencrypted: false };
         Keys => Answer::Keys(Page { items: vec![key], more: true });
-    })
+    });
+    let planned = Answer::Nodes(Page { items: vec![planned_node()], more: false });
+    answers.push((text("Nodes.Planned"), planned));
+    answers
 }

@@ -5,6 +5,7 @@
 //!
 //! Absent here: llama.cpp, wasm, model files (only their paths), placement.
 
+mod division;
 mod engine;
 mod error;
 pub mod fake;
@@ -16,6 +17,7 @@ mod status;
 mod supervise;
 mod work;
 
+pub use division::{Division, Part};
 pub use engine::{Engine, Generation};
 pub use error::{EngineError, Fault};
 pub use launch::{Launch, Launched, Life, Program, Stream};

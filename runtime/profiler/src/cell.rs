@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 /// One thing that is measured, again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -77,6 +78,9 @@ pub struct Measured {
     /// Degrees Celsius at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub celsius: Option<f32>,
+    /// When it was, for a sensor that somebody else reads.
+    #[serde(skip)]
+    pub window: Option<(Instant, Instant)>,
 }
 
 /// Why a run does not count.

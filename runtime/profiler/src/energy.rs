@@ -17,6 +17,8 @@ pub enum Joules {
     Unknown,
     /// A sensor of this machine.
     Metered(Sampler),
+    /// Who asked for the runs reads one, and looks up the window of each.
+    Elsewhere,
     /// Nothing is measured: somebody said what the board draws.
     Declared(Declared),
 }
@@ -40,13 +42,13 @@ impl Joules {
 
     /// Whether runs should be long enough for a sensor.
     pub const fn are_metered(&self) -> bool {
-        matches!(self, Self::Metered(_))
+        matches!(self, Self::Metered(_) | Self::Elsewhere)
     }
 
     /// What they are by, for people: as in `VDD_IN, rail sensor`.
     pub fn source(&self) -> Option<String> {
         match self {
-            Self::Unknown => None,
+            Self::Unknown | Self::Elsewhere => None,
             Self::Metered(sampler) => {
                 let Description { name, source, .. } = sampler.description();
                 Some(format!("{name}, {}", source.name()))
@@ -58,7 +60,7 @@ impl Joules {
     /// What the sensor sees, and how that becomes the board's input.
     pub(crate) fn scope(&self) -> Option<(Scope, Option<Correction>)> {
         match self {
-            Self::Unknown => None,
+            Self::Unknown | Self::Elsewhere => None,
             Self::Metered(sampler) => {
                 let Description { scope, correction, .. } = sampler.description();
                 Some((scope, correction))
@@ -80,7 +82,7 @@ impl Joules {
     }
 
     /// Joules and seconds of a window as the sensor reads it. `None` if it was too short for the sensor, or that is gone.
-    pub(crate) async fn window(&self, from: Instant, to: Instant) -> Option<(f64, f64)> {
+    pub async fn window(&self, from: Instant, to: Instant) -> Option<(f64, f64)> {
         let Self::Metered(sampler) = self else { return None };
         let (sampler, from, to) = (sampler.clone(), from.into_std(), to.into_std());
         // It waits for a sample past the end.

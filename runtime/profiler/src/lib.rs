@@ -24,7 +24,7 @@ pub use cell::{Cell, Measured, Sample, Spoilt};
 pub use energy::Joules;
 pub use machine::{Conditions, Dropped, Machine, Senses};
 pub use plan::{Depth, Plan, Points};
-pub use probe::probe;
+pub use probe::{is_enough, probe};
 pub use quality::{Choice, QualityError, accuracy, perplexity};
 pub use rows::{Of, Profile, Subject, rows};
 pub use run::{Bench, ProfileError, Watcher, profile};

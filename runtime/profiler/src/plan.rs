@@ -21,7 +21,8 @@ pub enum Depth {
 }
 
 /// Which thread counts are measured.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Points {
     /// All up to the cores of the machine, pruned as soon as they are beaten.
     Auto {

@@ -5,36 +5,46 @@ use std::time::Duration;
 use dunlin_engine_handle::{Engine, EngineError, Threads};
 use tokio::time::Instant;
 
-use crate::{Cell, Joules, Machine, Sample, Senses, Spoilt, run::Measuring};
+use crate::{Cell, Joules, Machine, Measured, Sample, Senses, Spoilt, run::Measuring};
 
 /// Tokens of an answer.
 const OUTPUT: u32 = 12;
 /// Runs of each cell, time permitting.
 const ROUNDS: usize = 2;
 
-/// Measures until `limit` is over, what matters most first: a short prompt and an answer always.
+/// Whether a look has come far enough for a row: a prompt and an answer.
+pub fn is_enough(samples: &[Sample]) -> bool {
+    let counts = |of: fn(&Cell) -> bool| samples.iter().any(|sample| sample.counts() && of(&sample.cell));
+    counts(|cell| matches!(cell, Cell::Prefill { .. })) && counts(|cell| matches!(cell, Cell::Decode { .. }))
+}
+
+/// Measures until `limit` is over, what matters most first: a short prompt and an answer always. `known` is what an earlier
+/// look found, which is not looked at again; each run goes to `found` when it is over, so that one that is dropped in the
+/// middle loses only the run that is on.
 ///
 /// # Errors
 /// Of the engine.
 pub async fn probe(
     engine: &Engine,
     threads: Threads,
-    joules: &Joules,
+    senses: &dyn Senses,
     limit: Duration,
-) -> Result<Vec<Sample>, EngineError> {
+    known: &[Sample],
+    found: &mut (dyn FnMut(Sample) + Send),
+) -> Result<(), EngineError> {
     let model = engine.ready().await?;
-    let machine = Machine::default();
-    let measuring = Measuring { engine, model: &model, joules, machine: &machine };
+    let (joules, machine) = (Joules::Elsewhere, Machine::default());
+    let measuring = Measuring { engine, model: &model, joules: &joules, machine: &machine };
     let began = Instant::now();
+    let mut samples = known.to_vec();
     // The first steps of an engine are slow.
     measuring.decode(threads, 8, 1, 4).await?;
-    let context = model.context_length;
-    let mut samples: Vec<Sample> = Vec::new();
-    for round in 0..ROUNDS {
-        for (at, cell) in cells(threads, context).into_iter().enumerate() {
-            let needed = round == 0 && at < 2;
-            let expected = expected(cell, &samples);
-            if !needed && began.elapsed() + expected > limit {
+    for round in 1..=ROUNDS {
+        for cell in cells(threads, model.context_length) {
+            if runs(&samples, cell) >= round {
+                continue;
+            }
+            if is_enough(&samples) && began.elapsed() + expected(cell, &samples) > limit {
                 continue;
             }
             let (measured, spoilt) = match cell {
@@ -42,11 +52,20 @@ pub async fn probe(
                 Cell::Decode { depth, batch, .. } => measuring.decode(threads, depth, batch, OUTPUT).await?,
                 Cell::Load { .. } | Cell::Idle => continue,
             };
-            let throttled = machine.conditions().throttled.then_some(Spoilt::Throttled);
-            samples.push(Sample { cell, measured, spoilt: spoilt.or(throttled), warm_up: false });
+            let conditions = senses.conditions();
+            let throttled = conditions.throttled.then_some(Spoilt::Throttled);
+            let measured = Measured { celsius: conditions.celsius, ..measured };
+            let sample = Sample { cell, measured, spoilt: spoilt.or(throttled), warm_up: false };
+            samples.push(sample);
+            found(sample);
         }
     }
-    Ok(samples)
+    Ok(())
+}
+
+/// Of this cell, whatever came of them: what is spoilt now would be again.
+fn runs(samples: &[Sample], cell: Cell) -> usize {
+    samples.iter().filter(|sample| sample.cell == cell).count()
 }
 
 /// What matters most first.

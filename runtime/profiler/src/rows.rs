@@ -4,11 +4,11 @@
 mod tests;
 
 use dunlin_costs::{
-    Decode, Figure, Fit, LoadCosts, Memory, Origin, Power, Prefill, Provenance, Quality, Row, RowKey,
+    Decode, Figure, Fit, LoadCosts, Memory, Method, Origin, Power, Prefill, Provenance, Quality, Row, RowKey,
     RowParts, Scope, fit,
 };
 use dunlin_meters::Declared;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Cell, Joules, State, Summary, energy, summarize};
 
@@ -26,6 +26,8 @@ pub struct Subject {
     pub memory: Memory,
     /// Not measured: two models would have to be loaded.
     pub contention: Figure,
+    pub origin: Origin,
+    pub method: Method,
     /// The machine.
     pub source: String,
     /// As in `2026-11-29`.
@@ -33,7 +35,7 @@ pub struct Subject {
 }
 
 /// What came of a profile.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Profile {
     pub name: String,
     #[serde(skip)]
@@ -48,7 +50,7 @@ pub struct Profile {
 }
 
 /// What repeats of one cell say.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Of {
     #[serde(flatten)]
     pub cell: Cell,
@@ -121,7 +123,7 @@ pub fn rows(subject: &Subject, state: &State, joules: &Joules) -> Profile {
                     .to_owned(),
             );
         }
-        Joules::Metered(_) => {}
+        Joules::Metered(_) | Joules::Elsewhere => {}
     }
     let has_joules = cells.iter().any(|of| of.joules_per_token.is_some());
     let (meter, joules_of) = match has_joules {
@@ -148,7 +150,7 @@ fn cells(state: &State, joules: &Joules) -> Vec<Of> {
         let median = |values: Vec<f64>| summarize(&values).map(|of| of.median);
         let watts = match joules {
             Joules::Unknown => None,
-            Joules::Metered(_) => state.watts(cell),
+            Joules::Metered(_) | Joules::Elsewhere => state.watts(cell),
             Joules::Declared(declared) => Some(declared_watts(declared, cell)),
         };
         let tokens = tokens_a_time(cell);
@@ -329,7 +331,8 @@ fn parts(
         name: subject.name.clone(),
         key: RowKey { prefill_threads, decode_threads, ..subject.key.clone() },
         provenance: Provenance {
-            origin: Origin::Measured,
+            origin: subject.origin,
+            method: subject.method,
             grade: None,
             source: subject.source.clone(),
             date: subject.date.clone(),

@@ -45,7 +45,7 @@ impl std::fmt::Debug for Bench<'_> {
 }
 
 /// Sees how a campaign goes.
-pub trait Watcher {
+pub trait Watcher: Send + Sync {
     fn begins(&mut self, task: Task, progress: Progress);
 
     /// After each run.
@@ -159,7 +159,8 @@ impl Running<'_> {
                 let from = Instant::now();
                 tokio::time::sleep(IDLE).await;
                 let joules = self.bench.joules.window(from, Instant::now()).await;
-                Ok((Measured { seconds: IDLE.as_secs_f64(), joules, ..Measured::default() }, None))
+                let window = Some((from, Instant::now()));
+                Ok((Measured { seconds: IDLE.as_secs_f64(), joules, window, ..Measured::default() }, None))
             }
             // These are tasks of their own.
             Cell::Load { .. } => Ok((Measured::default(), Some(Spoilt::Short))),
@@ -192,6 +193,7 @@ impl Running<'_> {
             seconds: (to - from).as_secs_f64(),
             joules: self.bench.joules.window(from, to).await,
             memory: used.map(|used| used.peak),
+            window: Some((from, to)),
             ..Measured::default()
         };
         let now = self.bench.senses.conditions();

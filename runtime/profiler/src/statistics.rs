@@ -1,13 +1,13 @@
 //! Medians of few repeats.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Two runs of one cell on the same machine differ by so much at least, whatever was seen in one of them: engines of one
 /// kind differ for as long as they live.
 const LEAST_SPREAD: f64 = 0.03;
 
 /// What repeats of one cell say.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     pub runs: u32,
     pub median: f64,

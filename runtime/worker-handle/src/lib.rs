@@ -5,9 +5,11 @@
 //!
 //! Absent here: wasmtime, llama.cpp, QUIC, which model goes where.
 
+mod measure;
 mod message;
 mod supervise;
 mod worker;
 
+pub use measure::{Finding, Measure, Probe, Profile, Window};
 pub use message::*;
-pub use worker::{Running, Status, Worker};
+pub use worker::{Measuring, Running, Status, Worker};

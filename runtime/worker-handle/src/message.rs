@@ -5,7 +5,9 @@ use std::{fmt, path::PathBuf};
 use dunlin_engine_handle::{Load, ModelInfo, Pulse, Share, Threads, Token};
 use serde::{Deserialize, Serialize};
 
-/// Names an invocation on one worker.
+use crate::{Finding, Measure};
+
+/// Names an invocation, or a measurement, on one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallId(pub u64);
 
@@ -33,6 +35,10 @@ pub enum ToWorker {
         invoke: Box<Invoke>,
     },
     Cancel(CallId),
+    Measure {
+        call: CallId,
+        measure: Box<Measure>,
+    },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,7 +57,12 @@ pub enum FromWorker {
     },
     /// How its engines are; some times a second, where anything is different.
     Vitals(Vec<(ModelId, Vitals)>),
-    /// What the meters of the emulated board show: every [`BOARD_INTERVAL`], and before the end of each attempt.
+    Finding {
+        call: CallId,
+        finding: Box<Finding>,
+    },
+    /// What the meters of the emulated board show: every [`BOARD_INTERVAL`], before the end of each attempt,
+    /// and when a model has been loaded.
     Board(BoardReading),
 }
 

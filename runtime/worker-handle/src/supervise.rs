@@ -19,8 +19,8 @@ use tokio::{
 use tokio_util::codec::Framed;
 
 use crate::{
-    BoardReading, BoardState, CallId, Ended, EngineKind, Event, FailureKind, FromWorker, Invoke, ModelId,
-    Open, Status, ToWorker, Vitals,
+    BoardReading, BoardState, CallId, Ended, EngineKind, Event, FailureKind, Finding, FromWorker, Invoke,
+    Measure, ModelId, Open, Status, ToWorker, Vitals,
 };
 
 /// Without any sign of life for so long, a worker is killed.
@@ -49,6 +49,7 @@ pub(crate) enum Command {
     Board(BoardState),
     Invoke { call: CallId, invoke: Box<Invoke>, to: mpsc::UnboundedSender<Event> },
     Cancel(CallId),
+    Measure { call: CallId, measure: Box<Measure>, to: mpsc::UnboundedSender<Finding> },
 }
 
 /// How one incarnation came to its end.
@@ -74,6 +75,7 @@ pub(crate) struct Supervisor {
     /// What is to be loaded whenever a worker starts.
     wanted: BTreeMap<ModelId, Box<Open>>,
     calls: HashMap<CallId, mpsc::UnboundedSender<Event>>,
+    measurements: HashMap<CallId, mpsc::UnboundedSender<Finding>>,
 }
 
 impl Supervisor {
@@ -83,8 +85,17 @@ impl Supervisor {
         status: watch::Sender<Status>,
         (shown, felt): Told,
     ) -> Self {
-        let (wanted, calls) = (BTreeMap::new(), HashMap::new());
-        Self { launch, inbox, status, shown, felt, board: None, wanted, calls }
+        Self {
+            launch,
+            inbox,
+            status,
+            shown,
+            felt,
+            board: None,
+            wanted: BTreeMap::new(),
+            calls: HashMap::new(),
+            measurements: HashMap::new(),
+        }
     }
 
     pub(crate) async fn run(mut self) {
@@ -183,6 +194,15 @@ impl Supervisor {
                     self.status.send_modify(|status| drop(status.models.insert(model, state)));
                 }
             }
+            FromWorker::Finding { call, finding } => {
+                let is_last = matches!(*finding, Finding::Ended(_));
+                if let Some(to) = self.measurements.get(&call) {
+                    drop(to.send(*finding));
+                }
+                if is_last {
+                    self.measurements.remove(&call);
+                }
+            }
             FromWorker::Event { call, event } => {
                 let is_last = matches!(event, Event::Ended(_));
                 if let Some(to) = self.calls.get(&call) {
@@ -225,7 +245,14 @@ impl Supervisor {
                 self.calls.insert(call, to);
                 Some(ToWorker::Invoke { call, invoke })
             }
-            Command::Cancel(call) => self.calls.contains_key(&call).then_some(ToWorker::Cancel(call)),
+            Command::Measure { call, measure, to } => {
+                self.measurements.insert(call, to);
+                Some(ToWorker::Measure { call, measure })
+            }
+            Command::Cancel(call) => {
+                let is_known = self.calls.contains_key(&call) || self.measurements.contains_key(&call);
+                is_known.then_some(ToWorker::Cancel(call))
+            }
         }
     }
 
@@ -233,6 +260,9 @@ impl Supervisor {
     fn bury(&mut self, reason: &str) {
         for (_, to) in self.calls.drain() {
             drop(to.send(lost(reason)));
+        }
+        for (_, to) in self.measurements.drain() {
+            drop(to.send(unfinished(reason)));
         }
         self.status.send_modify(|status| {
             status.dead = Some(Arc::from(reason));
@@ -252,6 +282,7 @@ impl Supervisor {
             match command {
                 None => return false,
                 Some(Command::Invoke { to, .. }) => drop(to.send(lost(reason))),
+                Some(Command::Measure { to, .. }) => drop(to.send(unfinished(reason))),
                 Some(command) => drop(self.on_command(command)),
             }
         }
@@ -260,6 +291,10 @@ impl Supervisor {
 
 fn lost(reason: &str) -> Event {
     Event::Ended(Box::new(Ended::failed(FailureKind::Worker, format!("the worker died: {reason}"), true)))
+}
+
+fn unfinished(reason: &str) -> Finding {
+    Finding::Ended(Err(format!("the worker died: {reason}")))
 }
 
 fn backoff(failures: u32) -> Duration {

@@ -6,7 +6,8 @@ use dunlin_engine_handle::{Launch, Threads};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    BoardReading, BoardState, CallId, Confinement, Event, Invoke, ModelId, ModelState, Open, Vitals,
+    BoardReading, BoardState, CallId, Confinement, Event, Finding, Invoke, Measure, ModelId, ModelState,
+    Open, Vitals,
     supervise::{Command, Supervisor},
 };
 
@@ -101,10 +102,22 @@ impl Worker {
 
     /// Begins an attempt. It ends with [`Event::Ended`] in any case, also where the worker dies.
     pub fn invoke(&self, invoke: Invoke) -> Running {
-        let call = CallId(self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let call = self.next_call();
         let (to, events) = mpsc::unbounded_channel();
         self.tell(Command::Invoke { call, invoke: Box::new(invoke), to });
         Running { call, events, commands: self.commands.clone() }
+    }
+
+    /// Begins to measure. It ends with [`Finding::Ended`] in any case.
+    pub fn measure(&self, measure: Measure) -> Measuring {
+        let call = self.next_call();
+        let (to, findings) = mpsc::unbounded_channel();
+        self.tell(Command::Measure { call, measure: Box::new(measure), to });
+        Measuring { call, findings, commands: self.commands.clone() }
+    }
+
+    fn next_call(&self) -> CallId {
+        CallId(self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
     }
 
     fn tell(&self, command: Command) {
@@ -134,6 +147,32 @@ impl Running {
 }
 
 impl Drop for Running {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// A measurement on a worker. Dropping it breaks it off.
+#[derive(Debug)]
+pub struct Measuring {
+    call: CallId,
+    findings: mpsc::UnboundedReceiver<Finding>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Measuring {
+    /// The next finding; `None` after the end. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Finding> {
+        self.findings.recv().await
+    }
+
+    /// Asks it to end; the run that is on is lost.
+    pub fn cancel(&self) {
+        drop(self.commands.send(Command::Cancel(self.call)));
+    }
+}
+
+impl Drop for Measuring {
     fn drop(&mut self) {
         self.cancel();
     }

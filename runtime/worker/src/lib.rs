@@ -7,6 +7,7 @@
 
 mod attempt;
 mod confine;
+mod measure;
 mod models;
 mod pipelines;
 mod serve;

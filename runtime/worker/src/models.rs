@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use dunlin_costs::{ModelFacts, Quantisation, Thermal};
 use dunlin_emulation::{Board, EmulatedModel, Individual};
 use dunlin_engine_handle::{Engine, EngineError, Patience, Program, Pulse, State, Status, Threads};
+use dunlin_profiler::{Conditions, Senses};
 use dunlin_worker_handle::{
     BoardHeat, BoardReading, BoardState, Emulated, EngineKind, FromWorker, ModelId, ModelState, Open, Vitals,
 };
 use tokio::{sync::mpsc, task::AbortHandle};
+
+use crate::measure::Start;
 
 #[derive(Debug)]
 pub(crate) struct Models {
@@ -41,17 +44,32 @@ impl Models {
     pub(crate) fn open(&mut self, id: ModelId, open: Open) {
         // Its memory is needed.
         self.close(&id);
-        let engine = match open.engine {
-            EngineKind::Program(program) => {
-                Engine::start(Program::new(program), open.load, Patience::default())
-            }
-            EngineKind::Emulated(emulated) => match self.emulated(&id, &emulated) {
-                Ok(model) => Engine::start(model, open.load, Patience::default()),
-                Err(reason) => return self.tell(&id, ModelState::Failed { reason, memory: false }),
-            },
+        let engine = match self.starter(&id, &open) {
+            Ok(start) => start(),
+            Err(reason) => return self.tell(&id, ModelState::Failed { reason, memory: false }),
         };
-        let reporting = tokio::spawn(report(id.clone(), engine.clone(), self.out.clone()));
+        let reporting = tokio::spawn(report(id.clone(), engine.clone(), self.meter(), self.out.clone()));
         self.open.insert(id, Model { engine, reporting: reporting.abort_handle() });
+    }
+
+    /// Starts engines on a model that are nobody else's.
+    ///
+    /// # Errors
+    /// Why the emulated board cannot run it.
+    pub(crate) fn starter(&mut self, id: &ModelId, open: &Open) -> Result<Start, String> {
+        let load = open.load.clone();
+        match &open.engine {
+            EngineKind::Program(program) => {
+                let program = program.clone();
+                Ok(Box::new(move || {
+                    Engine::start(Program::new(program.clone()), load.clone(), Patience::default())
+                }))
+            }
+            EngineKind::Emulated(emulated) => {
+                let model = self.emulated(id, emulated)?;
+                Ok(Box::new(move || Engine::start(model.clone(), load.clone(), Patience::default())))
+            }
+        }
     }
 
     pub(crate) fn close(&mut self, id: &ModelId) {
@@ -164,8 +182,23 @@ impl BoardMeter {
     }
 }
 
+impl Senses for BoardMeter {
+    fn conditions(&self) -> Conditions {
+        let reading = self.board.reading();
+        // A class that is always held back is measured as it is.
+        let is_held_back = reading.thermal == Thermal::Throttled;
+        let throttled = is_held_back && self.board.class().thermal != Thermal::Throttled;
+        Conditions { celsius: Some(reading.degrees as f32), throttled }
+    }
+}
+
 /// Tells each new state of an engine, until it is closed.
-async fn report(model: ModelId, engine: Engine, out: mpsc::UnboundedSender<FromWorker>) {
+async fn report(
+    model: ModelId,
+    engine: Engine,
+    meter: Option<BoardMeter>,
+    out: mpsc::UnboundedSender<FromWorker>,
+) {
     let mut status = engine.watch();
     // What holds the handle is the model, not its report.
     drop(engine);
@@ -173,6 +206,10 @@ async fn report(model: ModelId, engine: Engine, out: mpsc::UnboundedSender<FromW
     loop {
         let state = state(&status.borrow_and_update());
         if let Some(state) = state.filter(|state| told.as_ref() != Some(state)) {
+            // What the load drew is not of the request that waited for it.
+            if matches!(state, ModelState::Ready(_)) {
+                meter.iter().for_each(BoardMeter::tell);
+            }
             drop(out.send(FromWorker::Model { model: model.clone(), state: state.clone() }));
             told = Some(state);
         }

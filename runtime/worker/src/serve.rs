@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use dunlin_engine_handle::{PULSE_INTERVAL, frame::Codec};
 use dunlin_host::Host;
-use dunlin_worker_handle::{BOARD_INTERVAL, CallId, Confinement, FromWorker, ToWorker};
+use dunlin_worker_handle::{BOARD_INTERVAL, CallId, Confinement, FromWorker, Measure, ToWorker};
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     net::UnixStream,
@@ -17,7 +17,7 @@ use tokio_util::{
     sync::CancellationToken,
 };
 
-use crate::{attempt::Attempt, models::Models, pipelines::Pipelines};
+use crate::{attempt::Attempt, measure::Findings, models::Models, pipelines::Pipelines};
 
 /// Serves until the agent closes the socket.
 pub(crate) async fn serve(socket: UnixStream, host: Host, confinement: Confinement) {
@@ -92,6 +92,28 @@ impl Serving {
                     attempt.run(&host, &pipelines, *invoke, engines, cancel).await;
                     call
                 });
+            }
+            ToWorker::Measure { call, measure } => {
+                let stop = CancellationToken::new();
+                self.running.insert(call, stop.clone());
+                match *measure {
+                    Measure::Probe(probe) => {
+                        let engine = self.models.engine(&probe.model);
+                        let findings = Findings::new(call, self.out.clone(), self.models.meter());
+                        self.attempts.spawn(async move {
+                            findings.probe(engine, probe, stop).await;
+                            call
+                        });
+                    }
+                    Measure::Profile(profile) => {
+                        let start = self.models.starter(&profile.model, &profile.open);
+                        let findings = Findings::new(call, self.out.clone(), self.models.meter());
+                        self.attempts.spawn(async move {
+                            findings.profile(start, *profile, stop).await;
+                            call
+                        });
+                    }
+                }
             }
             ToWorker::Cancel(call) => {
                 if let Some(cancel) = self.running.get(&call) {

@@ -10,9 +10,9 @@ use std::{
 
 use dunlin_link::{Link, Liveness, PULSE, Receiver, SendError, Sender, clock::unix_seconds, welcome};
 use dunlin_protocol::{
-    Answer, Ask, Epoch, Failure, FailureCode, FromInvocation, FromStore, Hello, Inventory, InvocationId,
-    Opening, Parameter, Renewal, Role, Submit, ToInvocation, ToNode, ToScheduler, ToStore, Version, Welcome,
-    limits::MAX_LABELS,
+    Answer, Ask, Epoch, Failure, FailureCode, Feature, FromInvocation, FromStore, Hello, Inventory,
+    InvocationId, Opening, PROFILES, Parameter, ProfileNode, Profiling, Renewal, Role, Submit, ToInvocation,
+    ToNode, ToProfile, ToScheduler, ToStore, Version, Welcome, limits::MAX_LABELS,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -28,11 +28,17 @@ use crate::{
 };
 
 /// Features of this build.
-const FEATURES: &[&str] = &["resume"];
+const FEATURES: &[&str] = &["resume", PROFILES];
 
 /// How long a node has not been heard until it is lost, and how often it reports.
 const LEASE: Duration = dunlin_scheduler_core::limits::LEASE;
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+const FOR_OPERATORS: &str =
+    "that is for operators: dunlin login with a token made by dunlin token new --role operator";
+
+/// Words of a profile that may wait for whoever asked for it; of more, only the last are told.
+const MAX_PROFILING: usize = 1024;
 
 /// Orders that may wait until a node reads them; one that lets more wait is cut.
 const MAX_ORDERS: usize = 256;
@@ -73,7 +79,7 @@ impl Members {
     async fn hello(
         &self,
         link: &Link,
-    ) -> Result<(Sender<dunlin_protocol::HelloReply>, Receiver<Hello>), String> {
+    ) -> Result<(Sender<dunlin_protocol::HelloReply>, Receiver<Hello>, Vec<Feature>), String> {
         let unix_seconds = unix_seconds();
         let ours = Hello::new(FEATURES, &self.build, unix_seconds);
         let said = Welcome {
@@ -90,7 +96,7 @@ impl Members {
 
     /// A node's connection: its control stream, if it reports, and files that it fetches.
     async fn serve_node(&self, link: &Link) -> Ended {
-        let (to, from) = self.hello(link).await?;
+        let (to, from, features) = self.hello(link).await?;
         let connection = ConnectionId(self.connections.fetch_add(1, Relaxed));
         let (mut from, mut to) = (from.then::<ToScheduler>(), to.then::<ToNode>());
         let (orders, mut ordered) = mpsc::channel(MAX_ORDERS);
@@ -118,6 +124,7 @@ impl Members {
                             connection,
                             link: link.clone(),
                             orders: orders.clone(),
+                            features: features.clone(),
                             inventory,
                         };
                         self.tell(joined).await;
@@ -231,6 +238,7 @@ impl Stream {
                 let blobs = &self.questions.blobs;
                 transfer::serve(blobs, may_put, first, to.then::<FromStore>(), from.then::<ToStore>()).await
             }
+            Opening::Profile(ask) => self.profile(ask, to.then(), from.then()).await,
             Opening::Renew(request) => {
                 let renewal = self.questions.authority.renew(self.link.peer(), &request).await;
                 let mut to = to.then::<Renewal>();
@@ -254,9 +262,7 @@ impl Stream {
             return Answer::Failed(Failure::new(FailureCode::Forbidden, "a node asks nothing"));
         }
         if self.role() == Role::Client && changes_the_fleet(&ask) {
-            let text =
-                "that is for operators: dunlin login with a token made by dunlin token new --role operator";
-            return Answer::Failed(Failure::new(FailureCode::Forbidden, text));
+            return Answer::Failed(Failure::new(FailureCode::Forbidden, FOR_OPERATORS));
         }
         self.questions.answer(ask, self.tenant()).await
     }
@@ -286,6 +292,54 @@ impl Stream {
             Err(failure) => {
                 to.send(&FromInvocation::Refused(failure)).await.map_err(text)?;
                 to.finish().await.map_err(text)
+            }
+        }
+    }
+
+    /// Tells how a profile goes. It is stopped when nobody listens any more.
+    async fn profile(&self, ask: ProfileNode, mut to: Sender<Profiling>, from: Receiver<ToProfile>) -> Ended {
+        if self.role() != Role::Operator {
+            let failure = Failure::new(FailureCode::Forbidden, FOR_OPERATORS);
+            to.send(&Profiling::Failed(failure)).await.map_err(text)?;
+            return to.finish().await.map_err(text);
+        }
+        let node = ask.node.clone();
+        let (reply, told) = mpsc::channel(MAX_PROFILING);
+        // The driver holds the only other one: `told` ends with it.
+        let mine = reply.downgrade();
+        drop(self.events.tell(Event::Profile { ask, reply }).await);
+        let stop = || {
+            if let Some(reply) = mine.upgrade() {
+                drop(self.events.send(Event::EndProfile { node: node.clone(), reply }));
+            }
+        };
+        let ended = self.tell_profile(told, &mut to, from, &stop).await;
+        if ended.is_err() {
+            stop();
+        }
+        ended.map_err(text)
+    }
+
+    async fn tell_profile(
+        &self,
+        mut told: mpsc::Receiver<Profiling>,
+        to: &mut Sender<Profiling>,
+        mut from: Receiver<ToProfile>,
+        stop: &impl Fn(),
+    ) -> Result<(), SendError> {
+        let mut listens = true;
+        loop {
+            tokio::select! {
+                said = told.recv() => match said {
+                    Some(said) => to.send(&said).await?,
+                    None => return to.finish().await,
+                },
+                asked = from.receive(), if listens => match asked {
+                    Ok(Some(ToProfile::Stop)) => stop(),
+                    Ok(None) => listens = false,
+                    Err(_) => return Err(SendError::Finished),
+                },
+                lost = self.link.closed() => return Err(lost.into()),
             }
         }
     }

@@ -72,7 +72,7 @@ fn explain(row: &Row, work: Work) -> anyhow::Result<()> {
     let provenance = &row.provenance;
     let grade =
         provenance.grade.map_or_else(String::new, |of| format!(", grade {of:?}: {}", grade_means(of)));
-    terminal::print(format_args!("{}{grade}\n{faint}{}{faint:#}\n", provenance.origin, provenance.source))?;
+    terminal::print(format_args!("{}{grade}\n{faint}{}{faint:#}\n", provenance.basis(), provenance.source))?;
     let economy = Economy::of(row, work);
     terminal::print(format_args!("TTFT  {} = {}", seconds(economy.ttft), reading(row, work)))?;
     terminal::print(format_args!("TPOT  {} = {}", seconds(economy.tpot), answering(row, work)))?;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use dunlin_agent::{Agent as Node, AgentOptions, Builtin, Emulation, Ending};
+use dunlin_agent::{Agent as Node, AgentOptions, Builtin, Emulation, Ending, Probing};
 use dunlin_costs::ModelDigest;
 use dunlin_engine_handle::Threads;
 use dunlin_protocol::{ComponentDigest, JoinToken, NodeId};
@@ -85,6 +85,12 @@ pub(crate) struct NodeOptions {
     /// Threads for both phases, or for reading prompts and for writing answers [default: all cores]
     #[arg(long, value_name = "N|PREFILL,DECODE", value_parser = engine::threads)]
     threads: Option<Threads>,
+    /// Do not look at models that were loaded and of which nothing was measured here
+    #[arg(long)]
+    no_probe: bool,
+    /// Let the fleet measure a model again while nothing runs here, where requests do not take what its rows say any more
+    #[arg(long)]
+    remeasure: bool,
     #[command(flatten)]
     meters: MetersArgument,
     /// Be a board of this class that does not exist: orin-nano-8g, pi5-8g, pi5-8g-hot
@@ -193,7 +199,9 @@ impl NodeOptions {
             emulation: None,
             meters: self.meters.read(&folders)?,
             root: PathBuf::from("/"),
-            costs: Some(folders.costs()),
+            costs: folders.costs(),
+            remeasures: self.remeasure,
+            probe: if self.no_probe { Probing::Never } else { Probing::default() },
             worker: (std::env::current_exe()?, WORKER.to_owned()),
             compile_child: COMPILE_CHILD.to_owned(),
             engine: engine::executable()?,
@@ -235,7 +243,7 @@ impl NodeOptions {
         options.memory_bytes = Some(self.memory.unwrap_or(class.memory_bytes));
         options.models = models;
         let seed = self.name().map_or(0, |name| name.to_string().bytes().map(u64::from).sum());
-        options.costs = None;
+        options.costs = options.folder.join("costs.toml");
         options.emulation = Some(Emulation { class: class.name.to_string(), modes, seed });
         Ok(())
     }

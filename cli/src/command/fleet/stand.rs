@@ -5,7 +5,12 @@ use std::time::Duration;
 use dunlin_protocol::{Ask, NodeId};
 
 use super::with_client;
-use crate::{duration, fleet::member::node_name, terminal};
+use crate::{
+    arguments::Global,
+    duration,
+    fleet::member::node_name,
+    terminal::{self, progress::Progress},
+};
 
 /// Let a node end what it runs, and give it nothing new; what does not end in time goes on elsewhere
 #[derive(Debug, clap::Args)]
@@ -39,14 +44,15 @@ pub(crate) struct Mode {
 
 impl Mode {
     /// # Errors
-    /// If there is no such node, or it may not be put into this mode.
-    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+    /// If there is no such node, or it may not be put into this mode, or does not take it.
+    pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
         let ask = Ask::Mode { node: self.node.clone(), mode: self.mode.clone() };
-        with_client(async |client| client.ask(ask).await)?;
-        terminal::tell(format_args!(
-            "{} is asked to change to {}; `dunlin nodes` shows the mode that it is in",
-            self.node, self.mode
-        ));
+        with_client(async |client| {
+            // It ends what it runs first.
+            let _bar = Progress::new(global.quiet).wait(&format!("{} changes to {}", self.node, self.mode));
+            client.ask(ask).await
+        })?;
+        terminal::tell(format_args!("{} is in {}", self.node, self.mode));
         Ok(())
     }
 }

@@ -5,8 +5,8 @@ mod llama_server;
 mod text;
 
 use dunlin_costs::{
-    Backend, Decode, Figure, Fit, KvType, LoadCosts, Memory, Mode, ModelDigest, NodeClass, Origin, Prefill,
-    Provenance, Quality, Quantisation, Row, RowFault, RowKey, RowParts, Table, Thermal,
+    Backend, Decode, Figure, Fit, KvType, LoadCosts, Memory, Method, Mode, ModelDigest, NodeClass, Origin,
+    Prefill, Provenance, Quality, Quantisation, Row, RowFault, RowKey, RowParts, Table, Thermal,
     fit::{self, FitError, Goodness},
 };
 use thiserror::Error;
@@ -223,6 +223,7 @@ impl Frame {
             key: RowKey { prefill_threads: threads.0, decode_threads: threads.1, ..self.key.clone() },
             provenance: Provenance {
                 origin: Origin::Imported,
+                method: Method::Usual,
                 grade: None,
                 source: self.source.clone(),
                 date: self.date.clone(),

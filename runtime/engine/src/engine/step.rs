@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_engine_handle::{CallId, EngineError};
+use dunlin_engine_handle::{CallId, EngineError, Part};
 
 use super::{Engine, is_branching};
 use crate::{
@@ -68,14 +68,15 @@ impl Engine {
     fn divide(&mut self, took: Duration) {
         let parts = self.plan.pieces.iter().map(|piece| {
             let task = &self.running[piece.task].task;
-            let prompt_rows = match &piece.rows {
-                Rows::Own { .. } if task.is_decoding() => 0,
-                Rows::Own { count, .. } => *count,
-                Rows::Branch(branch) => branch.tokens.len(),
+            let part = match &piece.rows {
+                Rows::Own { start, count } if task.is_decoding() => Part { rows: 0, context: start + count },
+                Rows::Own { start, count } => Part { rows: *count, context: start + count },
+                Rows::Branch(branch) => Part { rows: branch.tokens.len(), context: 0 },
             };
-            (task.id, prompt_rows)
+            (task.id, part)
         });
-        self.shares.divide(took, self.pace.decode_step(), parts);
+        let (calls, parts): (Vec<_>, Vec<_>) = parts.unzip();
+        self.shares.divide(took, &calls, &parts);
     }
 
     fn learn(&mut self, took: Duration) {

@@ -107,7 +107,7 @@ impl Measuring<'_> {
     async fn around(&self, from: Instant, to: Instant, before: Option<(Instant, Used)>) -> Measured {
         let used = self.used();
         let joules = self.joules.window(from, to).await;
-        let mut measured = Measured { joules, ..Measured::default() };
+        let mut measured = Measured { joules, window: Some((from, to)), ..Measured::default() };
         if let (Some((since, before)), Some((until, after))) = (before, used) {
             let seconds = (until - since).as_secs_f64();
             measured.memory = Some(after.peak);

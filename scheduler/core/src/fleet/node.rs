@@ -62,7 +62,8 @@ pub(crate) struct Node {
     pub(crate) memberships: Vec<(ModelIndex, GroupId)>,
     pub(crate) rank: u64,
     slowness: u8,
-    calibrations: Vec<(RowIndex, Calibration)>,
+    /// Of rows in a thermal state: a board that is hot is another one.
+    calibrations: Vec<((RowIndex, Thermal), Calibration)>,
 }
 
 impl Node {
@@ -170,8 +171,14 @@ impl Node {
     }
 
     pub(crate) fn calibration(&self, row: RowIndex) -> Option<&Calibration> {
-        let of_row = self.calibrations.iter().find(|(calibrated, _)| *calibrated == row);
+        let key = (row, self.thermal);
+        let of_row = self.calibrations.iter().find(|(calibrated, _)| *calibrated == key);
         of_row.map(|(_, calibration)| calibration)
+    }
+
+    /// Rows that its requests have not followed for long.
+    pub(crate) fn stale_rows(&self) -> impl Iterator<Item = RowIndex> {
+        self.calibrations.iter().filter(|(_, of_row)| of_row.is_stale()).map(|((row, _), _)| *row)
     }
 
     pub(crate) fn calibrations(&self) -> impl Iterator<Item = &Calibration> {
@@ -180,8 +187,9 @@ impl Node {
 
     /// To learn: it moves to the end of those that might be forgotten.
     pub(crate) fn calibration_mut(&mut self, row: RowIndex) -> &mut Calibration {
-        let found = self.calibrations.iter().position(|(calibrated, _)| *calibrated == row);
-        let entry = found.map_or_else(|| (row, Calibration::default()), |at| self.calibrations.remove(at));
+        let key = (row, self.thermal);
+        let found = self.calibrations.iter().position(|(calibrated, _)| *calibrated == key);
+        let entry = found.map_or_else(|| (key, Calibration::default()), |at| self.calibrations.remove(at));
         if self.calibrations.len() >= MAX_CALIBRATIONS {
             self.calibrations.remove(0);
         }
@@ -203,16 +211,17 @@ impl Node {
 
     /// After a calibration has learned.
     pub(crate) fn weigh(&mut self) {
-        let logs = self
-            .calibrations
-            .iter()
-            .map(|(_, of_row)| (of_row.factor(Phase::Prefill) * of_row.factor(Phase::Decode)).log2() / 2.0);
-        let mean = logs.sum::<f64>() / self.calibrations.len().max(1) as f64;
+        let now = self.calibrations.iter().filter(|((_, thermal), _)| *thermal == self.thermal);
+        let log = |of_row: &Calibration| {
+            (of_row.factor(Phase::Prefill) * of_row.factor(Phase::Decode)).log2() / 2.0
+        };
+        let (sum, count) = now.fold((0.0, 0), |(sum, count), (_, of_row)| (sum + log(of_row), count + 1));
+        let mean = sum / f64::from(count.max(1));
         self.slowness = (128.0 + 16.0 * mean).round().clamp(0.0, 255.0) as u8;
     }
 
     pub(crate) fn forget_calibrations(&mut self, gone: impl Fn(RowIndex) -> bool) {
-        self.calibrations.retain(|(row, _)| !gone(*row));
+        self.calibrations.retain(|((row, _), _)| !gone(*row));
     }
 
     pub(crate) fn engine_or_new(&mut self, model: ModelIndex) -> &mut Engine {

@@ -23,6 +23,8 @@ pub struct NodeView {
     pub in_flight: usize,
     pub slots: u16,
     pub models: Vec<ModelView>,
+    /// Models whose rows its requests have not followed for long.
+    pub stale: Vec<ModelDigest>,
     /// Since its last packet and its last report: how old what is said here is.
     pub heard_ago: Duration,
     pub reported_ago: Duration,
@@ -46,7 +48,11 @@ impl Fleet {
             pinned: engine.pinned,
             in_flight: engine.streams.len(),
         });
+        let mut stale: Vec<ModelDigest> =
+            node.stale_rows().filter_map(|row| Some(self.rows.row(row)?.key.model)).collect();
+        stale.dedup();
         NodeView {
+            stale,
             id: node.id,
             incarnation: node.incarnation,
             class: self.groups.class(node.kind).clone(),

@@ -57,8 +57,8 @@ impl Rows {
 #[cfg(test)]
 pub(crate) mod tests {
     use dunlin_costs::{
-        Backend, Decode, Figure, LoadCosts, ModelDigest, Origin, Power, Prefill, Provenance, RowParts, Scope,
-        Thermal,
+        Backend, Decode, Figure, LoadCosts, Method, ModelDigest, Origin, Power, Prefill, Provenance,
+        RowParts, Scope, Thermal,
     };
     use fastrand::Rng;
 
@@ -95,7 +95,13 @@ pub(crate) mod tests {
         };
         let load = LoadCosts { cold_ms: 4000.0.into(), warm_ms: 900.0.into(), ..LoadCosts::default() };
         let source = "made up".to_owned();
-        let provenance = Provenance { origin: Origin::Assumed, grade: None, source, date: String::new() };
+        let provenance = Provenance {
+            origin: Origin::Assumed,
+            method: Method::Usual,
+            grade: None,
+            source,
+            date: String::new(),
+        };
         let (memory, quality, fit) = Default::default();
         let (key, name) = (key(4), String::new());
         let power = Some(power);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dunlin_costs::{
-    Backend, Decode, LoadCosts, Memory, Mode, ModelDigest, Origin, Power, Prefill, Provenance, Quality, Row,
-    RowKey, RowParts, Scope, Thermal,
+    Backend, Decode, LoadCosts, Memory, Method, Mode, ModelDigest, Origin, Power, Prefill, Provenance,
+    Quality, Row, RowKey, RowParts, Scope, Thermal,
 };
 use dunlin_scheduler_core::{Alias, Grants, Inventory, LoadPoint, ModelReport, Report, Residency, Variant};
 
@@ -64,6 +64,7 @@ pub(crate) fn row(board: &Board, model: u8, threads: u16) -> Arc<Row> {
         },
         provenance: Provenance {
             origin: Origin::Assumed,
+            method: Method::Usual,
             grade: None,
             source: "a test".to_owned(),
             date: String::new(),

@@ -81,7 +81,6 @@ impl Driver {
             Ask::Cordon { node, cordoned: false } => {
                 self.stand(&node, Input::Uncordon, Some(Order::Cordon { cordoned: false }))
             }
-            Ask::Mode { node, mode } => self.change_mode(&node, mode),
             Ask::Pin { model, node, pinned } => self.pin(model, node, pinned),
             other => Answer::Failed(Failure::new(
                 FailureCode::Unsupported,
@@ -96,7 +95,7 @@ impl Driver {
         input: impl FnOnce(core::NodeId) -> Input,
         order: Option<Order>,
     ) -> Answer {
-        let Some(node) = self.names.known(name) else { return self.no_node(name) };
+        let Some(node) = self.names.known(name) else { return Answer::Failed(self.no_node(name)) };
         self.handle(input(node));
         if let Some(order) = order {
             self.order(node, order);
@@ -104,26 +103,10 @@ impl Driver {
         Answer::Done
     }
 
-    fn no_node(&self, name: &NodeId) -> Answer {
+    pub(super) fn no_node(&self, name: &NodeId) -> Failure {
         let known: Vec<String> = self.nodes.keys().map(ToString::to_string).collect();
         let text = format!("no node is called {name}; there are {}", known.join(", "));
-        Answer::Failed(Failure::new(FailureCode::NotFound, text))
-    }
-
-    /// The node does it on its own time, and tells the mode that it is in.
-    fn change_mode(&mut self, name: &NodeId, mode: String) -> Answer {
-        let Some(node) = self.names.known(name) else { return self.no_node(name) };
-        let points = self.nodes.get(name).map(|node| node.inventory.points.as_slice()).unwrap_or_default();
-        if points.iter().all(|point| point.mode != mode) {
-            let may: Vec<&str> = points.iter().map(|point| point.mode.as_str()).collect();
-            let text = format!(
-                "{name} may not be put into {mode:?}, only into {}: `dunlin agent --modes` says which",
-                may.join(", ")
-            );
-            return Answer::Failed(Failure::new(FailureCode::Invalid, text));
-        }
-        self.switch(node, mode);
-        Answer::Done
+        Failure::new(FailureCode::NotFound, text)
     }
 
     fn pin(&mut self, model: dunlin_protocol::ModelDigest, node: Option<NodeId>, pinned: bool) -> Answer {
@@ -274,7 +257,7 @@ impl Driver {
                 emulated: candidate.prediction.flags.emulated,
                 chosen: candidate.verdict == Verdict::Chosen,
                 predicted: Some(convert::predicted(&candidate.prediction)),
-                origin: candidate.row.provenance.origin.to_string(),
+                origin: candidate.row.provenance.basis(),
                 verdict: convert::verdict(candidate.verdict).to_owned(),
             })
         });

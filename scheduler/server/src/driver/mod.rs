@@ -7,6 +7,7 @@ mod answers;
 mod attempt;
 mod convert;
 mod expect;
+mod hold;
 mod inbox;
 mod log;
 pub mod look;
@@ -21,8 +22,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dunlin_link::Link;
 use dunlin_protocol::{
-    Answer, Ask, AttemptId, Emission, Epoch, Failure, FailureCode, FromAttempt, Inventory, InvocationId,
-    NodeId, OperatingPoint, Placed, Submit, ToNode, ToScheduler,
+    Answer, Ask, AttemptId, Emission, Epoch, Failure, FailureCode, Feature, FromAttempt, Inventory,
+    InvocationId, NodeId, OperatingPoint, Placed, ProfileNode, Profiling, Submit, ToNode, ToScheduler,
 };
 use dunlin_scheduler_core::{self as core, Decision, Input, Output, Time};
 use dunlin_traces::Exporter;
@@ -56,6 +57,7 @@ pub(crate) enum Event {
         connection: ConnectionId,
         link: Link,
         orders: mpsc::Sender<ToNode>,
+        features: Vec<Feature>,
         inventory: Box<Inventory>,
     },
     NodeSaid {
@@ -96,6 +98,15 @@ pub(crate) enum Event {
         /// `None`: whoever asks may see everything.
         tenant: Option<String>,
         reply: oneshot::Sender<Answer>,
+    },
+    Profile {
+        ask: ProfileNode,
+        reply: mpsc::Sender<Profiling>,
+    },
+    /// Whoever hears of it by `reply` wants no more of it.
+    EndProfile {
+        node: NodeId,
+        reply: mpsc::Sender<Profiling>,
     },
     Catalog(Catalogued),
     Policies(Arc<Policies>),
@@ -164,6 +175,8 @@ pub(crate) struct Driver {
     /// What the attempt said that the core is asked about.
     pending: Vec<Emission>,
     random: fastrand::Rng,
+    /// When it is looked at stale rows again.
+    next_look: Instant,
     observer: Option<Arc<dyn look::Observe>>,
     /// Where spans go.
     pub(crate) traces: Option<Exporter>,
@@ -201,6 +214,7 @@ impl Driver {
             records: Records::default(),
             pending: Vec::new(),
             random,
+            next_look: Instant::now(),
             observer: None,
             traces: None,
             changed: watch::Sender::new(0),
@@ -230,14 +244,15 @@ impl Driver {
                 },
                 () = sleep_until(wake) => self.handle(Input::Tick),
             }
+            self.measure_stale(Instant::now());
             self.records.tidy(Instant::now());
         }
     }
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::NodeJoined { name, connection, link, orders, inventory } => {
-                self.on_joined(&name, Connected::new(connection, link, orders, *inventory));
+            Event::NodeJoined { name, connection, link, orders, features, inventory } => {
+                self.on_joined(&name, Connected::new(connection, link, orders, features, *inventory));
             }
             Event::NodeSaid { name, connection, message } => self.on_node(&name, connection, *message),
             Event::NodeHeard { name, connection } => {
@@ -247,6 +262,7 @@ impl Driver {
                 self.tell_core(&name, connection, core::NodeEvent::Disconnected);
                 if let Some(node) = self.nodes.get_mut(&name).filter(|node| node.connection == connection) {
                     node.is_connected = false;
+                    self.release(&name, Err(hold::lost(&name)));
                 }
             }
             Event::Attempt { attempt, said } => self.on_attempt(attempt, *said),
@@ -264,7 +280,12 @@ impl Driver {
                 drop(reply.send(own.map(|record| record.log.clone())));
             }
             Event::Cancel(invocation) => self.handle(Input::Cancel(convert::invocation(invocation))),
-            Event::Ask { ask, tenant, reply } => drop(reply.send(self.answer(*ask, tenant.as_deref()))),
+            Event::Ask { ask, tenant, reply } => match *ask {
+                Ask::Mode { node, mode } => self.change_mode(&node, mode, reply),
+                ask => drop(reply.send(self.answer(ask, tenant.as_deref()))),
+            },
+            Event::Profile { ask, reply } => self.profile(ask, reply),
+            Event::EndProfile { node, reply } => self.end_profile(&node, &reply),
             Event::Catalog(catalog) => self.on_catalog(catalog),
             Event::Policies(policies) => self.policies = policies,
             Event::Look(reply) => drop(reply.send(self.look())),

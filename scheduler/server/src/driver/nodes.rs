@@ -4,15 +4,18 @@ use std::time::{Duration, SystemTime};
 
 use dunlin_link::{Close, Link};
 use dunlin_protocol::{
-    Command, CommandId, Inventory, JoinedNode, NodeId, NodeState, Order, Report, ToNode, ToScheduler,
+    Command, CommandId, Feature, Inventory, JoinedNode, NodeId, NodeState, Order, Report, ToNode, ToScheduler,
 };
-use dunlin_scheduler_core::{self as core, Fenced, Input, NodeEvent, Standing};
+use dunlin_scheduler_core::{self as core, Fenced, Input, NodeEvent};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     time::Instant,
 };
 
-use super::{ConnectionId, Driver, convert};
+use super::{
+    ConnectionId, Driver, convert,
+    hold::{self, Hold},
+};
 
 /// A node as its last connection left it.
 #[derive(Debug)]
@@ -23,9 +26,13 @@ pub(super) struct Connected {
     pub(super) inventory: Inventory,
     pub(super) is_connected: bool,
     reported: Instant,
-    next_command: u64,
-    /// The order to change its mode, during which it gets nothing new.
-    switching: Option<CommandId>,
+    pub(super) next_command: u64,
+    /// What both ends can do beyond the version.
+    pub(super) features: Vec<Feature>,
+    /// What it does meanwhile gets it nothing new.
+    pub(super) hold: Option<Hold>,
+    /// When it was measured last without being asked for.
+    pub(super) measured: Option<Instant>,
 }
 
 impl Connected {
@@ -33,6 +40,7 @@ impl Connected {
         connection: ConnectionId,
         link: Link,
         orders: mpsc::Sender<ToNode>,
+        features: Vec<Feature>,
         inventory: Inventory,
     ) -> Self {
         let reported = Instant::now();
@@ -44,7 +52,9 @@ impl Connected {
             is_connected: true,
             reported,
             next_command: 0,
-            switching: None,
+            features,
+            hold: None,
+            measured: None,
         }
     }
 }
@@ -57,22 +67,20 @@ impl Driver {
         {
             before.link.close(Close::Replaced, "the node has connected anew");
         }
-        let was_switching = self.nodes.get(name).is_some_and(|before| before.switching.is_some());
+        self.release(name, Err(hold::lost(name)));
         let held: Vec<_> = node.inventory.attempts.iter().map(|held| held.attempt).collect();
         let (connection, link) = (node.connection, node.link.clone());
         let is_cordoned = node.inventory.cordoned;
         let learned = self.rows.learn(&node.inventory);
         self.names.node(name);
-        self.nodes.insert(name.clone(), node);
+        let measured = self.nodes.get(name).and_then(|before| before.measured);
+        self.nodes.insert(name.clone(), Connected { measured, ..node });
         if learned {
             self.tell_rows();
         }
         self.tell_aliases();
         let Some(inventory) = self.core_inventory(name) else { return };
         self.tell_core(name, connection, NodeEvent::Joined(Box::new(inventory)));
-        if let (true, Some(node)) = (was_switching, self.names.known(name)) {
-            self.handle(Input::Uncordon(node));
-        }
         // What people said of it outlives the scheduler that they said it to.
         if let (true, Some(node)) = (is_cordoned, self.names.known(name)) {
             self.handle(Input::Cordon(node));
@@ -103,14 +111,18 @@ impl Driver {
                 self.report(name, connection);
             }
             ToScheduler::Done { id, result } => {
-                if let Err(failure) = result {
+                if let Err(failure) = &result {
                     tracing::warn!(node = %name, order = id.0, %failure, "an order was not followed");
                 }
                 let Some(node) = self.current(name, connection) else { return };
-                if node.switching.take_if(|order| *order == id).is_some()
-                    && let Some(node) = self.names.known(name)
-                {
-                    self.handle(Input::Uncordon(node));
+                if node.hold.as_ref().is_some_and(|hold| hold.command == id) {
+                    self.release(name, result);
+                }
+            }
+            ToScheduler::Profiling { id, said } => {
+                let Some(node) = self.current(name, connection) else { return };
+                if let Some(hold) = node.hold.as_ref().filter(|hold| hold.command == id) {
+                    hold.tell(*said);
                 }
             }
             ToScheduler::Rows(rows) => {
@@ -192,20 +204,6 @@ impl Driver {
         }
     }
 
-    /// Nothing new goes there until the node has answered.
-    pub(super) fn switch(&mut self, node: core::NodeId, mode: String) {
-        // What an operator has cordoned stays so.
-        let was_ready = self.core.node(node).is_some_and(|view| view.standing == Standing::Ready);
-        if was_ready {
-            self.handle(Input::Cordon(node));
-        }
-        self.order(node, Order::Mode { mode });
-        let Some(name) = self.names.name(node) else { return };
-        if let (true, Some(node)) = (was_ready, self.nodes.get_mut(name)) {
-            node.switching = Some(CommandId(node.next_command));
-        }
-    }
-
     pub(super) fn fence(&mut self, node: core::NodeId, reason: Fenced) {
         let Some(name) = self.names.name(node) else { return };
         let Some(node) = self.nodes.get_mut(name) else { return };
@@ -249,11 +247,13 @@ impl Driver {
             free_memory_bytes: *free_memory_bytes,
             residents: residents.clone(),
             models: models.len() as u32,
-            running: view.map_or(0, |view| view.in_flight as u32),
+            running: view.as_ref().map_or(0, |view| view.in_flight as u32),
             health: health.clone(),
             seen_ms_ago: Some(node.reported.elapsed().as_millis() as u64),
             build: engine_build.clone(),
             unconfined: unconfined.clone(),
+            stale: view.as_ref().map_or(0, |view| view.stale.len() as u32),
+            plan: String::new(),
         }
     }
 }

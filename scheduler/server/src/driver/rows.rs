@@ -6,8 +6,8 @@ use std::{
 };
 
 use dunlin_costs::{
-    Class, DocumentError, Mode, ModelDigest, ModelFacts, NodeClass, Origin, Quantisation, Row, RowKey,
-    RowParts, Table,
+    Class, DocumentError, Method, Mode, ModelDigest, ModelFacts, NodeClass, Origin, Quantisation, Row,
+    RowKey, RowParts, Table,
 };
 use dunlin_protocol::{Inventory, StoredModel};
 use thiserror::Error;
@@ -17,6 +17,12 @@ type Kind = (String, String, String, String, u16, u16, [u8; 32]);
 
 /// Rows that nodes tell, of all of them together.
 const MAX_ROWS: usize = 32_768;
+
+/// The class of machines of which nothing is known.
+const ANY_CLASS: &str = "generic";
+
+/// One request in ten takes so much longer, in log space, than another board of the class says.
+const LENT_RESIDUAL: f64 = 0.3;
 
 /// Why rows of a node are not taken.
 #[derive(Debug, Error)]
@@ -46,12 +52,24 @@ impl Software {
     }
 }
 
+/// What only one kind of row is needed of: software, model, mode.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Site(Software, ModelDigest, Mode);
+
+impl Site {
+    fn of(row: &Row) -> Self {
+        Self(Software::of_row(row), row.key.model, row.key.mode.clone())
+    }
+}
+
 /// What the core is given.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     /// Measured and imported.
     table: Table,
     guessed: Table,
+    /// Measured on other boards of the class, for nodes that have no rows of their own.
+    lent: Table,
     /// Kinds of nodes and models that were looked at.
     seen: BTreeSet<Kind>,
     classes: BTreeMap<String, Option<Arc<Class>>>,
@@ -64,9 +82,17 @@ impl Rows {
     /// With line and column.
     pub(crate) fn add(&mut self, toml: &str) -> Result<bool, DocumentError> {
         let table = Table::parse(toml)?;
+        Ok(self.merge(table))
+    }
+
+    fn merge(&mut self, table: Table) -> bool {
         let before = self.table.clone();
         self.table.merge(table);
-        Ok(self.table != before)
+        let changed = self.table != before;
+        if changed {
+            self.lend();
+        }
+        changed
     }
 
     /// Rows that a node measured; true if they change anything. Those of other nodes are not its to tell.
@@ -74,12 +100,13 @@ impl Rows {
     /// # Errors
     /// Why none of them is taken.
     pub(crate) fn add_of(&mut self, node: &Inventory, toml: &str) -> Result<bool, RowsError> {
-        if node.emulated {
-            return Err(RowsError::Emulated);
-        }
         let table = Table::parse(toml)?;
         let software = Software::of_node(node);
-        let own = |row: &&Row| Software::of_row(row) == software && row.provenance.origin == Origin::Measured;
+        let origin = if node.emulated { Origin::Emulated } else { Origin::Measured };
+        if node.emulated && table.rows().any(|row| row.provenance.origin != origin) {
+            return Err(RowsError::Emulated);
+        }
+        let own = |row: &&Row| Software::of_row(row) == software && row.provenance.origin == origin;
         let foreign = table.rows().filter(|row| !own(row)).count();
         if foreign > 0 {
             return Err(RowsError::Foreign(foreign));
@@ -87,9 +114,7 @@ impl Rows {
         if self.table.len() + table.len() > MAX_ROWS {
             return Err(RowsError::Full);
         }
-        let before = self.table.clone();
-        self.table.merge(table);
-        Ok(self.table != before)
+        Ok(self.merge(table))
     }
 
     /// Sees that there is a row for each model of a node; true if new ones were needed.
@@ -110,15 +135,44 @@ impl Rows {
                 changed |= self.guess(node, model);
             }
         }
+        if changed {
+            self.lend();
+        }
         changed
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Row>> {
         // What was measured leaves no room for guesses of the same: a placement would choose among both.
-        let site = |row: &Row| (Software::of_row(row), row.key.model, row.key.mode.clone());
-        let measured: BTreeSet<_> = self.table.rows().map(site).collect();
-        let guessed = self.guessed.rows().filter(|row| !measured.contains(&site(row)));
-        self.table.rows().chain(guessed).cloned().map(Arc::new).collect()
+        let measured: BTreeSet<Site> = self.table.rows().map(Site::of).collect();
+        let lent: BTreeSet<Site> = self.lent.rows().map(Site::of).collect();
+        let is_open = |row: &&Row| !measured.contains(&Site::of(row)) && !lent.contains(&Site::of(row));
+        let guessed = self.guessed.rows().filter(is_open);
+        self.table.rows().chain(self.lent.rows()).chain(guessed).cloned().map(Arc::new).collect()
+    }
+
+    /// Where there are only guesses, what another board of the class has measured is worth more: of several, one of the same
+    /// firmware, then one of the same build.
+    fn lend(&mut self) {
+        let measured: BTreeSet<Site> = self.table.rows().map(Site::of).collect();
+        let wanted: BTreeSet<Site> = self.guessed.rows().map(Site::of).collect();
+        self.lent = wanted.difference(&measured).flat_map(|site| self.lent_to(site)).collect();
+    }
+
+    fn lent_to(&self, site: &Site) -> Vec<Row> {
+        let Site(Software(class, firmware, build), model, mode) = site;
+        // Machines of no known class have nothing in common.
+        if class == ANY_CLASS {
+            return Vec::new();
+        }
+        let class = NodeClass::new(class);
+        let rows = self.table.of(&class, *model).filter(|row| row.key.mode == *mode);
+        let rows: Vec<&Row> = rows.filter(|row| row.provenance.origin == Origin::Measured).collect();
+        let closeness = |row: &&&Row| (row.key.firmware == *firmware, row.key.runtime == *build);
+        let Some(closest) = rows.iter().max_by_key(closeness).map(|row| Software::of_row(row)) else {
+            return Vec::new();
+        };
+        let lenders = rows.into_iter().filter(|row| Software::of_row(row) == closest);
+        lenders.filter_map(|row| lent(row, firmware, build)).collect()
     }
 
     /// The load point that rows of a model are of on a node: its own rows first, then those of its class.
@@ -131,7 +185,8 @@ impl Rows {
         let mode = node.state.health.mode.as_str();
         let software = Software::of_node(node);
         let closeness = |row: &Row| (Software::of_row(row) == software, row.key.mode.as_str() == mode);
-        let known = self.guessed.of(&class, model).chain(self.table.of(&class, model));
+        let guessed = self.guessed.of(&class, model).chain(self.lent.of(&class, model));
+        let known = guessed.chain(self.table.of(&class, model));
         let row = known.max_by_key(|row| closeness(row))?;
         Some(dunlin_scheduler_core::LoadPoint::of(&row.key))
     }
@@ -183,6 +238,21 @@ fn of_node(row: Row, node: &Inventory, mode: Option<&str>) -> Option<Row> {
         decode_threads: if own_mode && decode > 0 { decode } else { key.decode_threads },
         ..key.clone()
     };
+    Row::try_from(parts).ok()
+}
+
+/// A row of another board, as one that this software may go by until it has its own.
+fn lent(row: &Row, firmware: &str, build: &str) -> Option<Row> {
+    let mut parts = RowParts::from(row.clone());
+    parts.key.firmware = firmware.to_owned();
+    parts.key.runtime = build.to_owned();
+    parts.provenance.origin = Origin::Prior;
+    parts.provenance.method = Method::Lent;
+    parts.provenance.source = format!("another board of its class: {}", row.provenance.source);
+    for residual in [&mut parts.fit.prefill_residual_q90, &mut parts.fit.decode_residual_q90] {
+        *residual = residual.map(|known| known.max(LENT_RESIDUAL));
+    }
+    parts.fit.residual_q90 = parts.fit.residual_q90.max(LENT_RESIDUAL);
     Row::try_from(parts).ok()
 }
 
@@ -256,6 +326,41 @@ decode = { batch_ms = [10] }
         assert!(rows.learn(&other));
         assert_eq!(origins(&rows), [Origin::Measured, Origin::Assumed]);
         assert_eq!(rows.load_point(&other, model).unwrap().context, 4096);
+    }
+
+    #[test]
+    fn a_board_without_rows_goes_by_those_of_another_of_its_class() {
+        let pi = |firmware: &str| {
+            let mut node = node(false);
+            (node.class, node.firmware) = ("pi5-8g".to_owned(), firmware.to_owned());
+            node.state.health.mode = "performance".to_owned();
+            node
+        };
+        let of_pi = |firmware: &str| {
+            let row = row().replace("\"generic\"", "\"pi5-8g\"").replace("\"default\"", "\"performance\"");
+            row.replace("\"cpu\", runtime", &format!("\"{firmware}\", runtime"))
+        };
+        let (mut rows, first, second) = (Rows::default(), pi("1"), pi("2"));
+        assert!(rows.learn(&first) && rows.learn(&second));
+        assert!(origins(&rows).iter().all(|origin| *origin == Origin::Assumed));
+        assert!(rows.add_of(&first, &of_pi("1")).unwrap());
+        let bases = |rows: &Rows| -> Vec<String> {
+            let of_second =
+                |row: &&Arc<Row>| row.key.firmware == "2" && row.key.mode.as_str() == "performance";
+            rows.all().iter().filter(of_second).map(|row| row.provenance.basis()).collect()
+        };
+        assert_eq!(bases(&rows), ["prior (other board)"]);
+        let lent = rows.all().into_iter().find(|row| row.provenance.origin == Origin::Prior).unwrap();
+        assert!(lent.fit.residual_q90 >= LENT_RESIDUAL && lent.provenance.source.ends_with(": here"));
+        assert_eq!(rows.load_point(&second, ModelDigest::new([7; 32])).unwrap().context, 512);
+        assert!(rows.add_of(&second, &of_pi("2")).unwrap());
+        assert_eq!(bases(&rows), ["measured"]);
+        // A machine of no known class takes none.
+        let (mut rows, other) =
+            (Rows::default(), Inventory { firmware: "another cpu".to_owned(), ..node(false) });
+        rows.add_of(&node(false), &row()).unwrap();
+        rows.learn(&other);
+        assert_eq!(origins(&rows), [Origin::Measured, Origin::Assumed]);
     }
 
     #[test]

@@ -1,33 +1,33 @@
-//! `dunlin profile`.
+//! On this machine alone.
 
-use std::{path::Path, path::PathBuf, time::Duration};
+use std::{path::Path, path::PathBuf};
 
 use dunlin_costs::{
-    Backend, Figure, KvType, Memory, Mode, ModelDigest, NodeClass, Quantisation, RowKey, Thermal,
+    Backend, Figure, KvType, Memory, Method, Mode, ModelDigest, NodeClass, Origin, Quantisation, RowKey,
+    Thermal,
 };
 use dunlin_engine_handle::{Load, ModelInfo, Patience, Program, Threads};
 use dunlin_profiler::{
-    Bench, Campaign, Depth, Joules, Machine, Plan, Points, Profile as Outcome, ProfileError,
-    Progress as Done, State, StateError, Subject, Task, Watcher, profile, rows,
+    Bench, Campaign, Joules, Machine, Plan, Profile as Outcome, ProfileError, Progress as Done, State,
+    StateError, Subject, Task, Watcher, profile, rows,
 };
 use serde_json::json;
 
+use super::{Profile, table};
 use crate::{
-    arguments::{Global, ModelArgument},
-    board, duration,
+    arguments::Global,
+    board,
     engine::{self, EngineOptions},
     failure::{Exit, Failure},
     fleet::models::digest_of,
     folders::Folders,
     interrupt::Interrupt,
-    meters::{self, MetersArgument},
     runtime::{SHUTDOWN, random_seed, runtime},
     store::{Catalog, Model},
     table_file,
     terminal::{
         self,
         progress::{Bar, Progress},
-        table::{Align, Table as Columns},
     },
     version,
 };
@@ -35,74 +35,10 @@ use crate::{
 /// How much longer a step gets beside another model that works: two models were not measured together.
 const CONTENTION: (f64, f64, f64) = (0.0, 1.0, 2.0);
 
-const HELP: &str = "\
-Examples:
-  dunlin profile --quick
-  dunlin profile --model mine --budget 10m
-  dunlin profile --model mine --points 2,4 --full -o rows.toml --json
-
-Measured are loads (from the disk and from memory), prompts of 128 to 2048 tokens, answers at depths to 2048 tokens, and 1 to 8 \
-answers at once, in an order that is drawn; the first run of an engine does not count, and medians do. With `--points auto` \
-thread counts that are beaten are left out early. Ctrl-C ends it; what was measured counts the next time.
-
-The rows go to a table of this machine (`-o` another file), beside what is there. Joules are those of the first meter \
-of `dunlin meter`; where watts were declared, rows say so.";
-
-/// Measure what a model costs on this machine: cost rows of load, prompts and answers
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = HELP)]
-pub(crate) struct Profile {
-    #[command(flatten)]
-    model: ModelArgument,
-    /// Thread counts: `auto` (up to all cores, pruned early), `all`, or some, as in 2,4
-    #[arg(long, value_name = "auto|all|N,N", default_value = "auto", value_parser = points)]
-    points: Points,
-    /// Seconds instead of minutes: short prompts, two runs
-    #[arg(long, conflicts_with = "full")]
-    quick: bool,
-    /// Five runs of everything, with pauses
-    #[arg(long)]
-    full: bool,
-    /// Measure no longer than this, what matters most first
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
-    budget: Option<Duration>,
-    /// Longest conversation in tokens [default: what the model was trained on, at most 4096]
-    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(64..))]
-    context: Option<u32>,
-    /// Do not go on from what was measured before
-    #[arg(long)]
-    again: bool,
-    /// Where the order of the runs comes from [default: random]
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    /// The table to add the rows to [default: costs.toml in Dunlin's data folder]
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
-    #[command(flatten)]
-    meters: MetersArgument,
-    /// One JSON document
-    #[arg(long)]
-    json: bool,
-}
-
-fn points(text: &str) -> Result<Points, String> {
-    let cores = board::threads().prefill as u16;
-    match text {
-        "auto" => return Ok(Points::Auto { cores }),
-        "all" => return Ok(Points::All { cores }),
-        _ => {}
-    }
-    let count = |text: &str| match text.trim().parse::<u16>() {
-        Ok(count) if (1..=512).contains(&count) => Ok(count),
-        _ => Err("`auto`, `all`, or numbers of threads from 1 to 512 with commas between them".to_owned()),
-    };
-    Ok(Points::Only(text.split(',').map(count).collect::<Result<_, _>>()?))
-}
-
 impl Profile {
     /// # Errors
     /// If the model does not load, or the table cannot be written. Interrupted, what was measured is kept.
-    pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
+    pub(super) fn here(&self, global: Global) -> anyhow::Result<()> {
         let folders = Folders::find()?;
         let model = Catalog::open(&folders).find(&self.model.model)?;
         let output = self.output.clone().unwrap_or_else(|| folders.costs());
@@ -184,20 +120,14 @@ impl Profile {
         Ok(outcome)
     }
 
-    const fn depth(&self) -> Depth {
-        match (self.quick, self.full) {
-            (true, _) => Depth::Quick,
-            (_, true) => Depth::Full,
-            _ => Depth::Standard,
-        }
-    }
-
     fn subject(&self, model: &Model, digest: ModelDigest, info: &ModelInfo) -> Subject {
         let threads: Threads = board::threads();
         let firmware = board::firmware(threads);
         let (low, nominal, high) = CONTENTION;
         Subject {
             name: model.name.clone(),
+            origin: Origin::Measured,
+            method: Method::Usual,
             source: format!("{firmware}, Dunlin {}", version::SHORT),
             date: jiff::Zoned::now().date().to_string(),
             key: RowKey {
@@ -224,44 +154,10 @@ impl Profile {
             let keys: Vec<_> = outcome.rows.iter().map(|row| &row.key).collect();
             return terminal::print_json(&json!({ "profile": outcome, "rows": keys, "table": output }));
         }
-        let mut table = Columns::new([
-            ("WHAT", Align::Left),
-            ("MEDIAN", Align::Right),
-            ("FROM", Align::Right),
-            ("TO", Align::Right),
-            ("RUNS", Align::Right),
-            ("J/TOKEN", Align::Right),
-        ]);
-        let seconds = |value: f64| duration::show(Duration::from_secs_f64(value));
-        for of in &outcome.cells {
-            let s = &of.seconds;
-            table.row(
-                [
-                    of.cell.to_string(),
-                    seconds(s.median),
-                    seconds(s.low),
-                    seconds(s.high),
-                    s.runs.to_string(),
-                    of.joules_per_token.map_or_else(|| "-".to_owned(), |joules| format!("{joules:.3}")),
-                ]
-                .map(Into::into),
-            );
-        }
-        terminal::print(table)?;
-        if !global.quiet {
-            if let Some((meter, scope)) = outcome.meter.as_ref().zip(outcome.joules_of) {
-                let scope = meters::scope(scope);
-                terminal::tell(format_args!(
-                    "note: joules are those of the {scope}, idle draw included, by {meter}"
-                ));
-            }
-            for note in &outcome.notes {
-                terminal::tell(format_args!("note: {note}"));
-            }
-            if !outcome.rows.is_empty() {
-                let rows = terminal::counted(outcome.rows.len(), "row");
-                terminal::tell(format_args!("{rows} in {}", output.display()));
-            }
+        table(outcome, global)?;
+        if !global.quiet && !outcome.rows.is_empty() {
+            let rows = terminal::counted(outcome.rows.len(), "row");
+            terminal::tell(format_args!("{rows} in {}", output.display()));
         }
         Ok(())
     }

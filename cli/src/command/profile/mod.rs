@@ -1,0 +1,146 @@
+//! `dunlin profile`: here in `local.rs`, on nodes of a fleet in `nodes.rs`.
+
+mod local;
+mod nodes;
+
+use std::{path::PathBuf, time::Duration};
+
+use dunlin_profiler::{Depth, Points, Profile as Outcome};
+use dunlin_protocol::NodeId;
+
+use crate::{
+    arguments::{Global, ModelArgument},
+    board, duration,
+    fleet::member::node_name,
+    meters::{self, MetersArgument},
+    terminal::{
+        self,
+        table::{Align, Table as Columns},
+    },
+};
+
+const HELP: &str = "\
+Examples:
+  dunlin profile --quick
+  dunlin profile --model mine --budget 10m
+  dunlin profile --model mine --points 2,4 --full -o rows.toml --json
+  dunlin profile shed roof --model mine --budget 10m
+
+Measured are loads (from the disk and from memory), prompts of 128 to 2048 tokens, answers at depths to 2048 tokens, and 1 to 8 \
+answers at once, in an order that is drawn; the first run of an engine does not count, and medians do. With `--points auto` \
+thread counts that are beaten are left out early. Ctrl-C ends it; what was measured counts the next time.
+
+The rows go to a table of this machine (`-o` another file), beside what is there. Joules are those of the first meter \
+of `dunlin meter`; where watts were declared, rows say so.
+
+With NODEs, boards of the fleet are measured, one after another: a board gets nothing new, ends what it runs (what takes longer than 30 s \
+goes on elsewhere), measures, keeps its rows, tells them to the scheduler and takes work again, also if this command is lost.";
+
+/// Measure what a model costs, on this machine or on nodes of the fleet: cost rows of load, prompts and answers
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct Profile {
+    /// Nodes of the fleet, in the place of this machine
+    #[arg(value_name = "NODE", value_parser = node_name)]
+    nodes: Vec<NodeId>,
+    #[command(flatten)]
+    model: ModelArgument,
+    /// Thread counts: `auto` (up to all cores, pruned early), `all`, or some, as in 2,4
+    #[arg(long, value_name = "auto|all|N,N", default_value = "auto", value_parser = points)]
+    points: Points,
+    /// Seconds instead of minutes: short prompts, two runs
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    /// Five runs of everything, with pauses
+    #[arg(long)]
+    full: bool,
+    /// Measure no longer than this, what matters most first
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    budget: Option<Duration>,
+    /// Longest conversation in tokens [default: what the model was trained on, at most 4096]
+    #[arg(long, value_name = "TOKENS", conflicts_with = "nodes", value_parser = clap::value_parser!(u32).range(64..))]
+    context: Option<u32>,
+    /// Do not go on from what was measured before
+    #[arg(long)]
+    again: bool,
+    /// Where the order of the runs comes from [default: random]
+    #[arg(long, value_name = "N", conflicts_with = "nodes")]
+    seed: Option<u64>,
+    /// The table to add the rows to [default: costs.toml in Dunlin's data folder]
+    #[arg(long, short, value_name = "FILE", conflicts_with = "nodes")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    meters: MetersArgument,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+fn points(text: &str) -> Result<Points, String> {
+    let cores = board::threads().prefill as u16;
+    match text {
+        "auto" => return Ok(Points::Auto { cores }),
+        "all" => return Ok(Points::All { cores }),
+        _ => {}
+    }
+    let count = |text: &str| match text.trim().parse::<u16>() {
+        Ok(count) if (1..=512).contains(&count) => Ok(count),
+        _ => Err("`auto`, `all`, or numbers of threads from 1 to 512 with commas between them".to_owned()),
+    };
+    Ok(Points::Only(text.split(',').map(count).collect::<Result<_, _>>()?))
+}
+
+impl Profile {
+    /// # Errors
+    /// If the model does not load, or the rows cannot be kept. Interrupted, what was measured is kept.
+    pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
+        if self.nodes.is_empty() { self.here(global) } else { self.there(global) }
+    }
+
+    const fn depth(&self) -> Depth {
+        match (self.quick, self.full) {
+            (true, _) => Depth::Quick,
+            (_, true) => Depth::Full,
+            _ => Depth::Standard,
+        }
+    }
+}
+
+/// What was measured, and what there is to say of it.
+fn table(outcome: &Outcome, global: Global) -> anyhow::Result<()> {
+    let mut table = Columns::new([
+        ("WHAT", Align::Left),
+        ("MEDIAN", Align::Right),
+        ("FROM", Align::Right),
+        ("TO", Align::Right),
+        ("RUNS", Align::Right),
+        ("J/TOKEN", Align::Right),
+    ]);
+    let seconds = |value: f64| duration::show(Duration::from_secs_f64(value));
+    for of in &outcome.cells {
+        let s = &of.seconds;
+        table.row(
+            [
+                of.cell.to_string(),
+                seconds(s.median),
+                seconds(s.low),
+                seconds(s.high),
+                s.runs.to_string(),
+                of.joules_per_token.map_or_else(|| "-".to_owned(), |joules| format!("{joules:.3}")),
+            ]
+            .map(Into::into),
+        );
+    }
+    terminal::print(table)?;
+    if global.quiet {
+        return Ok(());
+    }
+    if let Some((meter, scope)) = outcome.meter.as_ref().zip(outcome.joules_of) {
+        let scope = meters::scope(scope);
+        terminal::tell(format_args!("note: joules are those of the {scope}, idle draw included, by {meter}"));
+    }
+    for note in &outcome.notes {
+        terminal::tell(format_args!("note: {note}"));
+    }
+    Ok(())
+}

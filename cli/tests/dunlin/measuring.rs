@@ -1,0 +1,130 @@
+//! Nodes of a fleet measure what their models cost: shortly after a load, and when they are asked to.
+
+use std::time::Instant;
+
+use dunlin_costs::{Method, Origin, Table};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{
+    fleet::{Fleet, PATIENCE, Running},
+    support::Home,
+};
+
+const INVOKE: &str = "invoke chat --model tiny --text hello --param max_tokens=4 --json --explain";
+
+/// What the row of the chosen candidate rests on.
+fn row(fleet: &Fleet) -> String {
+    fleet.json(INVOKE)["explanation"]["decisions"][0]["candidates"][0]["row"].as_str().unwrap().to_owned()
+}
+
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+    }
+}
+
+fn state(fleet: &Fleet) -> String {
+    fleet.json("nodes --json")[0]["state"].as_str().unwrap().to_owned()
+}
+
+fn ada() -> Fleet {
+    let mut fleet = Fleet::found(Home::new());
+    fleet.join("ada", "--threads 1");
+    fleet.dunlin("models push ./tiny.gguf --alias tiny").stdout();
+    fleet
+}
+
+#[test]
+fn a_model_that_was_loaded_is_looked_at_once_nobody_asks() {
+    let fleet = ada();
+    assert_eq!(row(&fleet), "assumed (file size)");
+    wait_for("a row of a probe", || row(&fleet) == "measured (probe)");
+    let kept = std::fs::read_to_string(fleet.home().path("data/dunlin/costs.toml")).unwrap();
+    let table = Table::parse(&kept).unwrap();
+    let provenance = &table.rows().next().unwrap().provenance;
+    assert_eq!((provenance.origin, provenance.method), (Origin::Measured, Method::Probe));
+    // Whoever has a row does not look again; whoever was told not to does not look at all.
+    let mut fleet = Fleet::found(Home::new());
+    fleet.join("bob", "--threads 1 --no-probe");
+    fleet.dunlin("models push ./tiny.gguf --alias tiny").stdout();
+    assert_eq!(row(&fleet), "assumed (file size)");
+    assert!(!fleet.home().path("data/dunlin/costs.toml").exists());
+}
+
+#[test]
+fn a_node_is_measured_and_takes_work_again() {
+    let fleet = ada();
+    fleet.json(INVOKE);
+    let measured = fleet.json("profile ada --model tiny --quick --points 1 --json --quiet");
+    assert_eq!(
+        (&measured[0]["node"], &measured[0]["stopped"]),
+        (&"ada".into(), &false.into()),
+        "{measured:#}"
+    );
+    let cells = measured[0]["profile"]["cells"].as_array().unwrap();
+    assert!(cells.len() > 5 && cells.iter().all(|cell| cell["median"].as_f64() > Some(0.0)), "{measured:#}");
+    // When the command ends, the scheduler has the rows and the node its work.
+    assert_eq!((row(&fleet), state(&fleet)), ("measured".to_owned(), "ready".to_owned()));
+    for (arguments, words) in [
+        ("profile bob --model tiny", "no node is called bob; there are ada"),
+        ("profile ada --model tinny", "ada has no model \"tinny\" on its disk; it has tiny"),
+        ("profile ada --model tiny -o rows.toml", "cannot be used with"),
+    ] {
+        let output = fleet.dunlin(arguments).output();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(words), "{arguments}: {said}");
+    }
+}
+
+/// Interrupted, and cut off: what was measured stays, and the node takes work again.
+#[test]
+fn a_profile_that_is_broken_off_leaves_its_node_at_work() {
+    let mut fleet = ada();
+    fleet.json(INVOKE);
+    let begin = |fleet: &Fleet| {
+        let command = fleet.dunlin("profile ada --model tiny --full --json --quiet").into_command();
+        Running::start(command)
+    };
+    for signal in [Signal::INT, Signal::KILL] {
+        let mut profile = begin(&fleet);
+        fleet.nodes["ada"].says("a profile begins");
+        kill_process(Pid::from_child(&profile.child), signal).unwrap();
+        let status = profile.child.wait().unwrap();
+        if signal == Signal::INT {
+            assert_eq!(status.code(), Some(130));
+            assert_eq!(state(&fleet), "ready", "the command ends when the node is back");
+        }
+        wait_for("it takes work again", || state(&fleet) == "ready");
+        fleet.json(INVOKE);
+    }
+    // A node that dies in the middle comes back without a rest.
+    let mut profile = begin(&fleet);
+    fleet.nodes["ada"].says("a profile begins");
+    fleet.nodes.get_mut("ada").unwrap().kill();
+    let status = profile.child.wait().unwrap();
+    assert!(!status.success());
+    fleet.start_again("ada", "--threads 1");
+    assert_eq!(state(&fleet), "ready");
+    fleet.json(INVOKE);
+}
+
+/// What an emulated board does is marked, wherever it was measured.
+#[test]
+fn emulated_boards_are_measured_as_emulated() {
+    let mut fleet = Fleet::found(Home::new());
+    fleet.join("fast", "--emulate orin-nano-8g --mode MAXN");
+    let measured = fleet.json("profile fast --model llama-3.2-1b --quick --budget 12s --json --quiet");
+    let profile = &measured[0]["profile"];
+    let cells = profile["cells"].as_array().unwrap();
+    assert!(!cells.is_empty(), "{measured:#}");
+    assert_eq!(profile["meter"], "emulated, emulated", "{measured:#}");
+    let rows = std::fs::read_to_string(fleet.home().path("fast/costs.toml")).unwrap();
+    let table = Table::parse(&rows).unwrap();
+    assert!(table.rows().all(|row| row.provenance.origin == Origin::Emulated), "{rows}");
+    let answer =
+        fleet.json("invoke chat --model llama-3.2-1b --text hello --param max_tokens=4 --json --explain");
+    let candidate: &Value = &answer["explanation"]["decisions"][0]["candidates"][0];
+    assert_eq!((&candidate["row"], &candidate["emulated"]), (&"emulated".into(), &true.into()));
+}
