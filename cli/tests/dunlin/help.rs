@@ -37,6 +37,7 @@ fn the_command_as_a_whole() {
           console      Print a link that opens the fleet's page in a browser, logged in
           login        Become an operator or a client of a fleet, with a token that an operator made
           nodes        Show the nodes of the fleet
+          top          Watch the fleet in this terminal: boards, invocations, rates, watts
           models       The models of the fleet: list, push, alias, pin
           deploy       Give a pipeline to the fleet, under a name
           invoke       Run a pipeline on the fleet
@@ -47,6 +48,7 @@ fn the_command_as_a_whole() {
                        on elsewhere
           cordon       Give a node nothing new; what runs goes on
           mode         Put a node into another power mode, once what runs there has ended
+          bench        Put a load on a server of OpenAI's API, and measure what comes of it
           doctor       Say what this machine has, and what is missing
           completions  Print what makes a shell complete this command
           help         Print this message or the help of the given subcommand(s)

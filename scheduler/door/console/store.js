@@ -14,6 +14,8 @@ export const fleet = {
   nodes: new Map(),
   invocations: new Map(),
   models: new Map(),
+  /** Of all aliases: two of them may stand for one model. */
+  variants: [],
   happenings: [],
   link: { state: "connecting" },
 };
@@ -51,6 +53,7 @@ export function end() {
   stop?.();
   stop = null;
   for (const map of [fleet.nodes, fleet.invocations, fleet.models]) map.clear();
+  fleet.variants = [];
   fleet.happenings.length = 0;
 }
 
@@ -85,8 +88,9 @@ const handlers = {
 };
 
 function onModels(models) {
+  fleet.variants = models.flatMap(({ alias, variants }) => variants.map((variant) => ({ alias, ...variant })));
   fleet.models.clear();
-  for (const { alias, variants } of models) for (const variant of variants) fleet.models.set(variant.digest, { alias, ...variant });
+  for (const variant of fleet.variants) fleet.models.set(variant.digest, variant);
 }
 
 function onNode(said) {

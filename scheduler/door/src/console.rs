@@ -114,13 +114,12 @@ async fn file(Path(path): Path<String>, headers: HeaderMap) -> Answered<Response
 }
 
 fn serve(path: &str, headers: &HeaderMap) -> Answered<Response> {
-    let Some((_, mut bytes)) = FILES.iter().find(|(name, _)| *name == path) else {
+    let file = FILES.iter().find(|(name, _)| *name == path).map(|(_, bytes)| *bytes);
+    let bytes = if path == "index.html" { Some(PAGE.html.as_bytes()) } else { file };
+    let Some(bytes) = bytes else {
         let message = format!("The console has no file {path:?}.");
         return Err(ApiError::not_found(message).with_code("unknown_url"));
     };
-    if path == "index.html" {
-        bytes = PAGE.html.as_bytes();
-    }
     let tag = tag(bytes);
     let is_known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let mut response = if is_known {

@@ -15,7 +15,7 @@ export function show(main) {
 
 function paintModels(body) {
   const aliases = new Map();
-  for (const variant of fleet.models.values()) {
+  for (const variant of fleet.variants) {
     if (!aliases.has(variant.alias)) aliases.set(variant.alias, []);
     aliases.get(variant.alias).push(variant);
   }

@@ -18,7 +18,7 @@ const UNSEEN: [(u16, &str); 3] = [
 ];
 
 /// A chat, with other fields.
-fn chat(more: &serde_json::Value) -> String {
+fn chat(more: &Value) -> String {
     let mut body = json!({ "model": "demo", "messages": [{ "role": "user", "content": "hi" }] });
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();

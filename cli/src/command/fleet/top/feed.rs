@@ -79,10 +79,12 @@ async fn follow(
             _ = tick.tick() => in_time(look(client)).await.map(|look| News::Look(Box::new(look))),
             Some(Wish::Explain(invocation)) = wished.recv() => in_time(explanation(client, invocation)).await,
         };
-        match news {
-            Ok(news) if tell.send(news).await.is_err() => return anyhow::anyhow!("nobody listens"),
-            Ok(_) => {}
+        let news = match news {
+            Ok(news) => news,
             Err(error) => return error,
+        };
+        if tell.send(news).await.is_err() {
+            return anyhow::anyhow!("nobody listens");
         }
     }
 }

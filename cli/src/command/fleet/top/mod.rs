@@ -29,7 +29,6 @@ use crate::{
     arguments::Global,
     duration,
     failure::{Exit, Failure},
-    fleet::Client,
     interrupt::Interrupt,
     runtime::{SHUTDOWN, runtime},
 };

@@ -6,7 +6,6 @@ use dunlin_protocol::{
     FleetSummary, Health, InvocationId, JoinedNode, ListedInvocation, ModelDigest, NodeState, OperatingPoint,
     Residency, Resident,
 };
-use expect_test::{Expect, expect};
 use ratatui::{
     Terminal,
     backend::TestBackend,
@@ -87,7 +86,7 @@ fn look(at: Instant, more_tokens: u64) -> Look {
             running: 1,
             queued: 1,
         },
-        nodes: vec![node("jetson", NodeState::Ready, 1), node("pi", NodeState::Lost, 0)],
+        nodes: vec![node("jetson", NodeState::Ready, 1), node("pi", NodeState::Suspected, 0)],
         models: vec![(ModelDigest([7; 32]), "demo".to_owned())],
         invocations: vec![
             invocation(1, "done", 41),
@@ -115,23 +114,40 @@ fn shown(screen: &mut Screen, width: u16, height: u16) -> String {
     lines.collect::<Vec<_>>().join("\n").trim_end().to_owned() + "\n"
 }
 
-fn check(screen: &mut Screen, size: (u16, u16), expected: &Expect) {
-    expected.assert_eq(&shown(screen, size.0, size.1));
-}
-
 fn press(screen: &mut Screen, code: KeyCode) -> Next {
     screen.press(KeyEvent::new(code, KeyModifiers::NONE))
 }
 
 #[test]
 fn boards_and_invocations_in_a_wide_terminal() {
-    check(&mut screen(), (130, 12), &expect![[""]]);
+    let text = shown(&mut screen(), 130, 12);
+    let head = text.lines().next().unwrap();
+    for words in ["1 of 2 boards", "1 running", "1 waiting", "2 live", "20.0 tokens/s", "9.8 W"] {
+        assert!(head.contains(words), "{words}: {text}");
+    }
+    assert!(head.ends_with("live"), "{text}");
+    let line =
+        |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{text}"));
+    let jetson: Vec<&str> = line("jetson").split_whitespace().collect();
+    assert_eq!(
+        jetson,
+        ["jetson", "~orin-nano-8g", "ready", "1", "9.8", "W", "51", "°C", "-", "5.1", "GB", "MAXN", "demo"]
+    );
+    // Of a board that is gone nothing is known.
+    assert_eq!(
+        line("pi").split_whitespace().collect::<Vec<_>>(),
+        ["pi", "~orin-nano-8g", "not", "connected"]
+    );
+    let running = text.lines().find(|line| line.contains("running ")).unwrap();
+    assert!(running.contains("30") && running.contains("20.0") && running.contains("500 ms"), "{text}");
 }
 
 #[test]
 fn a_small_terminal_has_what_matters_most() {
-    check(&mut screen(), (60, 12), &expect![[""]]);
-    check(&mut screen(), (20, 4), &expect![[""]]);
+    let text = shown(&mut screen(), 60, 12);
+    assert!(text.contains("STATE") && text.contains("WATTS") && !text.contains("BATTERY"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+    assert!(shown(&mut screen(), 20, 4).contains("the terminal is"));
     // Any size is drawn.
     for (width, height) in [(1, 1), (30, 7), (31, 8), (500, 3), (200, 100)] {
         shown(&mut screen(), width, height);
@@ -163,7 +179,8 @@ fn keys_select_sort_and_open() {
     press(&mut screen, KeyCode::Char('S'));
     assert_eq!(screen.sorted_boards()[0].name.to_string(), "pi");
     press(&mut screen, KeyCode::Enter);
-    check(&mut screen, (90, 16), &expect![[""]]);
+    let text = shown(&mut screen, 90, 16);
+    assert!(text.contains("emulated: it does not exist") && text.contains("512 of 4096 cells"), "{text}");
     press(&mut screen, KeyCode::Esc);
     press(&mut screen, KeyCode::Tab);
     assert_eq!(press(&mut screen, KeyCode::Enter), Next::Explain(InvocationId(2)));
