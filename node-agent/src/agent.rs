@@ -98,12 +98,10 @@ impl Agent {
         }
         let worker = Worker::start(worker_program(&options, &blobs));
         let metrics = Arc::new(Metrics::new(name.as_str(), &options)?);
-        let resource = Resource {
-            service: "dunlin-agent",
-            version: options.build.clone(),
-            instance: name.to_string(),
-        };
-        let traces = options.otlp.as_deref().map(|endpoint| Exporter::start(endpoint, resource)).transpose()?;
+        let resource =
+            Resource { service: "dunlin-agent", version: options.build.clone(), instance: name.to_string() };
+        let traces =
+            options.otlp.as_deref().map(|endpoint| Exporter::start(endpoint, resource)).transpose()?;
         let node = Node::new(options, name, memory, worker, blobs, dialer, (metrics, traces));
         let node = Arc::new(node);
         node.board().into_iter().for_each(|board| node.worker.set_board(board));

@@ -63,7 +63,8 @@ impl Traced {
             Outcome::Failed(failure) => Status::Error(failure.to_string()),
             _ => Status::Ok,
         };
-        let run = run.with("dunlin.pipeline", self.pipeline.as_str()).with("dunlin.generations", usage.generations);
+        let run =
+            run.with("dunlin.pipeline", self.pipeline.as_str()).with("dunlin.generations", usage.generations);
         spans.push(Span { status, ..run });
         if ttft_us == 0 {
             return spans;
@@ -75,14 +76,20 @@ impl Traced {
             self.span(Layer::Prefill, inside, (begun, ttft_us))
                 .with("gen_ai.usage.input_tokens", usage.prompt_tokens + usage.cached_tokens)
                 .with("dunlin.cached_tokens", usage.cached_tokens)
-                .with_some("dunlin.energy.joules", joules(energy.and_then(|energy| energy.prefill_millijoules))),
+                .with_some(
+                    "dunlin.energy.joules",
+                    joules(energy.and_then(|energy| energy.prefill_millijoules)),
+                ),
         );
         spans.push(
             self.span(Layer::Decode, inside, (ttft_us, total_us.max(ttft_us)))
                 .with("gen_ai.usage.output_tokens", usage.output_tokens)
                 .with("dunlin.tpot_p50_seconds", usage.tpot_p50_us as f64 / 1e6)
                 .with("dunlin.tpot_p99_seconds", usage.tpot_p99_us as f64 / 1e6)
-                .with_some("dunlin.energy.joules", joules(energy.and_then(|energy| energy.decode_millijoules))),
+                .with_some(
+                    "dunlin.energy.joules",
+                    joules(energy.and_then(|energy| energy.decode_millijoules)),
+                ),
         );
         spans
     }

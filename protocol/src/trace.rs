@@ -87,7 +87,8 @@ impl SpanId {
     /// Of a layer of an attempt.
     pub fn of(attempt: AttemptId, layer: Layer) -> Self {
         let AttemptId { invocation, number } = attempt;
-        let bytes = invocation.0.to_be_bytes().into_iter().chain(number.to_be_bytes()).chain([layer.number()]);
+        let bytes =
+            invocation.0.to_be_bytes().into_iter().chain(number.to_be_bytes()).chain([layer.number()]);
         // FNV-1a (Fowler, Noll, Vo), then the last step of splitmix64, which spreads what differs at the end.
         let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

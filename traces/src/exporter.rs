@@ -69,13 +69,8 @@ impl Exporter {
         let url = url(endpoint).ok_or_else(|| CollectorError(endpoint.to_owned()))?;
         let (spans, waiting) = sync_channel(MAX_WAITING);
         let lost = Arc::new(AtomicU64::new(0));
-        let telling = Telling {
-            agent: agent(),
-            url: url.clone(),
-            resource,
-            lost: lost.clone(),
-            fails: false,
-        };
+        let telling =
+            Telling { agent: agent(), url: url.clone(), resource, lost: lost.clone(), fails: false };
         std::thread::Builder::new()
             .name("traces".to_owned())
             .spawn(move || telling.run(&waiting))
@@ -126,7 +121,11 @@ impl Telling {
             if let Err(error) = &told {
                 self.lost.fetch_add(batch.len() as u64, Relaxed);
                 if !self.fails {
-                    tracing::warn!(url = self.url, error, "traces are not taken, and are lost until they are");
+                    tracing::warn!(
+                        url = self.url,
+                        error,
+                        "traces are not taken, and are lost until they are"
+                    );
                 }
             } else if self.fails {
                 tracing::info!(url = self.url, "traces are taken again");
@@ -182,7 +181,11 @@ fn url(endpoint: &str) -> Option<String> {
     if host.is_empty() || host.contains(|c: char| c.is_whitespace()) {
         return None;
     }
-    Some(if path.len() > 1 { endpoint.to_owned() } else { format!("{}{PATH}", endpoint.trim_end_matches('/')) })
+    Some(if path.len() > 1 {
+        endpoint.to_owned()
+    } else {
+        format!("{}{PATH}", endpoint.trim_end_matches('/'))
+    })
 }
 
 #[cfg(test)]

@@ -21,7 +21,10 @@ impl Engines {
             Ok::<_, prometheus::Error>(counters)
         };
         Ok(Self {
-            steps: counters("dunlin_engine_steps_total", "Steps of the engine, each of all sequences at once.")?,
+            steps: counters(
+                "dunlin_engine_steps_total",
+                "Steps of the engine, each of all sequences at once.",
+            )?,
             evictions: counters(
                 "dunlin_engine_prefix_evictions_total",
                 "Kept prefixes that had to leave the KV cache.",

@@ -107,7 +107,9 @@ fn answer(request: &Request<Incoming>, node: &Node) -> Response<Full<Bytes>> {
             Ok(text) => say(StatusCode::OK, prometheus::TEXT_FORMAT, text),
             Err(error) => say(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
         },
-        path => say(StatusCode::NOT_FOUND, "text/plain", format!("nothing is at {path}; there is /metrics\n")),
+        path => {
+            say(StatusCode::NOT_FOUND, "text/plain", format!("nothing is at {path}; there is /metrics\n"))
+        }
     }
 }
 

@@ -16,11 +16,12 @@ use std::{
 use dunlin_link::Link;
 use dunlin_protocol::{Outcome, Usage};
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, process_collector::ProcessCollector,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    process_collector::ProcessCollector,
 };
 
-pub use self::listen::{Exposed, ExposeError};
 use self::engines::Engines;
+pub use self::listen::{ExposeError, Exposed};
 use crate::{AgentOptions, attempt::End};
 
 /// Models that are told apart.

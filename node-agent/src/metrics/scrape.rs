@@ -52,16 +52,28 @@ impl Now {
 
     fn machine(&self, node: &Node) -> Result<(), prometheus::Error> {
         let health = node.health(0);
-        let info = self.gauges("dunlin_agent_info", "The build, and the mode of the machine.", &["version", "mode"])?;
+        let info = self.gauges(
+            "dunlin_agent_info",
+            "The build, and the mode of the machine.",
+            &["version", "mode"],
+        )?;
         info.with_label_values(&[node.options.build.as_str(), &health.mode]).set(1.0);
         let celsius = health.temperature.map(|tenths| f64::from(tenths) / 10.0);
         self.gauge("dunlin_board_temperature_celsius", "The temperature of the board.", celsius)?;
         let throttled = f64::from(u8::from(health.thermal == Thermal::Throttled));
-        self.gauge("dunlin_board_throttled", "1 where the board is slowed down by its heat.", Some(throttled))?;
+        self.gauge(
+            "dunlin_board_throttled",
+            "1 where the board is slowed down by its heat.",
+            Some(throttled),
+        )?;
         let charge = health.battery_percent.map(|percent| f64::from(percent) / 100.0);
         self.gauge("dunlin_board_battery_ratio", "Charge of the battery, if there is one.", charge)?;
         let bytes = node.residents.memory_bytes() as f64;
-        self.gauge("dunlin_agent_memory_bytes", "What models and their contexts may take together.", Some(bytes))?;
+        self.gauge(
+            "dunlin_agent_memory_bytes",
+            "What models and their contexts may take together.",
+            Some(bytes),
+        )?;
         let free = node.residents.free_bytes() as f64;
         self.gauge("dunlin_agent_free_memory_bytes", "Of that, what no model has.", Some(free))?;
         let disk = node.blobs.free_bytes().ok().map(|bytes| bytes as f64);
@@ -87,7 +99,8 @@ impl Now {
             Some(f64::from(u8::from(works))),
         )?;
         if let Some(sensor) = &sensor {
-            let info = self.gauges("dunlin_meter_info", "What meters this board.", &["meter", "source", "scope"])?;
+            let info =
+                self.gauges("dunlin_meter_info", "What meters this board.", &["meter", "source", "scope"])?;
             info.with_label_values(&[sensor.name.as_str(), sensor.source, sensor.scope]).set(1.0);
         }
         let watts = node.health(0).milliwatts.map(|milliwatts| f64::from(milliwatts) / 1000.0);
@@ -134,8 +147,10 @@ impl Now {
             &["model", "state"],
         )?;
         let memory = self.gauges("dunlin_model_memory_bytes", "What a model takes of memory.", &of_model)?;
-        let attempts = self.gauges("dunlin_model_running_attempts", "Attempts that use a model now.", &of_model)?;
-        let cells = self.gauges("dunlin_engine_kv_cells", "Cells of the KV cache, one for each token.", &of_model)?;
+        let attempts =
+            self.gauges("dunlin_model_running_attempts", "Attempts that use a model now.", &of_model)?;
+        let cells =
+            self.gauges("dunlin_engine_kv_cells", "Cells of the KV cache, one for each token.", &of_model)?;
         let used = self.gauges(
             "dunlin_engine_kv_used_cells",
             "Of these, cells in use, those of kept prefixes included.",
@@ -146,14 +161,18 @@ impl Now {
             "Of these, cells of kept prefixes that nobody runs on.",
             &of_model,
         )?;
-        let spilled =
-            self.gauges("dunlin_engine_spilled_bytes", "Prefixes that were moved to host memory.", &of_model)?;
+        let spilled = self.gauges(
+            "dunlin_engine_spilled_bytes",
+            "Prefixes that were moved to host memory.",
+            &of_model,
+        )?;
         let running = self.gauges(
             "dunlin_engine_running_sequences",
             "Sequences that a step is of now: the size of the batch.",
             &of_model,
         )?;
-        let queued = self.gauges("dunlin_engine_queued_sequences", "Sequences that wait in the engine.", &of_model)?;
+        let queued =
+            self.gauges("dunlin_engine_queued_sequences", "Sequences that wait in the engine.", &of_model)?;
         for resident in node.residents.list().iter().take(MAX_MODELS) {
             let name = label(&resident.model);
             let labels = [name.as_str()];

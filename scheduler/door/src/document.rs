@@ -1,8 +1,8 @@
 //! What is known, as JSON. Times are in milliseconds, energy in joules of the board's input, power in watts.
 
 use dunlin_protocol::{
-    Candidate, Decision, Energy, EnergySource, Explanation, ModelSummary, OperatingPoint, Placed, PredictedCosts, Resident,
-    Usage,
+    Candidate, Decision, Energy, EnergySource, Explanation, ModelSummary, OperatingPoint, Placed,
+    PredictedCosts, Resident, Usage,
 };
 use dunlin_scheduler::look::{Invocation, Look, Node};
 use serde_json::{Map, Value, json};

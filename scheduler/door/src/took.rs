@@ -208,7 +208,8 @@ mod tests {
             let fields = document["components"]["schemas"][schema]["properties"].as_object();
             fields.unwrap_or_else(|| panic!("no {schema}")).keys().cloned().collect()
         };
-        let said = |value: &Value| -> BTreeSet<String> { value.as_object().unwrap().keys().cloned().collect() };
+        let said =
+            |value: &Value| -> BTreeSet<String> { value.as_object().unwrap().keys().cloned().collect() };
         let told = told(&[&finish()]);
         assert_eq!(written("Timings"), said(&told["timings"]));
         assert_eq!(written("Energy"), said(&told["energy"]));

@@ -103,7 +103,8 @@ impl Server {
             version: options.build.clone(),
             instance: authority.trust().fleet.to_string(),
         };
-        let traces = options.otlp.as_deref().map(|endpoint| Exporter::start(endpoint, resource)).transpose()?;
+        let traces =
+            options.otlp.as_deref().map(|endpoint| Exporter::start(endpoint, resource)).transpose()?;
         let (mut driver, events) = Driver::new(
             epoch,
             options.build.clone(),

@@ -44,7 +44,9 @@ impl Console {
             allowance: Allowance { sees_all: true, ..Allowance::default() },
             valid_for_s: Some(VALID.as_secs()),
         };
-        let Answer::Key { text, unencrypted } = with_client(async |client| client.ask(Ask::NewKey(key)).await)? else {
+        let Answer::Key { text, unencrypted } =
+            with_client(async |client| client.ask(Ask::NewKey(key)).await)?
+        else {
             anyhow::bail!("the scheduler answered with something else")
         };
         if unencrypted && url.starts_with("http://") {

@@ -96,11 +96,15 @@ impl New {
             },
             valid_for_s: self.valid_for.map(|time| time.as_secs()),
         };
-        let Answer::Key { text, unencrypted } = with_client(async |client| client.ask(Ask::NewKey(key)).await)? else {
+        let Answer::Key { text, unencrypted } =
+            with_client(async |client| client.ask(Ask::NewKey(key)).await)?
+        else {
             anyhow::bail!("the scheduler answered with something else")
         };
         if self.json {
-            return terminal::print_json(&json!({ "key": text, "name": self.name, "unencrypted": unencrypted }));
+            return terminal::print_json(
+                &json!({ "key": text, "name": self.name, "unencrypted": unencrypted }),
+            );
         }
         terminal::print(&text)?;
         terminal::tell("clients send it as `Authorization: Bearer KEY`; it is not shown again");

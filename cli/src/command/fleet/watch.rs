@@ -22,7 +22,10 @@ impl MetricsOptions {
         let exposed = node.expose(listen).await?;
         if !global.quiet {
             let whom = if exposed.address().ip().is_loopback() { "" } else { ", to whoever can connect" };
-            terminal::tell(format_args!("http://{}/metrics shows what this node does{whom}", exposed.address()));
+            terminal::tell(format_args!(
+                "http://{}/metrics shows what this node does{whom}",
+                exposed.address()
+            ));
         }
         Ok(Some(exposed))
     }

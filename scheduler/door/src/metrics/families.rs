@@ -14,7 +14,8 @@ const SECONDS: &[f64] =
 const SECONDS_PER_TOKEN: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0];
 /// From a word on a small model to a long answer on a slow board.
-const JOULES: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0];
+const JOULES: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0];
 /// Actual over predicted.
 const RATIO: &[f64] = &[0.25, 0.5, 0.75, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 4.0];
 
@@ -68,7 +69,12 @@ impl Maker<'_> {
         Ok(histogram)
     }
 
-    fn of_invocation(&self, name: &str, help: &str, buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
+    fn of_invocation(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
         self.histogram(name, help, &OF_INVOCATION, buckets)
     }
 

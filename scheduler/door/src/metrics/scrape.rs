@@ -98,7 +98,8 @@ fn fleet(look: &Look, build: &str) -> Result<Registry, prometheus::Error> {
         let is_up = matches!(joined.state, NodeState::Ready | NodeState::Cordoned | NodeState::Draining);
         up.with_label_values(&labels).set(f64::from(u8::from(is_up)));
         if let Some(of) = &health.drawn {
-            for (part, millijoules) in [("requests", of.requests_millijoules), ("idle", of.idle_millijoules)] {
+            for (part, millijoules) in [("requests", of.requests_millijoules), ("idle", of.idle_millijoules)]
+            {
                 let labels = [name.as_str(), &joined.class, emulated, part];
                 drawn.with_label_values(&labels).inc_by(millijoules as f64 / 1000.0);
             }

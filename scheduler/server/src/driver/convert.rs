@@ -286,4 +286,3 @@ pub(super) const fn fenced(reason: core::Fenced) -> &'static str {
         core::Fenced::NoRoom => "no-room",
     }
 }
-

@@ -128,9 +128,15 @@ impl Telling<'_> {
             .with("gen_ai.provider.name", "dunlin")
             .with_some("gen_ai.operation.name", operation(&submit.pipeline))
             .with("gen_ai.request.model", model.as_str())
-            .with_some("gen_ai.usage.input_tokens", usage.map(|usage| usage.prompt_tokens + usage.cached_tokens))
+            .with_some(
+                "gen_ai.usage.input_tokens",
+                usage.map(|usage| usage.prompt_tokens + usage.cached_tokens),
+            )
             .with_some("gen_ai.usage.output_tokens", usage.map(|usage| usage.output_tokens))
-            .with_some("dunlin.ttft_seconds", usage.map(|usage| usage.ttft_us).filter(|ttft| *ttft > 0).map(seconds))
+            .with_some(
+                "dunlin.ttft_seconds",
+                usage.map(|usage| usage.ttft_us).filter(|ttft| *ttft > 0).map(seconds),
+            )
             .with_some("dunlin.energy.joules", energy.map(|energy| energy.total_millijoules as f64 / 1e3))
             .with_some("dunlin.emulated", usage.map(|usage| usage.emulated));
         Span {
@@ -154,7 +160,10 @@ impl Telling<'_> {
             .with("dunlin.predicted.ttft_seconds", seconds(ttft_us))
             .with("dunlin.predicted.tpot_seconds", seconds(tpot_us))
             .with("dunlin.predicted.total_seconds", seconds(total_us))
-            .with_some("dunlin.predicted.joules", marginal_millijoules.map(|millijoules| millijoules as f64 / 1e3))
+            .with_some(
+                "dunlin.predicted.joules",
+                marginal_millijoules.map(|millijoules| millijoules as f64 / 1e3),
+            )
     }
 }
 
