@@ -67,6 +67,11 @@ fn the_command_as_a_whole() {
           -v, --verbose...
                   Log what happens to stderr; twice for more
 
+              --log-format <FORMAT>
+                  How to log: for people, or a JSON object a line, with times and the ids of traces
+
+                  [possible values: text, json]
+
               --color <WHEN>
                   Whether to use colours
 
@@ -88,6 +93,7 @@ fn the_command_as_a_whole() {
           DUNLIN_BUNDLED_MODELS  the folder of models that came with Dunlin
           DUNLIN_TOOLCHAINS      where compilers for pipelines are, if not in the cache
           DUNLIN_LOG             what is logged to stderr: debug, or dunlin_host=debug,dunlin_engine=info
+          OTEL_EXPORTER_OTLP_ENDPOINT  where spans go, where --otlp is not given
           NO_COLOR               no colours, whatever it is set to
           XDG_DATA_HOME          where models are
           XDG_CACHE_HOME         where compiled pipelines and compilers are
@@ -193,6 +199,11 @@ fn the_command_as_a_whole() {
           -v, --verbose...
                   Log what happens to stderr; twice for more
 
+              --log-format <FORMAT>
+                  How to log: for people, or a JSON object a line, with times and the ids of traces
+
+                  [possible values: text, json]
+
               --color <WHEN>
                   Whether to use colours
 
@@ -260,6 +271,11 @@ fn the_commands_for_authors() {
           -v, --verbose...
                   Log what happens to stderr; twice for more
 
+              --log-format <FORMAT>
+                  How to log: for people, or a JSON object a line, with times and the ids of traces
+
+                  [possible values: text, json]
+
               --color <WHEN>
                   Whether to use colours
 
@@ -293,6 +309,11 @@ fn the_commands_for_authors() {
 
           -v, --verbose...
                   Log what happens to stderr; twice for more
+
+              --log-format <FORMAT>
+                  How to log: for people, or a JSON object a line, with times and the ids of traces
+
+                  [possible values: text, json]
 
               --color <WHEN>
                   Whether to use colours
@@ -332,6 +353,11 @@ fn the_commands_for_authors() {
 
           -v, --verbose...
                   Log what happens to stderr; twice for more
+
+              --log-format <FORMAT>
+                  How to log: for people, or a JSON object a line, with times and the ids of traces
+
+                  [possible values: text, json]
 
               --color <WHEN>
                   Whether to use colours

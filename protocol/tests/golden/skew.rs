@@ -171,6 +171,8 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         residents.state
         secret
         token
+        trace.span
+        trace.trace
         usage.node
         variant.model
         variants.model

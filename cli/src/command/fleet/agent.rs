@@ -100,7 +100,7 @@ pub(crate) struct NodeOptions {
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) traces: TraceOptions,
+    traces: TraceOptions,
     /// How long what runs may take to end when the agent is told to stop
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
     drain: Duration,
@@ -156,6 +156,11 @@ impl Agent {
 }
 
 impl NodeOptions {
+    /// Nothing is said but where spans go.
+    pub(super) fn traced(traces: &TraceOptions) -> Self {
+        Self { traces: traces.clone(), ..Self::default() }
+    }
+
     /// The folder of the node, and its scheduler.
     fn member(&self) -> anyhow::Result<(Member, Address)> {
         let folders = Folders::find()?;

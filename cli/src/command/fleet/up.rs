@@ -69,8 +69,7 @@ impl Up {
                 let token = server.token(Role::Node, None).await?;
                 member.join(&address, &token, "local".parse().ok()).await?;
             }
-            let node = NodeOptions { traces: self.traces.clone(), ..NodeOptions::default() };
-            let node = node.start(&member, &address, global)?;
+            let node = NodeOptions::traced(&self.traces).start(&member, &address, global)?;
             let _metrics = self.metrics.expose(&node, global).await?;
             let mut connected = node.connected();
             let running = node.run(interrupt.token.clone(), DRAIN);
