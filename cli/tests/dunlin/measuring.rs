@@ -58,7 +58,11 @@ fn a_node_is_measured_and_takes_work_again() {
     let fleet = ada();
     fleet.json(INVOKE);
     let measured = fleet.json("profile ada --model tiny --quick --points 1 --json --quiet");
-    assert_eq!((&measured[0]["node"], &measured[0]["stopped"]), (&"ada".into(), &false.into()), "{measured:#}");
+    assert_eq!(
+        (&measured[0]["node"], &measured[0]["stopped"]),
+        (&"ada".into(), &false.into()),
+        "{measured:#}"
+    );
     let cells = measured[0]["profile"]["cells"].as_array().unwrap();
     assert!(cells.len() > 5 && cells.iter().all(|cell| cell["median"].as_f64() > Some(0.0)), "{measured:#}");
     // When the command ends, the scheduler has the rows and the node its work.
@@ -119,9 +123,8 @@ fn emulated_boards_are_measured_as_emulated() {
     let rows = std::fs::read_to_string(fleet.home().path("fast/costs.toml")).unwrap();
     let table = Table::parse(&rows).unwrap();
     assert!(table.rows().all(|row| row.provenance.origin == Origin::Emulated), "{rows}");
-    let answer = fleet.json(
-        "invoke chat --model llama-3.2-1b --text hello --param max_tokens=4 --json --explain",
-    );
+    let answer =
+        fleet.json("invoke chat --model llama-3.2-1b --text hello --param max_tokens=4 --json --explain");
     let candidate: &Value = &answer["explanation"]["decisions"][0]["candidates"][0];
     assert_eq!((&candidate["row"], &candidate["emulated"]), (&"emulated".into(), &true.into()));
 }

@@ -284,7 +284,10 @@ fn a_short_request_does_not_pay_for_the_load_that_it_waited_for() {
         assert!((totals.idle - IDLE_W * world.now - 50.0).abs() < 0.7, "{} {}", totals.idle, world.now);
     }
     errors.sort_by(f64::total_cmp);
-    println!("joules of a load with a request of one joule: median {:.2}, most {:.2}", errors[10], errors[19]);
+    println!(
+        "joules of a load with a request of one joule: median {:.2}, most {:.2}",
+        errors[10], errors[19]
+    );
     // Evenly spread they were 0.28 in the median, and 0.93 at most.
     assert!(errors[10] < 0.1 && errors[19] < 0.35, "{errors:?}");
 }

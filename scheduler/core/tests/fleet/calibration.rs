@@ -34,7 +34,13 @@ impl Bench {
     fn new(seed: u64) -> Self {
         let mut script = Script::new();
         script.join(NODE, inventory(&FAST, vec![resident(1, 4)]));
-        let mut bench = Self { script, next: 1, random: fastrand::Rng::with_seed(seed), thermal: Thermal::Cool, row: (0.0, 0.0) };
+        let mut bench = Self {
+            script,
+            next: 1,
+            random: fastrand::Rng::with_seed(seed),
+            thermal: Thermal::Cool,
+            row: (0.0, 0.0),
+        };
         let (ttft, tpot, _) = bench.submit();
         bench.row = (ttft, tpot);
         bench.run((1.0, 1.0));

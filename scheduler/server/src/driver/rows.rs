@@ -6,8 +6,8 @@ use std::{
 };
 
 use dunlin_costs::{
-    Class, DocumentError, Method, Mode, ModelDigest, ModelFacts, NodeClass, Origin, Quantisation, Row, RowKey,
-    RowParts, Table,
+    Class, DocumentError, Method, Mode, ModelDigest, ModelFacts, NodeClass, Origin, Quantisation, Row,
+    RowKey, RowParts, Table,
 };
 use dunlin_protocol::{Inventory, StoredModel};
 use thiserror::Error;
@@ -345,7 +345,8 @@ decode = { batch_ms = [10] }
         assert!(origins(&rows).iter().all(|origin| *origin == Origin::Assumed));
         assert!(rows.add_of(&first, &of_pi("1")).unwrap());
         let bases = |rows: &Rows| -> Vec<String> {
-            let of_second = |row: &&Arc<Row>| row.key.firmware == "2" && row.key.mode.as_str() == "performance";
+            let of_second =
+                |row: &&Arc<Row>| row.key.firmware == "2" && row.key.mode.as_str() == "performance";
             rows.all().iter().filter(of_second).map(|row| row.provenance.basis()).collect()
         };
         assert_eq!(bases(&rows), ["prior (other board)"]);
@@ -355,7 +356,8 @@ decode = { batch_ms = [10] }
         assert!(rows.add_of(&second, &of_pi("2")).unwrap());
         assert_eq!(bases(&rows), ["measured"]);
         // A machine of no known class takes none.
-        let (mut rows, other) = (Rows::default(), Inventory { firmware: "another cpu".to_owned(), ..node(false) });
+        let (mut rows, other) =
+            (Rows::default(), Inventory { firmware: "another cpu".to_owned(), ..node(false) });
         rows.add_of(&node(false), &row()).unwrap();
         rows.learn(&other);
         assert_eq!(origins(&rows), [Origin::Measured, Origin::Assumed]);
