@@ -13,6 +13,8 @@ const CLAMP: (f64, f64) = (0.5, 3.0);
 /// `ln 1.25`: a row that is off by more, for so many requests, is stale.
 const DRIFT: f64 = 0.223_143_551_314_209_76;
 const DRIFTING: u16 = 20;
+/// `ln 2`: one that is off by so much counts twice.
+const GROSS: f64 = std::f64::consts::LN_2;
 /// Observations before what was learned of the residuals replaces what the row says.
 const ENOUGH: u32 = 20;
 /// The change detector (Page and Hinkley's test): slack and threshold, in spreads of the residuals.
@@ -177,7 +179,11 @@ impl Factor {
         self.n = self.n.saturating_add(1);
         self.log += residual * (1.0 / f64::from(self.n)).max(MIN_GAIN);
         self.log = self.log.clamp(CLAMP.0.ln(), CLAMP.1.ln());
-        self.drifting = if self.log.abs() > DRIFT { self.drifting.saturating_add(1) } else { 0 };
+        self.drifting = match self.log.abs() {
+            off if off > GROSS => self.drifting.saturating_add(2),
+            off if off > DRIFT => self.drifting.saturating_add(1),
+            _ => 0,
+        };
         self.factor = self.log.exp();
         self.margin = f64::from(self.quantile.max(0.0)).exp();
         if changed { Learned::Changed } else { Learned::Followed }
@@ -330,6 +336,16 @@ mod tests {
             calibration.observe(Phase::Prefill, 1.0, 1.0);
         }
         assert!(!calibration.is_stale());
+    }
+
+    #[test]
+    fn one_that_is_grossly_wrong_is_stale_sooner() {
+        let mut calibration = Calibration::default();
+        let marked = (1..).find(|_| {
+            calibration.observe(Phase::Decode, 1.0, 5.0);
+            calibration.is_stale()
+        });
+        assert_eq!(marked, Some(10));
     }
 
     #[test]

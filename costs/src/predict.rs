@@ -1,6 +1,6 @@
 //! Predictions by the step model, in closed form.
 
-use crate::{Calibration, Estimate, Flags, Joules, Prediction, Steps, Watts, step::chunk};
+use crate::{Calibration, Estimate, Flags, Joules, Prediction, Steps, Watts};
 
 /// Of one request, in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,10 +118,10 @@ impl Steps {
         let passed = self.passed(context as f64);
         let own_prompt = k_prefill * self.reading(read, cached + passed);
         let prompts = own_prompt + k_prefill * self.reading(backlog_tokens as f64, passed);
-        let tokens = read + backlog_tokens as f64;
-        let chunk = chunk(others, prompts / tokens).min(tokens);
+        let steps = self.shared_steps(read, cached + passed, others, k_prefill)
+            + self.shared_steps(backlog_tokens as f64, passed, others, k_prefill);
         // One of theirs is on when the request comes: half of it is waited for.
-        let shared_steps = if sequences > 0 { (tokens / chunk).ceil() + 0.5 } else { 0.0 };
+        let shared_steps = if sequences > 0 { steps.ceil() + 0.5 } else { 0.0 };
 
         let further = f64::from(work.output_tokens.max(1) - 1);
         let mean_depth = cached + read + (further - 1.0).max(0.0) / 2.0;
@@ -132,7 +132,7 @@ impl Steps {
         Times {
             load: calibration.load.factor() * self.load_time(situation.load),
             reading: slowdown * (p0 + prompts + shared_steps * others),
-            reading_step: slowdown * (others + prompts * chunk / tokens),
+            reading_step: slowdown * (others + prompts / steps.max(1.0)),
             decode: slowdown * further * tpot,
             tpot: slowdown * tpot,
             own: Own { reading: p0 + own_prompt, decode: further * growth },

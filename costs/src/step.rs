@@ -9,6 +9,8 @@ pub(crate) const BATCHES: usize = 8;
 const SHARED_STEP: f64 = 0.1;
 /// but with whole tiles of its kernels, and one at least.
 const TILE: f64 = 16.0;
+/// Of more tiles in a step, one more or less makes no difference.
+const MANY_TILES: f64 = 24.0;
 
 /// The numbers of a [`Row`](crate::Row) that predictions need, in seconds, watts and joules. Small and `Copy`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -103,15 +105,29 @@ impl Steps {
         self.shared * context
     }
 
+    /// Steps in which the engine reads `tokens` of a prompt after `done` of it, where others take `decode` seconds of each;
+    /// `slower`: how much longer reading takes than the row says. Later tokens take longer, so fewer fit into a step.
+    pub(crate) fn shared_steps(&self, tokens: f64, done: f64, decode: f64, slower: f64) -> f64 {
+        let room = (SHARED_STEP - decode).max(0.0) / (TILE * slower);
+        let tiles = |at: f64| (room / (self.p1 + 2.0 * self.p2 * at)).floor().max(1.0);
+        let end = done + tokens;
+        let (first, last) = (tiles(done), tiles(end));
+        if first == last || first > MANY_TILES {
+            return tokens / (TILE * tiles(done + tokens / 2.0));
+        }
+        let (mut steps, mut at, mut count) = (0.0, done, first);
+        while count > last {
+            let fits_until = ((room / count - self.p1) / (2.0 * self.p2)).clamp(at, end);
+            steps += (fits_until - at) / (TILE * count);
+            (at, count) = (fits_until, count - 1.0);
+        }
+        steps + (end - at) / (TILE * last)
+    }
+
     /// Seconds to read `tokens` of a prompt after `done` of it.
     pub fn reading(&self, tokens: f64, done: f64) -> f64 {
         self.p1 * tokens + self.p2 * (tokens * tokens + 2.0 * done * tokens)
     }
-}
-
-/// Tokens of prompt that the engine puts into a step which takes `decode` seconds without, at `token` seconds each.
-pub(crate) fn chunk(decode: f64, token: f64) -> f64 {
-    TILE * ((SHARED_STEP - decode) / (TILE * token)).floor().max(1.0)
 }
 
 /// Seconds for b = 1, 2, 4 ...: what is missing at the end, by the last slope.

@@ -252,9 +252,10 @@ batch_ms = [88.5, { nominal = 110, low = 95, high = 170, source = "assumed" }]
 
     #[test]
     fn a_short_look_does_not_replace_a_whole_profile() {
-        let (profiled, mut probed) =
-            (row(Origin::Measured, "2026-11-01", 2), row(Origin::Measured, "2026-11-20", 2));
-        probed.provenance.method = Method::Probe;
+        let profiled = row(Origin::Measured, "2026-11-01", 2);
+        let mut parts = RowParts::from(row(Origin::Measured, "2026-11-20", 2));
+        parts.provenance.method = Method::Probe;
+        let probed = Row::try_from(parts).unwrap();
         for pair in [[&profiled, &probed], [&probed, &profiled]] {
             let table: Table = pair.into_iter().cloned().collect();
             assert_eq!(table.rows().collect::<Vec<_>>(), [&profiled]);

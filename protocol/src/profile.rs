@@ -53,7 +53,6 @@ pub enum ProfileDepth {
 
 /// Thread counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum ProfilePoints {
     /// Up to all cores, beaten ones left out early.
     #[default]

@@ -25,7 +25,7 @@ fn the_command_as_a_whole() {
           check        Say what a component imports, exports and asks for, and what this host lacks
           model        Keep models: add, list, show, check, remove, and make some up
           eval         Measure how often a model is right
-          profile      Measure what a model costs on this machine: cost rows of load, prompts and answers
+          profile      Measure what a model costs, here or on nodes of the fleet: load, prompts, answers
           meter        Say what this machine draws, by each of its meters
           costs        Cost tables: what models take here and on published boards, in seconds, joules and
                        money

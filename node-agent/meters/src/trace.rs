@@ -126,7 +126,11 @@ impl Trace {
     /// The board begins to do something else at this moment, or stops: from here on its draw is taken to be another one, and
     /// until then what it was. Without that, what lies between two samples would be spread evenly.
     pub fn note_change(&mut self, at: Instant) {
-        if self.samples.back().is_some_and(|last| at > last.at) {
+        let Some(last) = self.samples.back_mut() else { return };
+        if at == last.at {
+            // What it showed then says nothing of what comes.
+            last.watts = None;
+        } else if at > last.at {
             if self.changes.len() == MAX_CHANGES {
                 self.changes.pop_front();
             }

@@ -261,28 +261,35 @@ fn requests_pay_what_they_owe_under_concurrency() {
         quantile(0.9),
         quantile(1.0)
     );
-    assert!(quantile(0.5) <= 0.02 && quantile(0.9) <= 0.04, "{} {}", quantile(0.5), quantile(0.9));
+    assert!(quantile(0.5) <= 0.01 && quantile(0.9) <= 0.02, "{} {}", quantile(0.5), quantile(0.9));
 }
 
-/// Nine tokens, and nothing before them but idle time and a load: at any phase of the meter.
+/// Nine tokens, and nothing before them but idle time and a load that draws much: at any phase of the meter.
 #[test]
 fn a_short_request_does_not_pay_for_the_load_that_it_waited_for() {
-    for (seed, phase) in (0..20).map(|seed| (seed, 0.005 * seed as f64)) {
+    let mut errors = Vec::new();
+    for seed in 0..20 {
         let mut world = World::new(seed);
-        world.pass(3.0 + phase, IDLE_W);
-        world.load(2.0, IDLE_W + 9.0);
+        world.pass(3.0025 + 0.005 * seed as f64, IDLE_W);
+        world.load(2.0, IDLE_W + 25.0);
         world.begin(0, 24, 9);
         while world.done.is_empty() {
             world.step();
         }
         let [(_, truth, joules)] = world.done[..] else { panic!("one request") };
-        let error = joules.marginal() - truth;
-        assert!(error.abs() <= 0.12 * truth, "{} of {truth} at {phase}", joules.marginal());
+        errors.push((joules.marginal() - truth).abs());
         world.pass(1.0, IDLE_W);
-        let totals = world.book.totals();
         // What the load drew is not the request's, nor what the board draws when it is idle.
-        assert!((totals.idle - IDLE_W * world.now - 18.0).abs() < 0.7, "{} {}", totals.idle, world.now);
+        let totals = world.book.totals();
+        assert!((totals.idle - IDLE_W * world.now - 50.0).abs() < 0.7, "{} {}", totals.idle, world.now);
     }
+    errors.sort_by(f64::total_cmp);
+    println!(
+        "joules of a load with a request of one joule: median {:.2}, most {:.2}",
+        errors[10], errors[19]
+    );
+    // Evenly spread they were 0.28 in the median, and 0.93 at most.
+    assert!(errors[10] < 0.1 && errors[19] < 0.35, "{errors:?}");
 }
 
 #[test]

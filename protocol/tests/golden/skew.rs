@@ -104,6 +104,7 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         Keys.items
         Leaving.within_ms
         Load.model
+        Measured.json
         Mode.mode
         Mode.node
         Models.items
@@ -118,6 +119,10 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         Policies.items
         Policy.toml
         PolicyFaults.text
+        Profile.model
+        Profile.node
+        Profiling.id
+        Profiling.said
         Put.blob
         Put.bytes
         Refused.code

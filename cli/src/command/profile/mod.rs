@@ -36,7 +36,7 @@ of `dunlin meter`; where watts were declared, rows say so.
 With NODEs, boards of the fleet are measured, one after another: a board gets nothing new, ends what it runs (what takes longer than 30 s \
 goes on elsewhere), measures, keeps its rows, tells them to the scheduler and takes work again, also if this command is lost.";
 
-/// Measure what a model costs, on this machine or on nodes of the fleet: cost rows of load, prompts and answers
+/// Measure what a model costs, here or on nodes of the fleet: load, prompts, answers
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct Profile {

@@ -45,7 +45,7 @@ impl Profile {
         let (mut documents, mut failures) = (Vec::new(), Vec::new());
         for node in &self.nodes {
             match self.one(client, node, interrupt, global).await {
-                Ok(measured) => documents.push(self.show(node, &measured, global)?),
+                Ok(measured) => documents.push(self.tell(node, &measured, global)?),
                 Err(error) if self.nodes.len() == 1 => return Err(error),
                 Err(error) => {
                     failure::warn(&format!("{node}: {error:#}"));
@@ -127,7 +127,7 @@ impl Profile {
         }
     }
 
-    fn show(&self, node: &NodeId, measured: &Measured, global: Global) -> anyhow::Result<Value> {
+    fn tell(&self, node: &NodeId, measured: &Measured, global: Global) -> anyhow::Result<Value> {
         let Measured { outcome, stopped } = measured;
         if !self.json {
             if self.nodes.len() > 1 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dunlin_costs::Thermal;
-use dunlin_scheduler_core::{NodeEvent, Report};
+use dunlin_scheduler_core::Report;
 
 use crate::{
     boards::{FAST, inventory, resident},
@@ -18,6 +18,7 @@ struct Bench {
     script: Script,
     next: u128,
     random: fastrand::Rng,
+    thermal: Thermal,
     /// To the first token, and of a further one, as the row says.
     row: (f64, f64),
 }
@@ -33,7 +34,13 @@ impl Bench {
     fn new(seed: u64) -> Self {
         let mut script = Script::new();
         script.join(NODE, inventory(&FAST, vec![resident(1, 4)]));
-        let mut bench = Self { script, next: 1, random: fastrand::Rng::with_seed(seed), row: (0.0, 0.0) };
+        let mut bench = Self {
+            script,
+            next: 1,
+            random: fastrand::Rng::with_seed(seed),
+            thermal: Thermal::Cool,
+            row: (0.0, 0.0),
+        };
         let (ttft, tpot, _) = bench.submit();
         bench.row = (ttft, tpot);
         bench.run((1.0, 1.0));
@@ -60,6 +67,7 @@ impl Bench {
         }
         script.ended(NODE, id, 0, OUTPUT).forget();
         self.next += 1;
+        self.report();
         (ttft, tpot)
     }
 
@@ -83,8 +91,13 @@ impl Bench {
     }
 
     fn heat(&mut self, thermal: Thermal) {
+        self.thermal = thermal;
+        self.report();
+    }
+
+    fn report(&mut self) {
         let board = inventory(&FAST, vec![resident(1, 4)]);
-        self.script.say(NODE, NodeEvent::Report(Box::new(Report { thermal, ..board.report })));
+        self.script.report(NODE, Report { thermal: self.thermal, ..board.report });
     }
 }
 
