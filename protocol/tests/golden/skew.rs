@@ -91,6 +91,7 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         Inventory.class
         Inventory.incarnation
         Inventory.state
+        Invocations.items
         Invoke.attempt
         Invoke.epoch
         Invoke.pipeline
@@ -156,7 +157,9 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         energy.source
         energy.total_millijoules
         environment.name
+        failure.code
         items.alias
+        items.id
         items.name
         items.state
         items.variants

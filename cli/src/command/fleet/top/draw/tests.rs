@@ -138,7 +138,7 @@ fn boards_and_invocations_in_a_wide_terminal() {
         line("pi").split_whitespace().collect::<Vec<_>>(),
         ["pi", "~orin-nano-8g", "not", "connected"]
     );
-    let running = text.lines().find(|line| line.contains("running ")).unwrap();
+    let running = text.lines().skip(1).find(|line| line.contains("running ")).unwrap();
     assert!(running.contains("30") && running.contains("20.0") && running.contains("500 ms"), "{text}");
 }
 
