@@ -22,6 +22,7 @@ def one(prompt, most):
         messages=[{"role": "user", "content": prompt}],
         max_tokens=most,
         temperature=0,
+        seed=7,
         stream=True,
         stream_options={"include_usage": True},
     )
