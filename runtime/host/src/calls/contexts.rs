@@ -63,7 +63,7 @@ impl State {
 
     /// The time that a call has from now, in ms; the job's or its own, whichever is less.
     fn deadline_ms(&self, own_ms: Option<u32>) -> u64 {
-        let left = self.job.interrupt.time_left().as_millis() as u64;
+        let left = self.job.interrupt.time_left_ms();
         own_ms.map_or(left, |own| left.min(own.into()))
     }
 }

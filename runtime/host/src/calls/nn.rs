@@ -181,7 +181,7 @@ impl Execution {
         let tokens = job.meters.tokens.hold(planned.generate.max_tokens.max(1).into())?;
         self.session.begin(&planned);
         planned.generate.tenant.clone_from(&job.tenant);
-        planned.generate.deadline_ms = Some(job.interrupt.time_left().as_millis() as u64);
+        planned.generate.deadline_ms = Some(job.interrupt.time_left_ms());
         if planned.generate.max_tokens == 0 {
             return Ok(());
         }

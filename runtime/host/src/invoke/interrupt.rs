@@ -47,6 +47,11 @@ impl Interrupt {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// What an engine is told, in ms. Rounded up: an engine that stops before its time is up seems to fail by itself.
+    pub(crate) fn time_left_ms(&self) -> u64 {
+        self.time_left().as_micros().div_ceil(1_000) as u64
+    }
+
     /// Waits for the moment to stop.
     pub(crate) async fn stopped(&self) -> Stop {
         tokio::select! {
@@ -125,6 +130,16 @@ mod tests {
         assert_eq!(watch.overdue(), None);
         assert_eq!(interrupt.overdue().await, Stop::Deadline);
         assert_eq!(watch.overdue(), Some(Stop::Deadline));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_is_not_told_to_stop_too_soon() {
+        let (_cancel, interrupt) = in_a_second();
+        sleep(Duration::from_millis(1)).await;
+        let told = Duration::from_millis(interrupt.time_left_ms());
+        assert!(told >= interrupt.time_left() && told < Duration::from_secs(1), "{told:?}");
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(interrupt.time_left_ms(), 0);
     }
 
     #[tokio::test(start_paused = true)]
