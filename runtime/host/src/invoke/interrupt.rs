@@ -49,7 +49,7 @@ impl Interrupt {
 
     /// What an engine is told, in ms. Rounded up: an engine that stops before its time is up seems to fail by itself.
     pub(crate) fn time_left_ms(&self) -> u64 {
-        self.time_left().as_micros().div_ceil(1_000) as u64
+        self.time_left().as_nanos().div_ceil(1_000_000) as u64
     }
 
     /// Waits for the moment to stop.
