@@ -132,9 +132,6 @@ pub struct JoinedNode {
     /// Cost rows that its requests have not followed for long: they should be measured again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: u32,
-    /// What the scheduler means to do with it, and why, where it plans for nodes.
-    #[serde(default, skip_serializing_if = "String::is_empty", with = "AtMost::<MAX_TEXT>")]
-    pub plan: String,
 }
 
 const fn is_zero(count: &u32) -> bool {

@@ -648,9 +648,8 @@ fn joined_node() -> JoinedNode {
         seen_ms_ago: Some(250),
         build: text("0.1.0"),
         unconfined: text("network (no seccomp)"),
-        // Came later; `answer.Nodes.Planned` has them.
+        // Came later; `answer.Nodes.Stale` has it.
         stale: 0,
-        plan: String::new(),
     }
 }
 
@@ -675,8 +674,8 @@ fn listed() -> ListedInvocation {
     }
 }
 
-fn planned_node() -> JoinedNode {
-    JoinedNode { stale: 2, plan: text("15W: 3.1 W less"), ..joined_node() }
+fn stale_node() -> JoinedNode {
+    JoinedNode { stale: 2, ..joined_node() }
 }
 
 pub(crate) fn answer() -> Samples<Answer> {
@@ -721,7 +720,7 @@ pub(crate) fn answer() -> Samples<Answer> {
         Key => Answer::Key { text: text("dk-abc"), unencrypted: false };
         Keys => Answer::Keys(Page { items: vec![key], more: true });
     });
-    let planned = Answer::Nodes(Page { items: vec![planned_node()], more: false });
-    answers.push((text("Nodes.Planned"), planned));
+    let stale = Answer::Nodes(Page { items: vec![stale_node()], more: false });
+    answers.push((text("Nodes.Stale"), stale));
     answers
 }

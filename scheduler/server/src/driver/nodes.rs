@@ -253,7 +253,6 @@ impl Driver {
             build: engine_build.clone(),
             unconfined: unconfined.clone(),
             stale: view.as_ref().map_or(0, |view| view.stale.len() as u32),
-            plan: String::new(),
         }
     }
 }

@@ -51,6 +51,7 @@ fn node(name: &str, state: NodeState, running: u32) -> JoinedNode {
         seen_ms_ago: Some(200),
         build: "0.1.0".to_owned(),
         unconfined: String::new(),
+        stale: 0,
     }
 }
 
