@@ -23,7 +23,7 @@ fn a_fleet_is_watched_while_its_scheduler_comes_and_goes() {
     let text = fleet.dunlin("top --once").stdout();
     assert!(text.starts_with("1 of 1 board connected") && text.contains("~orin-nano-8g"), "{text}");
 
-    let mut top = Terminal::start(&fleet.home, "top --interval 200ms");
+    let mut top = Terminal::start(fleet.home(), "top --interval 200ms");
     top.wait_for("live");
     top.wait("the board and what it ran", |screen| screen.contains("ada") && screen.contains("done"));
     top.type_keys("\t\r");
