@@ -47,7 +47,8 @@ fn connection(
         from.read_exact(&mut vec![0; length]).ok()?;
         let path = first.split(' ').nth(1).unwrap().to_owned();
         if path.ends_with("completions") {
-            asked.send(()).ok()?;
+            // Not every test listens.
+            drop(asked.send(()));
         }
         stream.write_all(answer(&path).as_bytes()).ok()?;
     }

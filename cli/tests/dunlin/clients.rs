@@ -68,11 +68,17 @@ fn bench_measures_what_another_client_measures() {
         Command::new(folder.join("bin/python")).arg(script).args([&url, model]).arg(&trace).output().unwrap();
     let theirs: serde_json::Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-    let command = format!("bench --url {url} --model {model} --trace trace.jsonl --concurrency 1 --field seed=7 --json");
+    let command = format!(
+        "bench --url {url} --model {model} --trace trace.jsonl --concurrency 1 --field seed=7 --json"
+    );
     let ours = home.dunlin(&command).json();
     assert_eq!(ours["good"], 8, "{ours:#}");
     // The words of an emulated board depend on the seed and the place alone.
-    assert_eq!(ours["tokens"]["output"].as_f64(), theirs["tokens"].as_f64(), "tokens by bench, and by openai");
+    assert_eq!(
+        ours["tokens"]["output"].as_f64(),
+        theirs["tokens"].as_f64(),
+        "tokens by bench, and by openai"
+    );
     for name in ["ttft_ms", "tpot_ms"] {
         let (ours, theirs) = (ours[name]["p50"]["value"].as_f64().unwrap(), theirs[name].as_f64().unwrap());
         // Of a machine that does other things too; both wait for the same board.

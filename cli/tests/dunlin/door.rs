@@ -52,7 +52,7 @@ fn left_early(url: &str, body: &str) -> (String, String) {
     .unwrap();
     let (mut seen, mut lines) = (String::new(), BufReader::new(stream).lines());
     loop {
-        let line = lines.next().unwrap().unwrap();
+        let line = lines.next().unwrap_or_else(|| panic!("it ended: {seen}")).unwrap();
         seen += &(line.clone() + "\n");
         if let Some(id) = line.strip_prefix("id: ") {
             let id = id.to_owned();

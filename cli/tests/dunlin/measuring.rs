@@ -40,8 +40,11 @@ fn ada() -> Fleet {
 fn a_model_that_was_loaded_is_looked_at_once_nobody_asks() {
     let fleet = ada();
     assert_eq!(row(&fleet), "assumed (file size)");
-    wait_for("a row of a probe", || row(&fleet) == "measured (probe)");
-    let kept = std::fs::read_to_string(fleet.home().path("data/dunlin/costs.toml")).unwrap();
+    // Whoever asked for an answer would end the look. Looking at the node does not.
+    let kept = fleet.home().path("data/dunlin/costs.toml");
+    wait_for("a row of a probe", || state(&fleet) == "ready" && kept.exists());
+    wait_for("its use", || row(&fleet) == "measured (probe)");
+    let kept = std::fs::read_to_string(kept).unwrap();
     let table = Table::parse(&kept).unwrap();
     let provenance = &table.rows().next().unwrap().provenance;
     assert_eq!((provenance.origin, provenance.method), (Origin::Measured, Method::Probe));
