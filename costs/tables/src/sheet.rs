@@ -31,6 +31,7 @@ const COLUMNS: [(&str, &str, Kind); 54] = [
     ("firmware", "key/firmware", Kind::Text),
     ("runtime", "key/runtime", Kind::Text),
     ("origin", "provenance/origin", Kind::Text),
+    ("method", "provenance/method", Kind::Text),
     ("grade", "provenance/grade", Kind::Text),
     ("source", "provenance/source", Kind::Text),
     ("date", "provenance/date", Kind::Text),

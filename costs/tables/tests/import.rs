@@ -231,7 +231,7 @@ fn our_own_tables_come_back() {
     check(
         &json[..json.len() / 2],
         &subject(),
-        &expect!["it ends in line 3352, in the middle of a value: it was cut off; fetch or write it again"],
+        &expect!["it ends in line 3370, in the middle of a value: it was cut off; fetch or write it again"],
     );
     check(
         &json.replacen(
