@@ -8,12 +8,14 @@ use crate::{
 };
 
 /// What they find wrong, or that they are not there.
-fn check(client: &str, script: &str, url: &str) {
+/// In a folder of the home, since some leave files where they run.
+fn check(home: &Home, client: &str, script: &str, url: &str) {
     let folder = env::var("DUNLIN_CLIENTS").map(PathBuf::from).unwrap();
     let scripts = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../scheduler/door/tests/clients"));
     let program = if client == "node" { PathBuf::from("node") } else { folder.join("bin").join(client) };
-    let output =
-        Command::new(program).arg(scripts.join(script)).args([url, "demo"]).arg(&folder).output().unwrap();
+    let mut command = Command::new(program);
+    command.arg(scripts.join(script)).args([url, "demo"]).arg(&folder).current_dir(home.path("work"));
+    let output = command.output().unwrap();
     let said = |bytes| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{script}:\n{}{}", said(&output.stdout), said(&output.stderr));
 }
@@ -29,7 +31,7 @@ fn no_request_that_the_document_allows_breaks_the_server() {
     }
     let home = Home::new();
     let (_up, url) = up(&home, "");
-    check("python", "document.py", &url);
+    check(&home, "python", "document.py", &url);
 }
 
 /// The same prompts by `dunlin bench` and by the client of OpenAI, one after another: they say the same of one server. It answers at
@@ -114,7 +116,7 @@ fn clients_of_others_find_what_they_know() {
     }
     let home = Home::new();
     let (_up, url) = up(&home, "");
-    check("python", "openai_client.py", &url);
-    check("python", "others.py", &url);
-    check("node", "openai_client.mjs", &url);
+    check(&home, "python", "openai_client.py", &url);
+    check(&home, "python", "others.py", &url);
+    check(&home, "node", "openai_client.mjs", &url);
 }
