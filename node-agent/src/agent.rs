@@ -71,8 +71,6 @@ pub struct Agent {
     credentials: Arc<Credentials>,
     clock: Arc<FlooredClock>,
     folder: Folder,
-    /// Whether a scheduler is there, for who watches.
-    connected: watch::Sender<bool>,
 }
 
 impl Agent {
@@ -107,7 +105,7 @@ impl Agent {
         let node = Arc::new(node);
         node.board().into_iter().for_each(|board| node.worker.set_board(board));
         tokio::spawn(tell_gaps(node.clone()));
-        Ok(Self { node, credentials, clock, folder, connected: watch::Sender::new(false) })
+        Ok(Self { node, credentials, clock, folder })
     }
 
     /// Who it is.
@@ -127,11 +125,6 @@ impl Agent {
 
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
-    }
-
-    /// Whether it is connected now.
-    pub fn connected(&self) -> watch::Receiver<bool> {
-        self.connected.subscribe()
     }
 
     /// Serves until it is told to stop; then everything that runs gets `grace` to end or to be taken over.
@@ -239,7 +232,6 @@ impl Agent {
             };
             reconnect.connected(began.elapsed());
             let ended = self.session(&link, leaving.clone()).await;
-            self.connected.send_replace(false);
             self.node.metrics.disconnected();
             match ended {
                 Err(SessionError::Greet(GreetError::Refused(failure))) => {
@@ -273,7 +265,6 @@ impl Agent {
             tracing::warn!(%error, "the time cannot be kept");
         }
         tracing::info!(scheduler = %self.node.options.scheduler, node = %self.node.name, "connected");
-        self.connected.send_replace(true);
         self.node.metrics.connected(link);
         tokio::select! {
             ended = session::serve(&self.node, link, control, &welcome, leaving) => ended,

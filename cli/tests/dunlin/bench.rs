@@ -48,7 +48,7 @@ fn connection(
         let path = first.split(' ').nth(1).unwrap().to_owned();
         if path.ends_with("completions") {
             // Not every test listens.
-            drop(asked.send(()));
+            asked.send(()).ok();
         }
         stream.write_all(answer(&path).as_bytes()).ok()?;
     }

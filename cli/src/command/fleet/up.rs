@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use dunlin_protocol::Role;
+use dunlin_protocol::{NodeState, Role};
+use dunlin_scheduler::{Front, look};
 
 use super::{
     agent::NodeOptions,
@@ -71,13 +72,12 @@ impl Up {
             }
             let node = NodeOptions::traced(&self.traces).start(&member, &address, global)?;
             let _metrics = self.metrics.expose(&node, global).await?;
-            let mut connected = node.connected();
             let running = node.run(interrupt.token.clone(), DRAIN);
             tokio::pin!(running);
             tokio::select! {
                 _ = &mut running => {}
                 () = server.failed() => return Err(scheduler::failed().into()),
-                _ = connected.wait_for(|connected| *connected) => {
+                () = node_is_known(server.front()) => {
                     if !global.quiet {
                         terminal::tell(format_args!(
                             "fleet {} is up, on UDP {}: try `dunlin invoke classify --text \"disk nearly full\" \
@@ -100,5 +100,24 @@ impl Up {
         });
         runtime.shutdown_timeout(SHUTDOWN);
         done
+    }
+}
+
+/// Waits until the scheduler knows what its node has: what is asked for after that finds a model.
+async fn node_is_known(front: &Front) {
+    let mut changes = front.changes();
+    loop {
+        changes.mark_unchanged();
+        // Of one that was cordoned before, too.
+        let is_there = |node: &look::Node| {
+            matches!(node.joined.state, NodeState::Ready | NodeState::Cordoned | NodeState::Draining)
+        };
+        if front.look().await.is_ok_and(|look| look.nodes.iter().any(is_there)) {
+            return;
+        }
+        if changes.changed().await.is_err() {
+            // It goes down, and says so elsewhere.
+            return std::future::pending().await;
+        }
     }
 }
