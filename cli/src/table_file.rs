@@ -1,6 +1,6 @@
 //! Files of cost rows, and of what is made of them: read with a limit, written whole or not at all.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::Context as _;
 use dunlin_costs::{MAX_TABLE_BYTES, Table};
@@ -49,16 +49,8 @@ pub(crate) fn write(table: &Table, path: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// As [`write`].
 pub(crate) fn write_text(text: &str, path: &Path) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || -> anyhow::Result<()> {
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("{} cannot be written", path.display()))
+    dunlin_profiler::replace(path, text.as_bytes())
+        .with_context(|| format!("{} cannot be written", path.display()))
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
-    io::{self, Write as _},
+    fmt, fs, io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -104,16 +103,8 @@ pub(crate) fn read(path: &Path) -> Result<Table, String> {
 /// Of the file system.
 pub(crate) fn write(table: &Table, path: &Path) -> Result<(), String> {
     let text = table.to_toml().map_err(|error| error.to_string())?;
-    let write = || -> io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|error| format!("{} cannot be written: {error}", path.display()))
+    dunlin_profiler::replace(path, text.as_bytes())
+        .map_err(|error| format!("{} cannot be written: {error}", path.display()))
 }
 
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {

@@ -129,7 +129,7 @@ pub struct JoinedNode {
     /// As in [`crate::Inventory::unconfined`].
     #[serde(default, with = "AtMost::<MAX_TEXT>")]
     pub unconfined: String,
-    /// Cost rows that its requests have not followed for long: they should be measured again.
+    /// Models whose cost rows its requests have not followed for long: they should be measured again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: u32,
 }

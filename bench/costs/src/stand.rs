@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use dunlin_costs::{Backend, Figure, Memory, Method, ModelDigest, Origin, Row, RowKey, Thermal};
+use dunlin_costs::{Backend, Memory, Method, ModelDigest, Origin, Row, RowKey, Thermal};
 use dunlin_engine_handle::{
     Engine, Generate, Generation, Load, ModelInfo, Patience, Program, Sampling, Threads, Token, Usage,
 };
@@ -114,7 +114,6 @@ impl Stand {
                 runtime: String::new(),
             },
             memory: Memory::default(),
-            contention: Figure::default(),
             origin: Origin::Measured,
             method: Method::Usual,
             source: "bench".to_owned(),

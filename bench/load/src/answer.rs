@@ -55,7 +55,7 @@ pub(crate) struct Place {
 pub(crate) enum Piece {
     /// `[DONE]`.
     End,
-    Chunk(Chunk),
+    Chunk(Box<Chunk>),
 }
 
 #[derive(Debug, PartialEq, Default)]
@@ -130,14 +130,14 @@ pub(crate) fn read(data: &str) -> Result<Piece, Fault> {
         return Err(Fault::Told(said(error)));
     }
     let choices = written.choices.unwrap_or_default();
-    Ok(Piece::Chunk(Chunk {
+    Ok(Piece::Chunk(Box::new(Chunk {
         has_token: choices.iter().any(Choice::has_token),
         finish: choices.into_iter().find_map(|choice| choice.finish_reason),
         usage: written.usage,
         times: written.timings,
         joules: written.energy.filter(|joules| joules.total.or(joules.marginal).is_some()),
         place: written.dunlin,
-    }))
+    })))
 }
 
 /// What a server says in the body of a status that is none of success.

@@ -245,7 +245,7 @@ async fn follow(response: Response<Incoming>, origin: Instant, sample: &mut Samp
         let Some(bytes) = frame.data_ref() else { continue };
         let decoded = decoder.push(bytes, |_, data| match answer::read(data) {
             Ok(Piece::End) => is_done = true,
-            Ok(Piece::Chunk(chunk)) => take(sample, chunk, now),
+            Ok(Piece::Chunk(chunk)) => take(sample, *chunk, now),
             Err(found) => fault = fault.take().or(Some(found)),
         });
         decoded.map_err(|error| Fault::Malformed(error.to_string()))?;

@@ -1,16 +1,13 @@
 //! What a row of this node is of.
 
 use dunlin_costs::{
-    Backend, Class, Figure, KvType, Memory, Method, Mode, ModelDigest, NodeClass, Origin, Quantisation,
-    RowKey, Thermal,
+    Backend, Class, KvType, Memory, Method, Mode, ModelDigest, NodeClass, Origin, Quantisation, RowKey,
+    Thermal,
 };
 use dunlin_engine_handle::{ModelInfo, Threads};
 use dunlin_profiler::Subject;
 
 use crate::{LocalModel, node::Node};
-
-/// How much longer a step gets beside another model that works: two models were not measured together.
-const CONTENTION: (f64, f64, f64) = (0.0, 1.0, 2.0);
 
 impl Node {
     pub(super) fn subject(
@@ -21,13 +18,11 @@ impl Node {
         method: Method,
     ) -> Subject {
         let options = &self.options;
-        let (low, nominal, high) = CONTENTION;
         let emulated = options.emulation.is_some();
         Subject {
             name: model.name.clone(),
             key: self.row_key(model, info, threads),
             memory: Memory { weights_bytes: info.weights_bytes, kv_bytes_per_token: info.kv_bytes_per_token },
-            contention: Figure::assumed(low, nominal, high, "not measured: beside one other model"),
             origin: if emulated { Origin::Emulated } else { Origin::Measured },
             method,
             source: format!("{}, {}, Dunlin {}", self.name, options.firmware, options.build),

@@ -17,6 +17,11 @@ const MAX_ROWS: usize = 256;
 /// Nobody repeats better than that: a row says no less of its residuals.
 const LEAST_RESIDUAL: f64 = 0.02;
 
+/// How much longer a step gets beside another model that works: two models were not measured together.
+fn contention() -> Figure {
+    Figure::assumed(0.0, 1.0, 2.0, "not measured: beside one other model")
+}
+
 /// What a row is of, beside what is measured.
 #[derive(Debug, Clone)]
 pub struct Subject {
@@ -24,8 +29,6 @@ pub struct Subject {
     /// Its threads are replaced.
     pub key: RowKey,
     pub memory: Memory,
-    /// Not measured: two models would have to be loaded.
-    pub contention: Figure,
     pub origin: Origin,
     pub method: Method,
     /// The machine.
@@ -340,7 +343,7 @@ fn parts(
         load: load.clone(),
         memory: subject.memory,
         prefill: prefill.of.clone(),
-        decode: Decode { contention: subject.contention.clone(), ..decode.of.clone() },
+        decode: Decode { contention: contention(), ..decode.of.clone() },
         power,
         quality: Quality::default(),
         fit: Fit {

@@ -2,14 +2,13 @@
 
 use std::{
     fs, io,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Cell, Sample};
+use crate::{Cell, Sample, replace};
 
 /// Bytes on disk.
 const MAX_STATE_BYTES: u64 = 16 << 20;
@@ -70,13 +69,8 @@ impl State {
     /// Of the file system.
     pub fn write(&self, path: &Path) -> Result<(), StateError> {
         let io = |source| StateError::Io { path: path.to_owned(), source };
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(io)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
         let text = serde_json::to_vec(self).map_err(|error| io(error.into()))?;
-        file.write_all(&text).map_err(io)?;
-        file.persist(path).map_err(|error| io(error.error))?;
-        Ok(())
+        replace(path, &text).map_err(io)
     }
 
     /// Runs of a cell that count.

@@ -41,10 +41,10 @@ impl Models {
     }
 
     /// One that is open already is loaded anew.
-    pub(crate) fn open(&mut self, id: ModelId, open: Open) {
+    pub(crate) fn open(&mut self, id: ModelId, open: &Open) {
         // Its memory is needed.
         self.close(&id);
-        let engine = match self.starter(&id, &open) {
+        let engine = match self.starter(&id, open) {
             Ok(start) => start(),
             Err(reason) => return self.tell(&id, ModelState::Failed { reason, memory: false }),
         };

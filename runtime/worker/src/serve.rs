@@ -78,7 +78,7 @@ struct Serving {
 impl Serving {
     fn on_message(&mut self, message: ToWorker) {
         match message {
-            ToWorker::Open { model, open } => self.models.open(model, *open),
+            ToWorker::Open { model, open } => self.models.open(model, &open),
             ToWorker::Threads { model, threads } => self.models.set_threads(&model, threads),
             ToWorker::Close(model) => self.models.close(&model),
             ToWorker::Board(state) => self.models.set_board(&state),

@@ -194,7 +194,7 @@ fn pace(plan: &Plan) -> String {
         Pace::Closed { concurrency } => {
             format!("{concurrency} at once{}", if made_up { "" } else { ", requests of a trace" })
         }
-        Pace::Trace { speed } if speed == 1.0 => "at the times of a trace".to_owned(),
+        Pace::Trace { speed: 1.0 } => "at the times of a trace".to_owned(),
         Pace::Trace { speed } => format!("at the times of a trace, {speed} times as fast"),
     }
 }

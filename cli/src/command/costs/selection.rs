@@ -90,10 +90,11 @@ impl Selection {
     }
 
     fn nothing(&self, table: &Table) -> Failure {
+        type Part<'a> = (&'a str, Option<&'a String>, fn(&Row) -> String);
         if table.is_empty() {
             return Failure::usage("there are no cost rows").hint("dunlin profile measures some");
         }
-        let parts: [(&str, Option<&String>, fn(&Row) -> String); 3] = [
+        let parts: [Part<'_>; 3] = [
             ("class", self.class.as_ref(), |row| row.key.class.to_string()),
             ("model", self.model.as_ref(), |row| row.name.clone()),
             ("mode", self.mode.as_ref(), |row| row.key.mode.to_string()),

@@ -145,7 +145,7 @@ pub(crate) fn document(node: &JoinedNode) -> Value {
         "running": node.running,
         "health": node.health,
         "seen_ms_ago": node.seen_ms_ago,
-        "stale_rows": node.stale,
+        "stale_models": node.stale,
         "build": node.build,
         "unconfined": (!node.unconfined.is_empty()).then_some(&node.unconfined),
     })

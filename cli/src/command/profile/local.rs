@@ -3,8 +3,7 @@
 use std::{path::Path, path::PathBuf};
 
 use dunlin_costs::{
-    Backend, Figure, KvType, Memory, Method, Mode, ModelDigest, NodeClass, Origin, Quantisation, RowKey,
-    Thermal,
+    Backend, KvType, Memory, Method, Mode, ModelDigest, NodeClass, Origin, Quantisation, RowKey, Thermal,
 };
 use dunlin_engine_handle::{Load, ModelInfo, Patience, Program, Threads};
 use dunlin_profiler::{
@@ -31,9 +30,6 @@ use crate::{
     },
     version,
 };
-
-/// How much longer a step gets beside another model that works: two models were not measured together.
-const CONTENTION: (f64, f64, f64) = (0.0, 1.0, 2.0);
 
 impl Profile {
     /// # Errors
@@ -123,7 +119,6 @@ impl Profile {
     fn subject(&self, model: &Model, digest: ModelDigest, info: &ModelInfo) -> Subject {
         let threads: Threads = board::threads();
         let firmware = board::firmware(threads);
-        let (low, nominal, high) = CONTENTION;
         Subject {
             name: model.name.clone(),
             origin: Origin::Measured,
@@ -145,7 +140,6 @@ impl Profile {
                 runtime: version::SHORT.to_owned(),
             },
             memory: Memory { weights_bytes: info.weights_bytes, kv_bytes_per_token: info.kv_bytes_per_token },
-            contention: Figure::assumed(low, nominal, high, "not measured: beside one other model"),
         }
     }
 

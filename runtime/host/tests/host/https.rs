@@ -73,7 +73,7 @@ async fn a_server_is_believed_if_a_root_vouches_for_its_name() {
     let (address, root) = server().await;
     let port = address.port();
     let url = format!("https://localhost:{port}/");
-    assert_eq!(fetched(&url, port, &[root.clone()]).await, "200 secret");
+    assert_eq!(fetched(&url, port, std::slice::from_ref(&root)).await, "200 secret");
     // Not by those that browsers trust, and not for another name.
     let stranger = fetched(&url, port, &[]).await;
     assert!(stranger.contains("Tls"), "{stranger}");

@@ -26,7 +26,6 @@ fn subject() -> Subject {
             runtime: String::new(),
         },
         memory: Memory { weights_bytes: 1 << 28, kv_bytes_per_token: 1 << 14 },
-        contention: Figure::assumed(0.0, 1.0, 2.0, "test"),
         origin: Origin::Measured,
         method: Method::Usual,
         source: "test".to_owned(),

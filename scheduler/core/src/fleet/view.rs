@@ -50,6 +50,8 @@ impl Fleet {
         });
         let mut stale: Vec<ModelDigest> =
             node.stale_rows().filter_map(|row| Some(self.rows.row(row)?.key.model)).collect();
+        // One has a row for each operating point.
+        stale.sort_unstable();
         stale.dedup();
         NodeView {
             stale,

@@ -105,7 +105,9 @@ impl Bench {
 fn a_node_that_changes_its_speed_is_followed_within_twenty_requests() {
     for seed in 0..5 {
         let mut bench = Bench::new(seed);
-        (0..30).for_each(|_| drop(bench.serve((1.0, 1.0))));
+        for _ in 0..30 {
+            bench.serve((1.0, 1.0));
+        }
         let needed = bench.until_it_follows((2.0, 2.0));
         assert!(needed <= 20, "{needed} requests until twice the time is followed");
         let needed = bench.until_it_follows((1.0, 1.0));
@@ -126,11 +128,15 @@ fn a_node_that_is_five_times_as_slow_as_it_says_is_marked_within_twenty_requests
 #[test]
 fn each_thermal_state_has_what_was_learned_in_it() {
     let mut bench = Bench::new(2);
-    (0..10).for_each(|_| drop(bench.serve((1.3, 1.3))));
+    for _ in 0..10 {
+        bench.serve((1.3, 1.3));
+    }
     bench.heat(Thermal::Throttled);
     let first = bench.serve((2.0, 2.0));
     assert!((first.tpot - 0.5).abs() < 0.05, "nothing is known of it hot: {}", first.tpot);
-    (0..10).for_each(|_| drop(bench.serve((2.0, 2.0))));
+    for _ in 0..10 {
+        bench.serve((2.0, 2.0));
+    }
     let hot = bench.serve((2.0, 2.0));
     assert!((hot.tpot - 1.0).abs() < 0.1, "{}", hot.tpot);
     bench.heat(Thermal::Cool);
