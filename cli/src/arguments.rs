@@ -129,6 +129,7 @@ pub(crate) enum Command {
     Drain(stand::Drain),
     Cordon(stand::Cordon),
     Mode(stand::Mode),
+    Deny(stand::Deny),
     Bench(Box<bench::Bench>),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),

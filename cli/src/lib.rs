@@ -100,6 +100,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Drain(drain) => drain.execute(),
         Command::Cordon(cordon) => cordon.execute(),
         Command::Mode(mode) => mode.execute(global),
+        Command::Deny(deny) => deny.execute(),
         Command::Bench(bench) => bench.execute(global),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(),

@@ -303,6 +303,12 @@ fn nodes_come_and_go() {
     assert_eq!(fleet.json("nodes --json")[0]["state"], "cordoned");
     fleet.dunlin("cordon ada --undo").stdout();
     assert_eq!(ran_on(&fleet), "ada");
+    // Who is denied is cut, and told what would let him in again.
+    fleet.dunlin("deny ada").stdout();
+    fleet.nodes["ada"].says("denies this certificate; join again with a new token");
+    assert_ne!(fleet.json("nodes --json")[0]["state"], "ready");
+    let (code, error) = fleet.error("deny ada --role client");
+    assert!(code == 2 && error.contains("the catalog has no client ada"), "{error}");
 }
 
 #[test]
