@@ -73,7 +73,7 @@ impl Compiling {
     /// What kept it from compiling.
     fn stop(self) -> anyhow::Result<()> {
         // Whoever hears nothing has failed, and says so.
-        drop(self.stop.send(()));
+        _ = self.stop.send(());
         self.thread.join().ok().context("the compiling thread panicked")?
     }
 }
