@@ -19,8 +19,8 @@ pub enum StoreError {
     )]
     OverQuota { blob: BlobDigest, needed: u64, free: u64 },
     /// What has come is kept: the transfer goes on where it stopped.
-    #[error("the disk is full: {blob} needs {needed} more bytes at {}; make room and try again", path.display())]
-    DiskFull { blob: BlobDigest, needed: u64, path: PathBuf },
+    #[error("the disk is full{}: {blob} needs {needed} more bytes at {}; make room and try again", kept_free(*reserve), path.display())]
+    DiskFull { blob: BlobDigest, needed: u64, path: PathBuf, reserve: u64 },
     #[error("{blob}: a piece at {offset} where {expected} was expected")]
     Offset { blob: BlobDigest, offset: u64, expected: u64 },
     #[error("{blob}: more than the {bytes} bytes that it should have")]
@@ -74,5 +74,13 @@ impl StoreError {
                 false
             }
         }
+    }
+}
+
+/// What others on the machine are left.
+fn kept_free(reserve: u64) -> String {
+    match reserve {
+        0 => String::new(),
+        reserve => format!(" but for {} MB that stay free", reserve.div_ceil(1_000_000)),
     }
 }

@@ -243,7 +243,8 @@ impl Store {
             return Err(StoreError::OverQuota { blob, needed, free });
         }
         if needed > self.free_bytes()?.saturating_sub(promised) {
-            return Err(StoreError::DiskFull { blob, needed, path: path.to_owned() });
+            let reserve = self.limits.reserve_bytes;
+            return Err(StoreError::DiskFull { blob, needed, path: path.to_owned(), reserve });
         }
         Ok(Promised::new(&self.promised, needed))
     }

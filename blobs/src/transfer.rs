@@ -131,6 +131,8 @@ impl Transfer {
                 blob: self.blob,
                 needed: self.bytes - self.received,
                 path: self.part.clone(),
+                // The disk took all that it had.
+                reserve: 0,
             },
             _ => StoreError::Io { path: self.part.clone(), source: error },
         }
