@@ -249,8 +249,10 @@ async fn follow(
             said = next(&mut from) => said?,
             () = &mut queued, if !is_told => {
                 is_told = true;
-                if answered.placed.is_empty() {
-                    terminal::tell("queued: no board takes it yet; `dunlin nodes` shows them, Ctrl-C gives it up");
+                if let (Some(invocation), true) = (answered.invocation, answered.placed.is_empty()) {
+                    terminal::tell(format_args!(
+                        "queued: no board takes it yet; `dunlin explain {invocation}` says why, Ctrl-C gives it up"
+                    ));
                 }
                 continue;
             }
