@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::measure::{Measuring, both};
 use crate::{
     Campaign, Cell, Conditions, Dropped, Joules, Machine, Measured, Progress, Sample, Senses, Spoilt, State,
-    StateError, Task,
+    StateError, Task, counters::Counting,
 };
 
 /// A board that got hotter than this since the beginning waits until it is cooler again,
@@ -79,7 +79,7 @@ pub async fn profile(
     watcher: &mut dyn Watcher,
 ) -> Result<(), ProfileError> {
     let mut running =
-        Running { bench, watcher, engine: None, began: Instant::now(), coolest: None, told_warm: false };
+        Running { bench, watcher, engine: None, began: Instant::now(), coolest: None, told_warm: false, tried_counters: false };
     let done = running.all(campaign).await;
     if let Some((engine, _)) = running.engine.take() {
         engine.drain().await;
@@ -95,6 +95,8 @@ struct Running<'a> {
     /// Temperature at the beginning.
     coolest: Option<f32>,
     told_warm: bool,
+    /// It was tried whether the processor's counters can be read.
+    tried_counters: bool,
 }
 
 impl Running<'_> {
@@ -189,7 +191,12 @@ impl Running<'_> {
             self.watcher
                 .note("the kernel did not let go of the model's file: loads from the disk are not measured");
         }
+        let pid = engine.status().pid.filter(|_| !std::mem::replace(&mut self.tried_counters, true));
+        if let Some(Err(reason)) = pid.map(|pid| Counting::begin(self.bench.machine.proc(), pid)) {
+            self.watcher.note(&format!("instructions and cache misses are not counted: {reason}"));
+        }
         let measured = Measured {
+            cores: used.map(|used| used.seconds / (to - from).as_secs_f64()),
             seconds: (to - from).as_secs_f64(),
             joules: self.bench.joules.window(from, to).await,
             memory: used.map(|used| used.peak),

@@ -139,7 +139,11 @@ impl Profile {
                 firmware,
                 runtime: version::SHORT.to_owned(),
             },
-            memory: Memory { weights_bytes: info.weights_bytes, kv_bytes_per_token: info.kv_bytes_per_token },
+            memory: Memory {
+                weights_bytes: info.weights_bytes,
+                kv_bytes_per_token: info.kv_bytes_per_token,
+                ..Memory::default()
+            },
         }
     }
 
