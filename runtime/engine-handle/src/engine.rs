@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Answer, Call, CallId, Constraint, Delta, EngineError, Generate, Launch, Load, Message, ModelInfo,
-    OperatorTimes, Patience, Prepare, Render, Rendered, Score, Scored, State, Status, Threads, Token, Tokenize, ToolDef,
-    Work,
+    OperatorTimes, Patience, Prepare, Render, Rendered, Score, Scored, State, Status, Threads, Token,
+    Tokenize, ToolDef, Work,
     supervise::{Command, Reply, Supervisor},
 };
 

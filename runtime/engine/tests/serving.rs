@@ -302,8 +302,7 @@ async fn tokens_are_scored_as_the_text_that_they_are_of() {
     let engine = start();
     let prompt = tokens(&engine, "which one").await;
     let text = "something else entirely";
-    let spelled =
-        Tokenize { text: text.to_owned(), add_special: false, parse_special: false };
+    let spelled = Tokenize { text: text.to_owned(), add_special: false, parse_special: false };
     let spelled = engine.tokenize(spelled).await.unwrap();
     let score = Score {
         prompt,

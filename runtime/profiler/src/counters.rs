@@ -53,7 +53,8 @@ impl Counting {
     /// # Errors
     /// Why nothing can be counted.
     pub(crate) fn begin(proc: &Path, pid: u32) -> Result<Self, String> {
-        let tasks = fs::read_dir(proc.join(pid.to_string()).join("task")).map_err(|error| error.to_string())?;
+        let tasks =
+            fs::read_dir(proc.join(pid.to_string()).join("task")).map_err(|error| error.to_string())?;
         let threads = tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse::<i32>().ok());
         let threads: Vec<i32> = threads.take(MAX_THREADS).collect();
         let mut first = None;

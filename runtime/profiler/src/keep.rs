@@ -66,6 +66,10 @@ decode = { batch_ms = [10] }
         assert_eq!(told(&table).iter().flatten().count(), 3, "{table:?}");
         keep(&mut table, &[judged(Some(0.7), 3)]);
         assert_eq!(told(&table).iter().filter(|accuracy| **accuracy == Some(0.7)).count(), 3);
-        assert_eq!(told(&table).iter().filter(|accuracy| accuracy.is_none()).count(), 1, "of the other model");
+        assert_eq!(
+            told(&table).iter().filter(|accuracy| accuracy.is_none()).count(),
+            1,
+            "of the other model"
+        );
     }
 }

@@ -35,7 +35,8 @@ pub use phases::{Doing, PhaseUse};
 pub use plan::{Depth, Plan, Points};
 pub use probe::{is_enough, probe};
 pub use quality::{
-    Choice, Judged, Judgement, Judgements, Keep, MAX_QUALITY_BYTES, QualityError, Tally, accuracy, perplexity,
+    Choice, Judged, Judgement, Judgements, Keep, MAX_QUALITY_BYTES, QualityError, Tally, accuracy,
+    perplexity, windows,
 };
 pub use replace::{Lock, replace};
 pub use rows::{Of, Profile, Subject, rows};

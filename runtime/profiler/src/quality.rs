@@ -207,15 +207,8 @@ pub async fn perplexity(
     known: Option<Tally>,
     keep: Keep<'_>,
 ) -> Result<Tally, QualityError> {
-    let model = engine.ready().await?;
-    if (model.context_length as usize) < WINDOW {
-        return Err(QualityError::Context(model.context_length));
-    }
-    let tokens = tokenize(engine, text).await?;
+    let (model, tokens) = (engine.ready().await?, windows(engine, text).await?);
     let windows: Vec<&[Token]> = tokens.chunks_exact(WINDOW).collect();
-    if windows.is_empty() {
-        return Err(QualityError::Short(tokens.len()));
-    }
     // Models that want a token at the start of a sequence had it added.
     let start = tokens.first().copied().filter(|first| model.bos == Some(*first));
     let mut tally = Tally::go_on(known, of, windows.len());
@@ -231,6 +224,19 @@ pub async fn perplexity(
         }
     }
     Ok(tally)
+}
+
+/// The tokens of a text of which there is a window at least.
+///
+/// # Errors
+/// [`QualityError::Short`], [`QualityError::Context`] and those of the engine.
+pub async fn windows(engine: &Engine, text: &str) -> Result<Vec<Token>, QualityError> {
+    let model = engine.ready().await?;
+    if (model.context_length as usize) < WINDOW {
+        return Err(QualityError::Context(model.context_length));
+    }
+    let tokens = tokenize(engine, text).await?;
+    if tokens.len() < WINDOW { Err(QualityError::Short(tokens.len())) } else { Ok(tokens) }
 }
 
 /// Judges by whether the right answer is the likeliest by token, after its question and a space. What all answers of a question

@@ -4,8 +4,8 @@
 mod tests;
 
 use dunlin_costs::{
-    Decode, Figure, Fit, LoadCosts, Memory, Method, Origin, Power, Prefill, Provenance, Row, RowKey, RowParts,
-    Scope, fit,
+    Decode, Figure, Fit, LoadCosts, Memory, Method, Origin, Power, Prefill, Provenance, Row, RowKey,
+    RowParts, Scope, fit,
 };
 use dunlin_meters::Declared;
 use serde::{Deserialize, Serialize};

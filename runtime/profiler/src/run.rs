@@ -78,8 +78,15 @@ pub async fn profile(
     campaign: &mut Campaign,
     watcher: &mut dyn Watcher,
 ) -> Result<(), ProfileError> {
-    let mut running =
-        Running { bench, watcher, engine: None, began: Instant::now(), coolest: None, told_warm: false, tried_counters: false };
+    let mut running = Running {
+        bench,
+        watcher,
+        engine: None,
+        began: Instant::now(),
+        coolest: None,
+        told_warm: false,
+        tried_counters: false,
+    };
     let done = running.all(campaign).await;
     if let Some((engine, _)) = running.engine.take() {
         engine.drain().await;

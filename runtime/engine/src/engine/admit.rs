@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dunlin_engine_handle::{
-    Answer, Call, CallId, EngineError, FromEngine, Generate, Prepare, Score, Token,
-};
+use dunlin_engine_handle::{Answer, Call, CallId, EngineError, FromEngine, Generate, Prepare, Score, Token};
 
 use super::{Engine, Wake};
 use crate::{
@@ -118,7 +116,9 @@ impl Engine {
     fn on_operators(&self, id: CallId) -> Result<(), EngineError> {
         let times = self.context.as_ref().and_then(Context::operators);
         let times = times.ok_or_else(|| {
-            EngineError::Unsupported("operators are timed only by an engine that was started for it".to_owned())
+            EngineError::Unsupported(
+                "operators are timed only by an engine that was started for it".to_owned(),
+            )
         })?;
         self.send(FromEngine::Answer { id, answer: Ok(Answer::Operators(times)) });
         Ok(())
