@@ -152,12 +152,29 @@ impl Judged {
 }
 
 /// A question with its possible answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    pub question: String,
-    pub choices: Vec<String>,
+    question: String,
+    choices: Vec<String>,
     /// Position of the right one, from 0.
-    pub answer: usize,
+    answer: usize,
+}
+
+/// A line of a set; what else is in it is of no account.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(alias = "prompt")]
+    question: String,
+    choices: Vec<String>,
+    answer: Answer,
+}
+
+/// Which choice is the right one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Position(usize),
+    Text(String),
 }
 
 impl Choice {
@@ -168,9 +185,9 @@ impl Choice {
     pub fn parse(text: &str) -> Result<Vec<Self>, QualityError> {
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let read = |(at, line): (usize, &str)| {
-            let choice: Self =
+            let line: Line =
                 serde_json::from_str(line).map_err(|error| QualityError::Line(at + 1, error.to_string()))?;
-            choice.fault().map_or(Ok(choice), |reason| Err(QualityError::Line(at + 1, reason)))
+            Self::of(line).map_err(|reason| QualityError::Line(at + 1, reason))
         };
         let choices: Vec<Self> = lines.take(MAX_QUESTIONS + 1).map(read).collect::<Result<_, _>>()?;
         match choices.len() {
@@ -180,15 +197,23 @@ impl Choice {
         }
     }
 
-    fn fault(&self) -> Option<String> {
-        let count = self.choices.len();
+    fn of(Line { question, choices, answer }: Line) -> Result<Self, String> {
+        let count = choices.len();
         if !(2..=MAX_CHOICES).contains(&count) {
-            return Some(format!("{count} choices; 2 to {MAX_CHOICES} are possible"));
+            return Err(format!("{count} choices; 2 to {MAX_CHOICES} are possible"));
         }
-        if self.question.is_empty() || self.choices.iter().any(String::is_empty) {
-            return Some("a question or a choice is empty".to_owned());
+        if question.is_empty() || choices.iter().any(String::is_empty) {
+            return Err("a question or a choice is empty".to_owned());
         }
-        (self.answer >= count).then(|| format!("answer {} of {count} choices, counted from 0", self.answer))
+        let answer = match answer {
+            Answer::Position(at) if at < count => at,
+            Answer::Position(at) => return Err(format!("answer {at} of {count} choices, counted from 0")),
+            Answer::Text(text) => {
+                let found = choices.iter().position(|choice| *choice == text);
+                found.ok_or_else(|| format!("the answer {text:?} is none of the choices"))?
+            }
+        };
+        Ok(Self { question, choices, answer })
     }
 }
 
@@ -325,6 +350,11 @@ mod tests {
         assert_eq!(
             read(&line.replace(r#","4""#, "")),
             Err("line 1: 1 choices; 2 to 128 are possible".to_owned())
+        );
+        assert_eq!(read(&line.replace(":1}", r#":"4"}"#)).map(|choices| choices.len()), Ok(1));
+        assert_eq!(
+            read(&line.replace(":1}", r#":"5"}"#)),
+            Err("line 1: the answer \"5\" is none of the choices".to_owned())
         );
         assert_eq!(read("\n"), Err("there are no questions".to_owned()));
         assert!(read(&format!("{line}\n{{")).is_err_and(|error| error.starts_with("line 2: ")));

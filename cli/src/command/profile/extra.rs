@@ -95,17 +95,21 @@ impl Wanted {
         if let Some((name, text)) = &self.text {
             let bar = judging.progress.count(&format!("perplexity of {name}"), 1);
             let known = judging.state.judged.text.take();
-            let mut keep = judging.keeping(bar, |judging, tally| judging.state.judged.text = Some(tally));
-            let tally = perplexity(engine, name, text, known, &mut keep).await;
+            let tally = {
+                let mut keep = judging.keeping(bar, |judging, tally| judging.state.judged.text = Some(tally));
+                perplexity(engine, name, text, known, &mut keep).await
+            };
             judging.state.judged.text = Some(tally.map_err(|error| not_judged(name, error))?);
             judging.ends()?;
         }
         if let Some((name, choices)) = &self.questions {
             let bar = judging.progress.count(&format!("questions of {name}"), 1);
             let known = judging.state.judged.questions.take();
-            let mut keep =
-                judging.keeping(bar, |judging, tally| judging.state.judged.questions = Some(tally));
-            let tally = accuracy(engine, name, choices, known, &mut keep).await;
+            let tally = {
+                let mut keep =
+                    judging.keeping(bar, |judging, tally| judging.state.judged.questions = Some(tally));
+                accuracy(engine, name, choices, known, &mut keep).await
+            };
             judging.state.judged.questions = Some(tally.map_err(|error| not_judged(name, error))?);
             judging.ends()?;
         }
