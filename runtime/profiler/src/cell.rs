@@ -72,7 +72,11 @@ pub struct Measured {
     /// end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
-    /// Processor seconds of the engine per second of the run.
+    /// Seconds that the next two are of.
+    #[serde(default)]
+    pub looked: f64,
+    /// Processor seconds of the engine per second of the run. The kernel counts in hundredths of a second: of a short run it says
+    /// little.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cores: Option<f64>,
     /// Context switches of the engine, a second.

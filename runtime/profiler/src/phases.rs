@@ -3,7 +3,10 @@
 use dunlin_costs::Memory;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cell, Counted, State, summarize};
+use crate::{Cell, Counted, Measured, State};
+
+/// Of less time than this, hundredths of a second say nothing.
+const LEAST: f64 = 0.2;
 
 /// What an engine does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +23,9 @@ pub struct PhaseUse {
     pub phase: Doing,
     /// Highest resident memory, pages of a mapped file included, in bytes.
     pub memory: Option<u64>,
-    /// Processors in use, median.
+    /// Processors in use, on average.
     pub cores: Option<f64>,
-    /// Context switches a second, median.
+    /// Context switches a second, on average.
     pub switches: Option<f64>,
     /// Instructions per cycle.
     pub instructions_per_cycle: Option<f64>,
@@ -58,7 +61,6 @@ fn of(state: &State, phase: Doing) -> Option<PhaseUse> {
         counts.filter(move |sample| doing(sample.cell) == Some(phase)).map(|sample| &sample.measured)
     };
     runs().next()?;
-    let median = |values: Vec<f64>| summarize(&values).map(|of| of.median);
     // Of runs that have it, so that the parts of a quotient are of the same ones.
     let total = |what: fn(&Counted) -> Option<f64>| {
         let counted = runs().filter_map(|run| what(&run.counted?));
@@ -71,13 +73,24 @@ fn of(state: &State, phase: Doing) -> Option<PhaseUse> {
     Some(PhaseUse {
         phase,
         memory: runs().filter_map(|run| run.memory).max(),
-        cores: median(runs().filter_map(|run| run.cores).collect()),
-        switches: median(runs().filter_map(|run| run.switches).collect()),
+        cores: over_time(runs(), |run| run.cores),
+        switches: over_time(runs(), |run| run.switches),
         instructions_per_cycle: per(instructions, total(|of| of.cycles)),
         instructions_m_per_token: per(instructions, Some(tokens * 1e6)),
         cache_misses_per_token: per(misses, Some(tokens)),
         cache_miss_pct: per(misses.map(|misses| 100.0 * misses), total(|of| of.cache_references)),
     })
+}
+
+/// The mean of a rate over the time of all runs.
+pub(crate) fn over_time<'a>(
+    runs: impl Iterator<Item = &'a Measured>,
+    rate: impl Fn(&Measured) -> Option<f64>,
+) -> Option<f64> {
+    let (sum, seconds) = runs
+        .filter_map(|run| Some((rate(run)? * run.looked, run.looked)))
+        .fold((0.0, 0.0), |all, of| (all.0 + of.0, all.1 + of.1));
+    (seconds >= LEAST).then(|| sum / seconds)
 }
 
 const fn doing(cell: Cell) -> Option<Doing> {
@@ -92,7 +105,7 @@ const fn doing(cell: Cell) -> Option<Doing> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Measured, Sample};
+    use crate::Sample;
 
     #[test]
     fn a_phase_is_what_its_runs_used_and_nothing_is_made_up() {
@@ -116,6 +129,10 @@ mod tests {
         assert_eq!((read.instructions_per_cycle, read.instructions_m_per_token), (Some(2.0), Some(3.0)));
         assert_eq!((read.cache_misses_per_token, read.cache_miss_pct), (Some(5.0), Some(5.0)));
         assert_eq!((found[0].cache_miss_pct, found[0].cores), (None, None));
+        let run = |cores, looked| Measured { cores: Some(cores), looked, ..Measured::default() };
+        let over = |runs: &[Measured]| over_time(runs.iter(), |run| run.cores);
+        assert_eq!(over(&[run(1.0, 0.3), run(2.0, 0.1)]), Some(1.25));
+        assert_eq!(over(&[run(1.0, 0.1)]), None, "too short");
         let memory = peaks(&found, Memory::default());
         assert_eq!((memory.load_peak_bytes, memory.prefill_peak_bytes, memory.decode_peak_bytes), (7, 9, 0));
     }

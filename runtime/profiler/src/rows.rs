@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Cell, Joules, Judgements, Operators, PhaseUse, State, Summary, energy,
-    phases::{peaks, phases},
+    phases::{over_time, peaks, phases},
     summarize,
 };
 
@@ -79,7 +79,7 @@ pub struct Of {
     pub joules_per_token: Option<f64>,
     /// Highest memory of the engine by the end of these runs, in bytes.
     pub memory: Option<u64>,
-    /// Processors in use, on average.
+    /// Processors in use, on average over the time of all runs.
     pub cores: Option<f64>,
     /// Context switches a second.
     pub switches: Option<f64>,
@@ -174,7 +174,6 @@ fn cells(state: &State, joules: &Joules) -> Vec<Of> {
     let of = |cell: Cell| {
         let seconds = summarize(&state.seconds(cell))?;
         let counted = || state.of(cell).filter(|sample| sample.counts()).map(|sample| &sample.measured);
-        let median = |values: Vec<f64>| summarize(&values).map(|of| of.median);
         let watts = match joules {
             Joules::Unknown => None,
             Joules::Metered(_) | Joules::Elsewhere => state.watts(cell),
@@ -190,8 +189,8 @@ fn cells(state: &State, joules: &Joules) -> Vec<Of> {
             spoilt: state.of(cell).filter(|sample| sample.spoilt.is_some()).count() as u32,
             watts,
             memory: counted().filter_map(|measured| measured.memory).max(),
-            cores: median(counted().filter_map(|measured| measured.cores).collect()),
-            switches: median(counted().filter_map(|measured| measured.switches).collect()),
+            cores: over_time(counted(), |measured| measured.cores),
+            switches: over_time(counted(), |measured| measured.switches),
             celsius: counted().filter_map(|measured| measured.celsius).max_by(f32::total_cmp),
         })
     };

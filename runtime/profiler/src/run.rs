@@ -203,6 +203,7 @@ impl Running<'_> {
             self.watcher.note(&format!("instructions and cache misses are not counted: {reason}"));
         }
         let measured = Measured {
+            looked: (to - from).as_secs_f64(),
             cores: used.map(|used| used.seconds / (to - from).as_secs_f64()),
             seconds: (to - from).as_secs_f64(),
             joules: self.bench.joules.window(from, to).await,

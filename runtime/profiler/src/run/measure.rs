@@ -142,13 +142,14 @@ impl Looking {
         let counted = self.counting.as_mut().map(|counting| counting.counted().less(self.counted));
         let used = machine.used(self.pid)?;
         let seconds = self.since.elapsed().as_secs_f64();
-        let mut measured = Measured { memory: Some(used.peak), counted, ..Measured::default() };
-        // The kernel counts in hundredths of a second.
-        if seconds >= 0.2 {
-            measured.cores = Some((used.seconds - self.used.seconds) / seconds);
-            measured.switches = Some(used.switches.saturating_sub(self.used.switches) as f64 / seconds);
-        }
-        Some(measured)
+        Some(Measured {
+            memory: Some(used.peak),
+            counted,
+            looked: seconds,
+            cores: Some((used.seconds - self.used.seconds) / seconds),
+            switches: Some(used.switches.saturating_sub(self.used.switches) as f64 / seconds),
+            ..Measured::default()
+        })
     }
 }
 
