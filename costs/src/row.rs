@@ -291,6 +291,13 @@ impl Row {
         self.steps.predict(work, situation, calibration)
     }
 
+    /// With what `other`, a row of the same model, knows of its quality, where this one does not.
+    #[must_use]
+    pub fn judged_as(mut self, other: &Self) -> Self {
+        self.parts.quality = self.parts.quality.or(&other.parts.quality);
+        self
+    }
+
     /// Seconds a token of each of the sequences that run, calibration aside.
     pub fn tpot(&self, running: &Running) -> f64 {
         self.steps.decode_step(running.sequences, running.context as f64)

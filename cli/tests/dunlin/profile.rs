@@ -20,7 +20,7 @@ fn rows_of_what_was_measured() {
     // What is there counts: a second time measures nothing, and says the same.
     let again =
         home.dunlin("profile --model tiny.gguf --quick --points 1 -o rows.toml --json --quiet").json();
-    let runs = |json: &serde_json::Value| -> Vec<_> {
+    let runs = |json: &Value| -> Vec<_> {
         json["profile"]["cells"].as_array().unwrap().iter().map(|cell| cell["runs"].clone()).collect()
     };
     assert_eq!(runs(&again), runs(&json));
