@@ -50,7 +50,9 @@ fn a_model_that_was_loaded_is_looked_at_once_nobody_asks() {
     assert_eq!((provenance.origin, provenance.method), (Origin::Measured, Method::Probe));
     // Whoever has a row does not look again; whoever was told not to does not look at all.
     let mut fleet = Fleet::found(Home::new());
-    fleet.join("bob", "--threads 1 --no-probe");
+    std::fs::create_dir_all(fleet.home().path(".config/dunlin")).unwrap();
+    std::fs::write(fleet.home().path(".config/dunlin/agent.toml"), "probe = false\n").unwrap();
+    fleet.join("bob", "--threads 1");
     fleet.dunlin("models push ./tiny.gguf --alias tiny").stdout();
     assert_eq!(row(&fleet), "assumed (file size)");
     assert!(!fleet.home().path("data/dunlin/costs.toml").exists());

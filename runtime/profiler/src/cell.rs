@@ -68,8 +68,8 @@ pub struct Measured {
     /// Joules and seconds of the window that a sensor saw, as it reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joules: Option<(f64, f64)>,
-    /// Highest memory of the engine's process during the run, in bytes; where the kernel does not forget an earlier peak, by its
-    /// end.
+    /// Highest memory of the engine's process during the run, in bytes; not known where the kernel does not forget an earlier
+    /// peak.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
     /// Seconds that the next two are of.

@@ -85,7 +85,7 @@ pub async fn profile(
         began: Instant::now(),
         coolest: None,
         told_warm: false,
-        tried_counters: false,
+        tried: false,
     };
     let done = running.all(campaign).await;
     if let Some((engine, _)) = running.engine.take() {
@@ -102,8 +102,8 @@ struct Running<'a> {
     /// Temperature at the beginning.
     coolest: Option<f32>,
     told_warm: bool,
-    /// It was tried whether the processor's counters can be read.
-    tried_counters: bool,
+    /// It was tried what the system tells of an engine.
+    tried: bool,
 }
 
 impl Running<'_> {
@@ -198,9 +198,8 @@ impl Running<'_> {
             self.watcher
                 .note("the kernel did not let go of the model's file: loads from the disk are not measured");
         }
-        let pid = engine.status().pid.filter(|_| !std::mem::replace(&mut self.tried_counters, true));
-        if let Some(Err(reason)) = pid.map(|pid| Counting::begin(self.bench.machine.proc(), pid)) {
-            self.watcher.note(&format!("instructions and cache misses are not counted: {reason}"));
+        if let Some(pid) = engine.status().pid.filter(|_| !std::mem::replace(&mut self.tried, true)) {
+            self.tell_what_is_not_known(pid);
         }
         let measured = Measured {
             looked: (to - from).as_secs_f64(),
@@ -220,6 +219,16 @@ impl Running<'_> {
             spoilt,
             warm_up: false,
         })
+    }
+
+    fn tell_what_is_not_known(&mut self, pid: u32) {
+        let machine = &self.bench.machine;
+        if let Err(reason) = Counting::begin(machine.proc(), pid) {
+            self.watcher.note(&format!("instructions and cache misses are not counted: {reason}"));
+        }
+        if !machine.forget_peak(pid) {
+            self.watcher.note("memory is known of loads only: the peak of an engine may not be reset here");
+        }
     }
 
     /// The pause of the plan; longer where the board has become hot.

@@ -35,6 +35,8 @@ struct Ended {
 /// What the system knows of the engine's process, from one moment on.
 struct Looking {
     pid: u32,
+    /// Its highest memory is that of the run, not of one before.
+    forgets: bool,
     counting: Option<Counting>,
     since: Instant,
     used: Used,
@@ -114,10 +116,17 @@ impl Measuring<'_> {
     /// `None` of an engine that is no process. Its memory is looked at anew.
     fn look(&self) -> Option<Looking> {
         let pid = self.engine.status().pid?;
-        self.machine.forget_peak(pid);
+        let forgets = self.machine.forget_peak(pid);
         let counting = Counting::begin(self.machine.proc(), pid).ok();
-        Looking { pid, counting, since: Instant::now(), used: Used::default(), counted: Counted::default() }
-            .anew(self.machine)
+        Looking {
+            pid,
+            forgets,
+            counting,
+            since: Instant::now(),
+            used: Used::default(),
+            counted: Counted::default(),
+        }
+        .anew(self.machine)
     }
 
     /// What the sensor and the system saw of the run, in which so many tokens were read or written.
@@ -143,7 +152,7 @@ impl Looking {
         let used = machine.used(self.pid)?;
         let seconds = self.since.elapsed().as_secs_f64();
         Some(Measured {
-            memory: Some(used.peak),
+            memory: self.forgets.then_some(used.peak),
             counted,
             looked: seconds,
             cores: Some((used.seconds - self.used.seconds) / seconds),
