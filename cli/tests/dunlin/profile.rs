@@ -57,7 +57,7 @@ fn quality_is_what_llama_perplexity_counts() {
     const PERPLEXITY: (f64, f64) = (776.6795, 126.82636);
     const ACCURACY: (f64, f64) = (0.7125, 0.050921);
     let home = Home::new();
-    home.write("questions.jsonl", &questions(80));
+    home.write("questions.jsonl", questions(80));
     let (model, text) = (demo("demo-small-q8_0.gguf"), demo("corpus/smalltalk.txt"));
     let profile = format!("profile --model {} --quick --points 1 --json --quiet", model.display());
     let judged =

@@ -73,7 +73,8 @@ impl Counting {
 
     /// So far.
     pub(crate) fn counted(&mut self) -> Counted {
-        let [instructions, cycles, cache_references, cache_misses] = self.counters.each_mut().map(sum);
+        let [instructions, cycles, cache_references, cache_misses] =
+            self.counters.each_mut().map(|counters| sum(counters));
         Counted { instructions, cycles, cache_references, cache_misses }
     }
 }
@@ -85,7 +86,7 @@ fn counter(event: Hardware, thread: i32) -> io::Result<Counter> {
 }
 
 /// Of more events than the processor has counters for each is counted a part of the time, and scaled up.
-fn sum(counters: &mut Vec<Counter>) -> Option<f64> {
+fn sum(counters: &mut [Counter]) -> Option<f64> {
     if counters.is_empty() {
         return None;
     }
