@@ -58,6 +58,10 @@ impl Folders {
         self.config.join("meters.toml")
     }
 
+    pub(crate) fn agent(&self) -> PathBuf {
+        self.config.join("agent.toml")
+    }
+
     pub(crate) fn chat_history(&self) -> PathBuf {
         self.state.join("chat-history.txt")
     }

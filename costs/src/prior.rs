@@ -109,7 +109,11 @@ impl Prior {
                 warm_ms: self.warm_ms.clone(),
                 ..LoadCosts::default()
             },
-            memory: Memory { weights_bytes: model.file_bytes, kv_bytes_per_token: model.kv_bytes_per_token },
+            memory: Memory {
+                weights_bytes: model.file_bytes,
+                kv_bytes_per_token: model.kv_bytes_per_token,
+                ..Memory::default()
+            },
             prefill: Prefill {
                 p0_ms: self.p0_ms.clone(),
                 p2_ms_per_token2: scaled(&self.p2_ms_per_token2, attention, &point.prefill),

@@ -37,6 +37,10 @@ pub enum RowFault {
     Residual(String),
     #[error("decode.depth_shared is {0}, it is a part: 0 to 1")]
     Shared(String),
+    #[error("quality.accuracy is {0}, it is a part: 0 to 1")]
+    Accuracy(String),
+    #[error("quality.perplexity is {0}, it is 1 or more")]
+    Perplexity(String),
 }
 
 /// Time and energy to make the model resident.
@@ -60,6 +64,19 @@ pub struct Memory {
     /// Highest after the load, repacked copies included.
     pub weights_bytes: u64,
     pub kv_bytes_per_token: u64,
+    /// Highest resident memory of the engine's process while it loads, reads prompts and writes answers, pages of a mapped file
+    /// included; 0 where it was not measured.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub load_peak_bytes: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub prefill_peak_bytes: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub decode_peak_bytes: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// Reading a prompt of n tokens, alone: `p0 + p1 n + p2 n^2`.
@@ -95,15 +112,39 @@ pub struct Decode {
     pub measured_depth: u32,
 }
 
-/// How good the model's answers are, where that was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+/// How good the model's answers are, where that was measured. It is the model's, on whatever board.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quality {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perplexity: Option<f64>,
+    /// The text, and how much of it: perplexities of two texts do not compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perplexity_of: Option<String>,
     /// Share of a task set answered rightly, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
+    /// The set, and how much of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_of: Option<String>,
+}
+
+impl Quality {
+    /// What is not known of this is that of `other`.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        let (text, set) = (self.perplexity.is_some(), self.accuracy.is_some());
+        let pick = |own: bool, this: Option<String>, other: &Option<String>| match own {
+            true => this,
+            false => other.clone(),
+        };
+        Self {
+            perplexity: self.perplexity.or(other.perplexity),
+            perplexity_of: pick(text, self.perplexity_of, &other.perplexity_of),
+            accuracy: self.accuracy.or(other.accuracy),
+            accuracy_of: pick(set, self.accuracy_of, &other.accuracy_of),
+        }
+    }
 }
 
 /// How well the coefficients describe what was measured.
@@ -116,6 +157,12 @@ pub struct Fit {
     pub decode_mape_pct: Option<f64>,
     /// Spread of repeated runs, in percent of their mean.
     pub cv_pct: Option<f64>,
+    /// Spread over prompt lengths of the time to read a token, in percent of its mean: how far one rate is from all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefill_cv_pct: Option<f64>,
+    /// Spread over depths of the time to write a token alone, in percent of its mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decode_cv_pct: Option<f64>,
     /// `ln(actual / predicted)` that 90 % of requests stay below.
     pub residual_q90: f64,
     /// The same of the time to read a prompt, where it is known apart.
@@ -142,6 +189,8 @@ impl Default for Fit {
             prefill_mape_pct: None,
             decode_mape_pct: None,
             cv_pct: None,
+            prefill_cv_pct: None,
+            decode_cv_pct: None,
             residual_q90: DEFAULT_RESIDUAL,
             prefill_residual_q90: None,
             decode_residual_q90: None,
@@ -226,6 +275,12 @@ impl RowParts {
         if !(0.0..=1.0).contains(&self.decode.depth_shared.nominal()) {
             return Err(RowFault::Shared(self.decode.depth_shared.nominal().to_string()));
         }
+        if let Some(accuracy) = self.quality.accuracy.filter(|accuracy| !(0.0..=1.0).contains(accuracy)) {
+            return Err(RowFault::Accuracy(accuracy.to_string()));
+        }
+        if let Some(perplexity) = self.quality.perplexity.filter(|of| !(1.0..=f64::MAX).contains(of)) {
+            return Err(RowFault::Perplexity(perplexity.to_string()));
+        }
         Ok(())
     }
 }
@@ -234,6 +289,13 @@ impl Row {
     /// What `work` takes in `situation`, and what it adds to the node's energy. About 50 ns, no allocation.
     pub fn predict(&self, work: &Work, situation: &Situation, calibration: &Calibration) -> Prediction {
         self.steps.predict(work, situation, calibration)
+    }
+
+    /// With what `other`, a row of the same model, knows of its quality, where this one does not.
+    #[must_use]
+    pub fn judged_as(mut self, other: &Self) -> Self {
+        self.parts.quality = self.parts.quality.or(&other.parts.quality);
+        self
     }
 
     /// Seconds a token of each of the sequences that run, calibration aside.

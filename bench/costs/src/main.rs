@@ -1,10 +1,11 @@
 //! `./x bench costs`: how well cost rows predict what the engine of this machine takes, on requests that no row was made of,
-//! beside two ways to predict without a row; and how soon a calibration follows a node that changes.
+//! beside two ways to predict without a row; how soon a calibration follows a node that changes; and what a meter costs.
 //!
 //! The engine is the real one, on random weights of a real shape. Emulated boards have no part in this.
 
 mod figure;
 mod judge;
+mod metering;
 mod mix;
 mod stand;
 
@@ -19,9 +20,12 @@ use crate::{
     stand::Stand,
 };
 
-/// Measures how well cost rows predict.
+/// Measures how well cost rows predict, and what a meter costs.
 #[derive(Debug, Parser)]
 struct Arguments {
+    /// What is measured [default: all]
+    #[arg(value_enum)]
+    cases: Vec<Case>,
     /// Threads of both phases, one operating point for each number
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
     threads: Vec<u16>,
@@ -34,12 +38,29 @@ struct Arguments {
     /// Seconds of the profile, for each shape
     #[arg(long, default_value_t = 60)]
     budget: u64,
+    /// Pairs of answers, with a meter that is read and without, for each shape
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(6..=10_000))]
+    pairs: u32,
     /// Where the draws come from
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// One JSON list on stdout
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Case {
+    /// Predictions of held-out requests, and calibration
+    Predictions,
+    /// Decoding beside a meter that is read ten times a second
+    Metering,
+}
+
+impl Arguments {
+    fn wants(&self, case: Case) -> bool {
+        self.cases.is_empty() || self.cases.contains(&case)
+    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -63,6 +84,23 @@ fn main() -> anyhow::Result<()> {
 
 async fn measure(arguments: &Arguments, shape: &SynthShape) -> anyhow::Result<Vec<Figure>> {
     let stand = Stand::new(shape)?;
+    let mut figures = if arguments.wants(Case::Predictions) {
+        predictions(arguments, shape, &stand).await?
+    } else {
+        Vec::new()
+    };
+    if arguments.wants(Case::Metering) {
+        let threads = arguments.threads.iter().copied().max().unwrap_or(1);
+        figures.push(metering::measure(&stand, threads, arguments.pairs).await?);
+    }
+    Ok(figures)
+}
+
+async fn predictions(
+    arguments: &Arguments,
+    shape: &SynthShape,
+    stand: &Stand,
+) -> anyhow::Result<Vec<Figure>> {
     let budget = Duration::from_secs(arguments.budget);
     let rows = stand.profile(&arguments.threads, budget, arguments.seed).await?;
     let mut figures = Vec::new();

@@ -69,7 +69,11 @@ impl Stand {
         Ok(Self { name: shape.name, model, engine })
     }
 
-    fn start(&self) -> Engine {
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn start(&self) -> Engine {
         let load = Load { model: self.model.clone(), context: CONTEXT, reserve_bytes: 0, ..Load::default() };
         Engine::start(Program::new(self.engine.clone()), load, Patience::default())
     }
@@ -146,9 +150,9 @@ impl Stand {
 }
 
 /// An engine that serves.
-struct On<'a> {
-    engine: &'a Engine,
-    model: &'a ModelInfo,
+pub(crate) struct On<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) model: &'a ModelInfo,
 }
 
 impl On<'_> {
@@ -164,7 +168,7 @@ impl On<'_> {
         Ok(seen)
     }
 
-    async fn one(&self, request: Request) -> anyhow::Result<Seen> {
+    pub(crate) async fn one(&self, request: Request) -> anyhow::Result<Seen> {
         let prefix = self.prompt(request.cached);
         if request.cached > 0 {
             finished(self.engine.generate(self.generate(prefix.clone(), 1))).await?;

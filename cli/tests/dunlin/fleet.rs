@@ -69,7 +69,7 @@ impl Drop for Running {
 pub(crate) struct Fleet {
     home: Home,
     port: u16,
-    scheduler: Running,
+    pub(crate) scheduler: Running,
     pub(crate) nodes: BTreeMap<String, Running>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use dunlin_costs::{Method, Origin, Table};
+use dunlin_costs::{Method, Origin, Row, RowParts, Table};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -50,7 +50,9 @@ fn a_model_that_was_loaded_is_looked_at_once_nobody_asks() {
     assert_eq!((provenance.origin, provenance.method), (Origin::Measured, Method::Probe));
     // Whoever has a row does not look again; whoever was told not to does not look at all.
     let mut fleet = Fleet::found(Home::new());
-    fleet.join("bob", "--threads 1 --no-probe");
+    std::fs::create_dir_all(fleet.home().path(".config/dunlin")).unwrap();
+    std::fs::write(fleet.home().path(".config/dunlin/agent.toml"), "probe = false\n").unwrap();
+    fleet.join("bob", "--threads 1");
     fleet.dunlin("models push ./tiny.gguf --alias tiny").stdout();
     assert_eq!(row(&fleet), "assumed (file size)");
     assert!(!fleet.home().path("data/dunlin/costs.toml").exists());
@@ -111,6 +113,37 @@ fn a_profile_that_is_broken_off_leaves_its_node_at_work() {
     fleet.start_again("ada", "--threads 1");
     assert_eq!(state(&fleet), "ready");
     fleet.json(INVOKE);
+}
+
+/// Rows that promise twenty times the speed: requests say otherwise for long, and the node is measured again.
+#[test]
+fn a_node_with_stale_rows_is_measured_again_where_it_allows_that() {
+    let home = Home::new();
+    home.dunlin("profile --model tiny.gguf --quick --points 1 --quiet").stdout();
+    let kept = home.path("data/dunlin/costs.toml");
+    let read = || Table::parse(&std::fs::read_to_string(&kept).unwrap()).unwrap();
+    let step = |row: &Row| row.decode.batch_ms[0].nominal();
+    let boasted = |row: &Row| {
+        let mut parts = RowParts::from(row.clone());
+        parts.decode.batch_ms.iter_mut().for_each(|ms| *ms = ms.map(|ms| ms / 20.0));
+        parts.decode.depth_ms_per_token = parts.decode.depth_ms_per_token.map(|ms| ms / 20.0);
+        Row::try_from(parts).unwrap()
+    };
+    let rows: Table = read().rows().map(boasted).collect();
+    let promised = step(rows.rows().next().unwrap());
+    std::fs::write(&kept, rows.to_toml().unwrap()).unwrap();
+    let mut fleet = Fleet::found(home);
+    fleet.join("ada", "--no-probe --remeasure");
+    fleet.dunlin("models push ./tiny.gguf --alias tiny").stdout();
+    let invoke = "invoke chat --model tiny --text hello --param max_tokens=24 --json";
+    wait_for("its rows are stale", || {
+        fleet.json(invoke);
+        fleet.json("nodes --json")[0]["stale_models"] == 1
+    });
+    fleet.scheduler.says("its rows are stale: it is measured again");
+    fleet.nodes["ada"].says("profiled");
+    wait_for("it takes work again", || state(&fleet) == "ready");
+    assert!(read().rows().any(|row| step(row) > 4.0 * promised), "{:?}", read());
 }
 
 /// What an emulated board does is marked, wherever it was measured.

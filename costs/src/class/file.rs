@@ -185,7 +185,11 @@ impl ClassFile {
             key: self.key(&row.mode, (row.prefill_threads, row.decode_threads), model),
             provenance: Provenance { origin: Origin::Emulated, method: Method::Usual, grade, source, date },
             load: self.load(model.file_bytes),
-            memory: Memory { weights_bytes: model.file_bytes, kv_bytes_per_token: model.kv_bytes_per_token },
+            memory: Memory {
+                weights_bytes: model.file_bytes,
+                kv_bytes_per_token: model.kv_bytes_per_token,
+                ..Memory::default()
+            },
             prefill,
             decode,
             power: self.power(&row.mode, None, Some(&row.decode_w))?,

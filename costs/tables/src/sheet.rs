@@ -16,7 +16,7 @@ enum Kind {
 }
 
 /// Column, where it is in a row, and what it is. A number in a path is a place in a list.
-const COLUMNS: [(&str, &str, Kind); 55] = [
+const COLUMNS: [(&str, &str, Kind); 62] = [
     ("name", "name", Kind::Text),
     ("class", "key/class", Kind::Text),
     ("model", "key/model", Kind::Text),
@@ -41,6 +41,9 @@ const COLUMNS: [(&str, &str, Kind); 55] = [
     ("load_warm_joules", "load/warm_joules", Kind::Figure),
     ("weights_bytes", "memory/weights_bytes", Kind::Integer),
     ("kv_bytes_per_token", "memory/kv_bytes_per_token", Kind::Integer),
+    ("load_peak_bytes", "memory/load_peak_bytes", Kind::Integer),
+    ("prefill_peak_bytes", "memory/prefill_peak_bytes", Kind::Integer),
+    ("decode_peak_bytes", "memory/decode_peak_bytes", Kind::Integer),
     ("p0_ms", "prefill/p0_ms", Kind::Figure),
     ("p1_ms_per_token", "prefill/p1_ms_per_token", Kind::Figure),
     ("p2_ms_per_token2", "prefill/p2_ms_per_token2", Kind::Figure),
@@ -67,10 +70,14 @@ const COLUMNS: [(&str, &str, Kind); 55] = [
     ("correction_factor", "power/correction/factor", Kind::Figure),
     ("correction_offset_w", "power/correction/offset_w", Kind::Figure),
     ("perplexity", "quality/perplexity", Kind::Number),
+    ("perplexity_of", "quality/perplexity_of", Kind::Text),
     ("accuracy", "quality/accuracy", Kind::Number),
+    ("accuracy_of", "quality/accuracy_of", Kind::Text),
     ("prefill_mape_pct", "fit/prefill_mape_pct", Kind::Number),
     ("decode_mape_pct", "fit/decode_mape_pct", Kind::Number),
     ("cv_pct", "fit/cv_pct", Kind::Number),
+    ("prefill_cv_pct", "fit/prefill_cv_pct", Kind::Number),
+    ("decode_cv_pct", "fit/decode_cv_pct", Kind::Number),
     ("residual_q90", "fit/residual_q90", Kind::Number),
 ];
 

@@ -293,6 +293,7 @@ async fn answers_have_the_form_that_is_asked_for() {
         tenant: String::new(),
         public: 0,
         candidates: vec!["yes".into(), "no".into()],
+        tokens: Vec::new(),
         normalize: Normalize::Total,
         deadline_ms: None,
     };

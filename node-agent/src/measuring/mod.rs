@@ -12,7 +12,7 @@ use std::{
 };
 
 use dunlin_costs::{Row, Table};
-use dunlin_profiler::{Joules, Sample};
+use dunlin_profiler::{Joules, Lock as FileLock, Sample, keep};
 use dunlin_worker_handle::Window;
 use tokio::{
     sync::{Mutex as Lock, MutexGuard as Guard, watch},
@@ -77,8 +77,9 @@ impl Node {
     /// If the file is none of rows, or cannot be written; then it stays as it is.
     fn keep_rows(&self, rows: &[Row]) -> Result<(), String> {
         let path: PathBuf = self.options.costs.clone();
+        let _lock = FileLock::of(&path).map_err(|error| error.to_string())?;
         let mut table: Table = costs::read(&path)?;
-        table.extend(rows.iter().cloned());
+        keep(&mut table, rows);
         costs::write(&table, &path)
     }
 }

@@ -152,7 +152,7 @@ impl Node {
             match finding {
                 Some(Finding::Model(model)) => info = Some(model),
                 Some(Finding::Sample { sample, window }) => {
-                    look.samples.push(sample);
+                    look.samples.push(*sample);
                     windows.push(window.map(moments));
                 }
                 Some(Finding::Task { .. } | Finding::Note(_)) => {}

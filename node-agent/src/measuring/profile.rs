@@ -88,7 +88,7 @@ impl Node {
                     tell(Profiling::Runs { running, done, total });
                 }
                 Some(Finding::Sample { sample, window }) => {
-                    state.samples.push(metered(sample, window.map(moments), &joules).await);
+                    state.samples.push(metered(*sample, window.map(moments), &joules).await);
                     if let Err(error) = state.write(&path) {
                         tracing::warn!(%error, "what was measured is not kept for the next time");
                     }

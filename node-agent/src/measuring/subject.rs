@@ -22,7 +22,11 @@ impl Node {
         Subject {
             name: model.name.clone(),
             key: self.row_key(model, info, threads),
-            memory: Memory { weights_bytes: info.weights_bytes, kv_bytes_per_token: info.kv_bytes_per_token },
+            memory: Memory {
+                weights_bytes: info.weights_bytes,
+                kv_bytes_per_token: info.kv_bytes_per_token,
+                ..Memory::default()
+            },
             origin: if emulated { Origin::Emulated } else { Origin::Measured },
             method,
             source: format!("{}, {}, Dunlin {}", self.name, options.firmware, options.build),

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Answer, Call, CallId, Constraint, Delta, EngineError, Generate, Launch, Load, Message, ModelInfo,
-    Patience, Prepare, Render, Rendered, Score, Scored, State, Status, Threads, Token, Tokenize, ToolDef,
-    Work,
+    OperatorTimes, Patience, Prepare, Render, Rendered, Score, Scored, State, Status, Threads, Token,
+    Tokenize, ToolDef, Work,
     supervise::{Command, Reply, Supervisor},
 };
 
@@ -154,6 +154,17 @@ impl Engine {
     pub async fn prepare(&self, prepare: Prepare) -> Result<(), EngineError> {
         match self.call(Call::Prepare(prepare)).await? {
             Answer::Prepared => Ok(()),
+            other => Err(mixed_up(&other)),
+        }
+    }
+
+    /// What operators took since the model was loaded.
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`] of an engine that does not time them.
+    pub async fn operators(&self) -> Result<OperatorTimes, EngineError> {
+        match self.call(Call::Operators).await? {
+            Answer::Operators(times) => Ok(times),
             other => Err(mixed_up(&other)),
         }
     }

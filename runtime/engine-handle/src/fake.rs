@@ -354,6 +354,7 @@ impl Incarnation {
             }
             Call::Compile { .. } => Ok(Answer::Compiled { warnings: Vec::new() }),
             Call::Prepare(_) => Ok(Answer::Prepared),
+            Call::Operators => Err(EngineError::Unsupported("a fake engine has no operators".into())),
         };
         self.say(FromEngine::Answer { id, answer });
     }

@@ -83,6 +83,8 @@ pub struct Load {
     pub reserve_bytes: u64,
     /// Map the weights instead of reading them.
     pub mmap: bool,
+    /// Time every operator by itself, for [`Call::Operators`]: steps take longer.
+    pub times_operators: bool,
 }
 
 /// Context length taken where the caller names none and the model allows more, in tokens.
@@ -102,6 +104,7 @@ impl Default for Load {
             spill_bytes: 256 << 20,
             reserve_bytes: 256 << 20,
             mmap: true,
+            times_operators: false,
         }
     }
 }
@@ -143,6 +146,8 @@ pub enum Call {
     },
     /// Read a prompt that several generations are about to continue.
     Prepare(Prepare),
+    /// What each kind of operator took so far; of an engine with [`Load::times_operators`].
+    Operators,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -157,6 +162,52 @@ pub enum Answer {
         warnings: Vec<String>,
     },
     Prepared,
+    Operators(OperatorTimes),
+}
+
+/// What operators took since the model was loaded, in steps that read prompts and in steps that only decode. Each was computed
+/// by itself: none beside another, none fused.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OperatorTimes {
+    pub operators: Vec<OperatorTime>,
+    /// Of an operator that computes nothing, in nanoseconds, median: what it costs to time one.
+    pub empty_ns: u64,
+    /// Operators that compute nothing, as views.
+    pub empties: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorTime {
+    /// As ggml names it, as in `MUL_MAT`.
+    pub operator: String,
+    pub kind: OperatorKind,
+    pub step: StepKind,
+    pub calls: u64,
+    /// Of all calls, the cost of timing them included.
+    pub total_ns: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepKind {
+    /// One that reads prompts; others may decode in it.
+    Prefill,
+    /// One that only decodes.
+    Decode,
+}
+
+/// What an operator is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperatorKind {
+    MatrixProduct,
+    Attention,
+    Norm,
+    ElementWise,
+    /// Rows that are looked up, written to the cache, or laid out anew.
+    Copy,
+    Other,
 }
 
 /// One generation: the prompt, and what may follow it.
@@ -270,7 +321,7 @@ pub enum Constraint {
 }
 
 /// The log-probability of each candidate as the continuation of a prompt; nothing is sampled.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Score {
     pub prompt: Vec<Token>,
     pub tenant: String,
@@ -278,13 +329,17 @@ pub struct Score {
     #[serde(default)]
     pub public: u32,
     pub candidates: Vec<String>,
+    /// Candidates that are tokens already, after those of text. No end of turn closes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<Vec<Token>>,
     pub normalize: Normalize,
     pub deadline_ms: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Normalize {
     /// The sum over the tokens of the candidate and the end of turn that closes it.
+    #[default]
     Total,
     /// That sum by the number of tokens.
     PerToken,
@@ -294,10 +349,10 @@ pub enum Normalize {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scored {
-    /// Position in [`Score::candidates`].
+    /// Position in [`Score::candidates`], and after those in [`Score::tokens`].
     pub index: u32,
     pub score: f32,
-    /// One per token of the candidate, the closing end of turn included, in nats.
+    /// One per token of the candidate, in nats; of text, the closing end of turn included.
     pub token_logprobs: Vec<f32>,
 }
 

@@ -57,7 +57,11 @@ impl Chores {
             Call::Compile { constraint } => self.later(id, move |inner| {
                 inner.compile(&constraint).map(|compiled| Answer::Compiled { warnings: compiled.warnings })
             }),
-            call @ (Call::Generate(_) | Call::Score(_) | Call::Embed { .. } | Call::Prepare(_)) => {
+            call @ (Call::Generate(_)
+            | Call::Score(_)
+            | Call::Embed { .. }
+            | Call::Prepare(_)
+            | Call::Operators) => {
                 return Some(call);
             }
         }

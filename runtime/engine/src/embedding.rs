@@ -133,6 +133,7 @@ fn context<'a>(
             kv_type: KvType::F16,
             pooling: Pooling::Mean,
             threads: threads.prefill.max(threads.decode),
+            times_operators: false,
         };
         *slot = Context::new(model.clone(), options, vitals.ticks());
     }

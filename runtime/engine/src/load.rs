@@ -161,6 +161,7 @@ fn context(model: &Arc<Model>, load: &Load, vitals: &Vitals) -> Result<Context, 
         kv_type: load.kv_type,
         pooling: Pooling::Off,
         threads: load.threads.prefill.max(load.threads.decode),
+        times_operators: load.times_operators,
     };
     let mut context = Context::new(model.clone(), options, vitals.ticks())
         .ok_or_else(|| refused_by_backend(&load.model, "could not set up its working memory"))?;

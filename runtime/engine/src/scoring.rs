@@ -7,7 +7,7 @@ use dunlin_engine_handle::{EngineError, Normalize, Score, Scored, Token};
 
 use crate::{llama::SeqId, llama::Vocab, sampling::log_sum_exp};
 
-/// Candidates of one call, and bytes of one candidate.
+/// Candidates of one call, and bytes of one candidate; one of tokens is limited by the model's context.
 const MAX_CANDIDATES: usize = 1024;
 const MAX_CANDIDATE_BYTES: usize = 64 << 10;
 
@@ -46,9 +46,9 @@ pub(crate) struct BranchRows {
 
 impl Scoring {
     /// # Errors
-    /// No candidates, too many, or one without tokens.
+    /// No candidates, too many, or one without tokens, or with such as there are none.
     pub(crate) fn new(score: &Score, vocab: &Vocab<'_>) -> Result<Self, EngineError> {
-        let count = score.candidates.len();
+        let count = score.candidates.len() + score.tokens.len();
         if count == 0 || count > MAX_CANDIDATES {
             return Err(EngineError::InvalidArgument(format!(
                 "{count} candidates; 1 to {MAX_CANDIDATES} can be scored"
@@ -66,7 +66,19 @@ impl Scoring {
                 ))),
             }
         };
-        let candidates: Vec<Vec<Token>> = score.candidates.iter().map(tokens).collect::<Result<_, _>>()?;
+        let own = |tokens: &Vec<Token>| match tokens.iter().find(|&&token| !vocab.contains(token)) {
+            Some(token) => Err(EngineError::InvalidArgument(format!(
+                "token {token} is outside of the vocabulary of {}",
+                vocab.len()
+            ))),
+            None if tokens.is_empty() => {
+                Err(EngineError::InvalidArgument("a candidate without tokens".to_owned()))
+            }
+            None => Ok(tokens.clone()),
+        };
+        let texts = score.candidates.iter().map(tokens);
+        let candidates: Vec<Vec<Token>> =
+            texts.chain(score.tokens.iter().map(own)).collect::<Result<_, _>>()?;
         Ok(Self {
             logprobs: vec![Vec::new(); candidates.len()],
             candidates,

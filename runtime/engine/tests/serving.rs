@@ -4,8 +4,8 @@
 mod support;
 
 use dunlin_engine_handle::{
-    Constraint, Engine, EngineError, Generate, Load, Message, Normalize, Prepare, Role, Sampling, Score,
-    StopReason, ToolDef,
+    Constraint, Engine, EngineError, Generate, Load, Message, Normalize, OperatorKind, Prepare, Role,
+    Sampling, Score, StepKind, StopReason, Tokenize, ToolDef,
 };
 use support::{Output, endless, hot, load, prompt, run, run_all, slow, start, start_with, tiny, tokens};
 
@@ -250,6 +250,7 @@ async fn scores_agree_with_the_logprobs_of_a_generation() {
         tenant: String::new(),
         public: 0,
         candidates: vec!["something else entirely".into(), best, "yes".into()],
+        tokens: Vec::new(),
         normalize: Normalize::Total,
         deadline_ms: None,
     };
@@ -281,6 +282,7 @@ async fn many_long_candidates_are_scored_in_pieces() {
         tenant: String::new(),
         public: 0,
         candidates,
+        tokens: Vec::new(),
         normalize: Normalize::Total,
         deadline_ms: None,
     };
@@ -293,6 +295,59 @@ async fn many_long_candidates_are_scored_in_pieces() {
     }
     let none = engine.score(score(vec![])).await.unwrap_err();
     assert!(none.to_string().contains("0 candidates"), "{none}");
+}
+
+#[tokio::test]
+async fn tokens_are_scored_as_the_text_that_they_are_of() {
+    let engine = start();
+    let prompt = tokens(&engine, "which one").await;
+    let text = "something else entirely";
+    let spelled = Tokenize { text: text.to_owned(), add_special: false, parse_special: false };
+    let spelled = engine.tokenize(spelled).await.unwrap();
+    let score = Score {
+        prompt,
+        candidates: vec![text.to_owned()],
+        tokens: vec![spelled.clone(), spelled[..1].to_vec()],
+        ..Score::default()
+    };
+    let scored = engine.score(score.clone()).await.unwrap();
+    assert_eq!(scored.iter().map(|scored| scored.index).collect::<Vec<_>>(), [0, 1, 2]);
+    let (of_text, of_tokens) = (&scored[0].token_logprobs, &scored[1].token_logprobs);
+    assert_eq!((of_text.len(), of_tokens.len()), (spelled.len() + 1, spelled.len()), "no end of turn");
+    assert!(of_text.iter().zip(of_tokens).all(|(a, b)| (a - b).abs() < 1e-3), "{scored:?}");
+    assert_eq!(scored[2].token_logprobs.len(), 1);
+    for (tokens, complaint) in [(vec![], "without tokens"), (vec![u32::MAX], "outside of the vocabulary")] {
+        let error = engine.score(Score { tokens: vec![tokens], ..score.clone() }).await.unwrap_err();
+        assert!(error.to_string().contains(complaint), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn operators_are_timed_only_where_that_was_asked_for() {
+    let engine = start();
+    assert!(matches!(engine.operators().await, Err(EngineError::Unsupported(_))));
+    let timed = start_with(Load { times_operators: true, ..load(tiny()) });
+    let generate = prompt(&timed, "on and on").await;
+    let output = run(&timed, generate.clone()).await.unwrap();
+    assert_eq!(output.tokens, run(&engine, generate).await.unwrap().tokens, "it computes the same");
+    let times = timed.operators().await.unwrap();
+    let of = |step, kind| {
+        let calls = times.operators.iter().filter(|of| of.step == step && of.kind == kind);
+        calls.map(|of| of.calls).sum::<u64>()
+    };
+    for step in [StepKind::Prefill, StepKind::Decode] {
+        for kind in [
+            OperatorKind::MatrixProduct,
+            OperatorKind::Attention,
+            OperatorKind::Norm,
+            OperatorKind::ElementWise,
+            OperatorKind::Copy,
+        ] {
+            assert!(of(step, kind) > 0, "{step:?} {kind:?} {times:?}");
+        }
+    }
+    assert!(times.operators.iter().all(|of| of.total_ns > 0), "{times:?}");
+    assert!(times.empties > 0 && times.empty_ns > 0, "{times:?}");
 }
 
 #[tokio::test]

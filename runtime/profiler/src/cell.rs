@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::Counted;
+
 /// One thing that is measured, again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
@@ -66,15 +68,26 @@ pub struct Measured {
     /// Joules and seconds of the window that a sensor saw, as it reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joules: Option<(f64, f64)>,
-    /// Highest memory of the engine's process by the end of the run, in bytes.
+    /// Highest memory of the engine's process during the run, in bytes; not known where the kernel does not forget an earlier
+    /// peak.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
-    /// Processor seconds of the engine per second of the run.
+    /// Seconds that the next two are of.
+    #[serde(default)]
+    pub looked: f64,
+    /// Processor seconds of the engine per second of the run. The kernel counts in hundredths of a second: of a short run it says
+    /// little.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cores: Option<f64>,
     /// Context switches of the engine, a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switches: Option<f64>,
+    /// What its processors counted, prompts of answers included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
+    /// Tokens that were read and written meanwhile.
+    #[serde(default)]
+    pub tokens: u32,
     /// Degrees Celsius at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub celsius: Option<f32>,

@@ -8,9 +8,13 @@
 
 mod campaign;
 mod cell;
+mod counters;
 mod energy;
 mod halving;
+mod keep;
 mod machine;
+mod operators;
+mod phases;
 mod plan;
 mod probe;
 mod quality;
@@ -22,12 +26,19 @@ mod statistics;
 
 pub use campaign::{Campaign, Progress, Task};
 pub use cell::{Cell, Measured, Sample, Spoilt};
+pub use counters::Counted;
 pub use energy::Joules;
+pub use keep::keep;
 pub use machine::{Conditions, Dropped, Machine, Senses};
+pub use operators::{OperatorShare, Operators, PhaseShares, operators};
+pub use phases::{Doing, PhaseUse};
 pub use plan::{Depth, Plan, Points};
 pub use probe::{is_enough, probe};
-pub use quality::{Choice, QualityError, accuracy, perplexity};
-pub use replace::replace;
+pub use quality::{
+    Choice, Judged, Judgement, Judgements, Keep, MAX_QUALITY_BYTES, QualityError, Tally, accuracy,
+    perplexity, windows,
+};
+pub use replace::{Lock, replace};
 pub use rows::{Of, Profile, Subject, rows};
 pub use run::{Bench, ProfileError, Watcher, profile};
 pub use state::{State, StateError};

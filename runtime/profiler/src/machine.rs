@@ -88,6 +88,17 @@ impl Machine {
         if asked { Dropped::Asked } else { Dropped::Refused }
     }
 
+    /// Lets the kernel forget the highest memory of a process, so that it begins anew with what it has now. False where it does
+    /// not.
+    pub(crate) fn forget_peak(&self, pid: u32) -> bool {
+        // proc(5): 5 resets the peak resident set size.
+        fs::write(self.proc.join(pid.to_string()).join("clear_refs"), "5").is_ok()
+    }
+
+    pub(crate) fn proc(&self) -> &Path {
+        &self.proc
+    }
+
     /// `None` once it is gone.
     pub(crate) fn used(&self, pid: u32) -> Option<Used> {
         // POSIX, and what Linux has had since 2.4.

@@ -4,13 +4,17 @@
 mod tests;
 
 use dunlin_costs::{
-    Decode, Figure, Fit, LoadCosts, Memory, Method, Origin, Power, Prefill, Provenance, Quality, Row, RowKey,
+    Decode, Figure, Fit, LoadCosts, Memory, Method, Origin, Power, Prefill, Provenance, Row, RowKey,
     RowParts, Scope, fit,
 };
 use dunlin_meters::Declared;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cell, Joules, State, Summary, energy, summarize};
+use crate::{
+    Cell, Joules, Judgements, Operators, PhaseUse, State, Summary, energy,
+    phases::{over_time, peaks, phases},
+    summarize,
+};
 
 /// Rows of one profile.
 const MAX_ROWS: usize = 256;
@@ -44,6 +48,14 @@ pub struct Profile {
     #[serde(skip)]
     pub rows: Vec<Row>,
     pub cells: Vec<Of>,
+    /// What the engine's process used in each phase.
+    #[serde(default)]
+    pub phases: Vec<PhaseUse>,
+    #[serde(default)]
+    pub quality: Judgements,
+    /// Where the time of a step goes, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operators: Option<Operators>,
     /// What could not be measured, and why.
     pub notes: Vec<String>,
     /// What told the joules; `None`: they are not known.
@@ -67,7 +79,7 @@ pub struct Of {
     pub joules_per_token: Option<f64>,
     /// Highest memory of the engine by the end of these runs, in bytes.
     pub memory: Option<u64>,
-    /// Processors in use, on average.
+    /// Processors in use, on average over the time of all runs.
     pub cores: Option<f64>,
     /// Context switches a second.
     pub switches: Option<f64>,
@@ -76,7 +88,8 @@ pub struct Of {
 
 /// Fits rows to the samples: one for each pair of thread counts that was measured.
 pub fn rows(subject: &Subject, state: &State, joules: &Joules) -> Profile {
-    let cells = cells(state, joules);
+    let (cells, phases) = (cells(state, joules), phases(state));
+    let subject = Subject { memory: peaks(&phases, subject.memory), ..subject.clone() };
     let mut notes = Vec::new();
     let prefills: Vec<(u16, Fitted<Prefill>)> = counts(&cells, true)
         .into_iter()
@@ -86,13 +99,14 @@ pub fn rows(subject: &Subject, state: &State, joules: &Joules) -> Profile {
         .into_iter()
         .filter_map(|threads| fitted_decode(state, &cells, threads).map(|fit| (threads, fit)))
         .collect();
-    let load = load(&cells, subject, &mut notes);
+    let load = load(&cells, &subject, &mut notes);
     let mut rows = Vec::new();
     for (prefill_threads, prefill) in &prefills {
         for (decode_threads, decode) in &decodes {
             let threads = (*prefill_threads, *decode_threads);
             let power = power(state, threads, joules);
-            let parts = parts(subject, threads, prefill, decode, &load, power, &cells);
+            let measured = parts(&subject, threads, prefill, decode, &load, power, &cells);
+            let parts = RowParts { quality: state.judged.quality(), ..measured };
             match Row::try_from(parts) {
                 Ok(row) if rows.len() < MAX_ROWS => rows.push(row),
                 Ok(_) => {}
@@ -133,7 +147,17 @@ pub fn rows(subject: &Subject, state: &State, joules: &Joules) -> Profile {
         true => (joules.source(), joules.corrected_scope()),
         false => (None, None),
     };
-    Profile { name: subject.name.clone(), rows, cells, notes, meter, joules_of }
+    Profile {
+        name: subject.name,
+        rows,
+        cells,
+        phases,
+        quality: state.judged.figures(),
+        operators: None,
+        notes,
+        meter,
+        joules_of,
+    }
 }
 
 struct Fitted<T> {
@@ -150,7 +174,6 @@ fn cells(state: &State, joules: &Joules) -> Vec<Of> {
     let of = |cell: Cell| {
         let seconds = summarize(&state.seconds(cell))?;
         let counted = || state.of(cell).filter(|sample| sample.counts()).map(|sample| &sample.measured);
-        let median = |values: Vec<f64>| summarize(&values).map(|of| of.median);
         let watts = match joules {
             Joules::Unknown => None,
             Joules::Metered(_) | Joules::Elsewhere => state.watts(cell),
@@ -166,8 +189,8 @@ fn cells(state: &State, joules: &Joules) -> Vec<Of> {
             spoilt: state.of(cell).filter(|sample| sample.spoilt.is_some()).count() as u32,
             watts,
             memory: counted().filter_map(|measured| measured.memory).max(),
-            cores: median(counted().filter_map(|measured| measured.cores).collect()),
-            switches: median(counted().filter_map(|measured| measured.switches).collect()),
+            cores: over_time(counted(), |measured| measured.cores),
+            switches: over_time(counted(), |measured| measured.switches),
             celsius: counted().filter_map(|measured| measured.celsius).max_by(f32::total_cmp),
         })
     };
@@ -329,6 +352,16 @@ fn parts(
     cells: &[Of],
 ) -> RowParts {
     let own = |of: &&Of| of.cell.threads().is_some_and(|of| of == prefill_threads || of == decode_threads);
+    let prompts = cells.iter().filter_map(|of| match of.cell {
+        Cell::Prefill { threads, prompt } if threads == prefill_threads => {
+            Some(of.seconds.median / f64::from(prompt))
+        }
+        _ => None,
+    });
+    let depths = cells.iter().filter_map(|of| match of.cell {
+        Cell::Decode { threads, batch: 1, .. } if threads == decode_threads => Some(of.seconds.median),
+        _ => None,
+    });
     let cvs: Vec<f64> = cells.iter().filter(own).map(|of| of.seconds.cv_pct).collect();
     RowParts {
         name: subject.name.clone(),
@@ -345,14 +378,22 @@ fn parts(
         prefill: prefill.of.clone(),
         decode: Decode { contention: contention(), ..decode.of.clone() },
         power,
-        quality: Quality::default(),
+        quality: dunlin_costs::Quality::default(),
         fit: Fit {
             prefill_mape_pct: Some(prefill.mape_pct),
             decode_mape_pct: Some(decode.mape_pct),
             cv_pct: summarize(&cvs).map(|of| of.median),
+            prefill_cv_pct: spread(prompts),
+            decode_cv_pct: spread(depths),
             residual_q90: prefill.residual_q90.max(decode.residual_q90),
             prefill_residual_q90: Some(prefill.residual_q90),
             decode_residual_q90: Some(decode.residual_q90),
         },
     }
+}
+
+/// In percent of the mean; `None` of less than two.
+fn spread(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    summarize(&values).filter(|of| of.runs > 1).map(|of| of.cv_pct)
 }

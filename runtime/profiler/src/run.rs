@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::measure::{Measuring, both};
 use crate::{
     Campaign, Cell, Conditions, Dropped, Joules, Machine, Measured, Progress, Sample, Senses, Spoilt, State,
-    StateError, Task,
+    StateError, Task, counters::Counting,
 };
 
 /// A board that got hotter than this since the beginning waits until it is cooler again,
@@ -78,8 +78,15 @@ pub async fn profile(
     campaign: &mut Campaign,
     watcher: &mut dyn Watcher,
 ) -> Result<(), ProfileError> {
-    let mut running =
-        Running { bench, watcher, engine: None, began: Instant::now(), coolest: None, told_warm: false };
+    let mut running = Running {
+        bench,
+        watcher,
+        engine: None,
+        began: Instant::now(),
+        coolest: None,
+        told_warm: false,
+        tried: false,
+    };
     let done = running.all(campaign).await;
     if let Some((engine, _)) = running.engine.take() {
         engine.drain().await;
@@ -95,6 +102,8 @@ struct Running<'a> {
     /// Temperature at the beginning.
     coolest: Option<f32>,
     told_warm: bool,
+    /// It was tried what the system tells of an engine.
+    tried: bool,
 }
 
 impl Running<'_> {
@@ -189,7 +198,12 @@ impl Running<'_> {
             self.watcher
                 .note("the kernel did not let go of the model's file: loads from the disk are not measured");
         }
+        if let Some(pid) = engine.status().pid.filter(|_| !std::mem::replace(&mut self.tried, true)) {
+            self.tell_what_is_not_known(pid);
+        }
         let measured = Measured {
+            looked: (to - from).as_secs_f64(),
+            cores: used.map(|used| used.seconds / (to - from).as_secs_f64()),
             seconds: (to - from).as_secs_f64(),
             joules: self.bench.joules.window(from, to).await,
             memory: used.map(|used| used.peak),
@@ -205,6 +219,16 @@ impl Running<'_> {
             spoilt,
             warm_up: false,
         })
+    }
+
+    fn tell_what_is_not_known(&mut self, pid: u32) {
+        let machine = &self.bench.machine;
+        if let Err(reason) = Counting::begin(machine.proc(), pid) {
+            self.watcher.note(&format!("instructions and cache misses are not counted: {reason}"));
+        }
+        if !machine.forget_peak(pid) {
+            self.watcher.note("memory is known of loads only: the peak of an engine may not be reset here");
+        }
     }
 
     /// The pause of the plan; longer where the board has become hot.

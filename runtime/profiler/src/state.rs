@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Cell, Sample, replace};
+use crate::{Cell, Judged, Sample, replace};
 
 /// Bytes on disk.
 const MAX_STATE_BYTES: u64 = 16 << 20;
@@ -23,6 +23,9 @@ pub struct State {
     /// Draws the order.
     pub seed: u64,
     pub samples: Vec<Sample>,
+    /// What is known of its answers.
+    #[serde(default)]
+    pub judged: Judged,
 }
 
 /// Why a state is not used.
@@ -36,7 +39,7 @@ pub enum StateError {
 
 impl State {
     pub fn new(identity: &str, seed: u64) -> Self {
-        Self { identity: identity.to_owned(), seed, samples: Vec::new() }
+        Self { identity: identity.to_owned(), seed, samples: Vec::new(), judged: Judged::default() }
     }
 
     /// What is there for `identity`; `None` if there is nothing, or it is of something else.

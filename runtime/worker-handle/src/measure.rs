@@ -53,7 +53,7 @@ pub enum Finding {
     },
     /// A run is over.
     Sample {
-        sample: Sample,
+        sample: Box<Sample>,
         window: Option<Window>,
     },
     Note(String),

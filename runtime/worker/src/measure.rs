@@ -119,7 +119,7 @@ impl Findings {
         let ago = |at: Instant| at.elapsed().as_micros() as u64;
         let window = sample.measured.window;
         let window = window.map(|(from, to)| Window { began_ago_us: ago(from), ended_ago_us: ago(to) });
-        self.tell(Finding::Sample { sample, window });
+        self.tell(Finding::Sample { sample: Box::new(sample), window });
     }
 
     fn end(&mut self, how: Result<(), String>) {

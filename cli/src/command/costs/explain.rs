@@ -86,6 +86,7 @@ fn explain(row: &Row, work: Work) -> anyhow::Result<()> {
         ))?,
         None => terminal::print("J     not known: the row has no watts that rank")?,
     }
+    beside(row)?;
     let predicted = predicted(row, work);
     terminal::print(format_args!(
         "nine requests in ten take no longer than {} to the first token, {} a token{}\n",
@@ -123,6 +124,29 @@ fn explain(row: &Row, work: Work) -> anyhow::Result<()> {
     } else {
         terminal::print(format_args!("{table}\n"))
     }
+}
+
+/// What has no part in times and joules.
+fn beside(row: &Row) -> anyhow::Result<()> {
+    let quality = &row.quality;
+    let of = |source: &Option<String>| source.as_ref().map_or_else(String::new, |of| format!(" ({of})"));
+    if let Some(accuracy) = quality.accuracy {
+        terminal::print(format_args!("right  {accuracy:.4} of the answers{}", of(&quality.accuracy_of)))?;
+    }
+    if let Some(perplexity) = quality.perplexity {
+        terminal::print(format_args!("perplexity  {perplexity:.4}{}", of(&quality.perplexity_of)))?;
+    }
+    let memory = &row.memory;
+    let mb = |bytes: u64| bytes as f64 / 1e6;
+    if memory.decode_peak_bytes > 0 {
+        terminal::print(format_args!(
+            "memory  at most {:.1} MB in the load, {:.1} in prompts, {:.1} in answers",
+            mb(memory.load_peak_bytes),
+            mb(memory.prefill_peak_bytes),
+            mb(memory.decode_peak_bytes)
+        ))?;
+    }
+    Ok(())
 }
 
 fn predicted(row: &Row, work: Work) -> Prediction {

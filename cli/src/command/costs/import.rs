@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use dunlin_costs::{Mode, ModelDigest, NodeClass, Quantisation, Thermal};
 use dunlin_engine_handle::Threads;
+use dunlin_profiler::Lock;
 use dunlin_tables::{Format, MAX_IMPORT_BYTES, Model, Subject, import};
 use serde_json::json;
 
@@ -94,7 +95,8 @@ impl Import {
     pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
         let folders = Folders::find()?;
         let output = self.output.clone().unwrap_or_else(|| folders.costs());
-        let mut table = table_file::read(&output)?;
+        // A table that is none is better said before than after.
+        table_file::read(&output)?;
         let text = table_file::text(&self.file, MAX_IMPORT_BYTES)?;
         let subject = self.subject(&folders)?;
         let format = self.format.map(Kind::format);
@@ -103,6 +105,8 @@ impl Import {
                 .hint("nothing was taken; `dunlin costs import --help` says what can be")
         })?;
         let found = imported.table.len();
+        let lock = Lock::of(&output)?;
+        let mut table = table_file::read(&output)?;
         let before = table.clone();
         table.merge(imported.table);
         let kept = table.rows().filter(|row| before.get(&row.key) != Some(row)).count();
@@ -111,6 +115,7 @@ impl Import {
                 Failure::new(Exit::Failed, format!("{error:#}")).hint("name another file by -o")
             })?;
         }
+        drop(lock);
         if self.json {
             return terminal::print_json(&json!({
                 "rows": found, "changed": kept, "table": output, "notes": imported.notes,

@@ -147,9 +147,15 @@ pub(crate) fn document_of(row: &Row, economy: &Economy) -> Value {
         "name": row.name,
         "key": row.key,
         "provenance": row.provenance,
+        "memory": row.memory,
+        "quality": row.quality,
+        "fit": row.fit,
         "economy": economy,
     })
 }
+
+/// What the columns of spread mean, for people.
+pub(crate) const CV: &str = "CV: spread of repeats, and over prompt lengths (in) and depths (out) of the time of a token, by its mean";
 
 /// What a tilde means, for people.
 pub(crate) const TILDE: &str =

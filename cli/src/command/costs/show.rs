@@ -6,7 +6,7 @@ use dunlin_costs::{Row, Table as CostTable, Work};
 use dunlin_tables::{Economy, Kind, Range, chart, page, plain, svg};
 use serde_json::Value;
 
-use super::selection::{Selection, Shape, TILDE, document_of, model, number, origin, point, seconds};
+use super::selection::{CV, Selection, Shape, TILDE, document_of, model, number, origin, point, seconds};
 use crate::{
     arguments::Global,
     failure::Failure,
@@ -93,6 +93,9 @@ impl Show {
                 "prompts of {} tokens, answers of {}; {TILDE}",
                 work.prompt_tokens, work.output_tokens
             ));
+            if rows.rows().any(|row| row.fit.cv_pct.is_some() || row.fit.prefill_cv_pct.is_some()) {
+                terminal::tell(CV);
+            }
             written.iter().for_each(|path| terminal::tell(format_args!("written: {}", path.display())));
         }
         Ok(())
@@ -138,7 +141,11 @@ fn nothing() -> Failure {
 }
 
 pub(crate) fn table<'a>(rows: impl Iterator<Item = &'a Row>, work: Work) -> Table {
-    let mut table = Table::new([
+    let rows: Vec<&Row> = rows.collect();
+    // Most rows know nothing of these.
+    let extra: Vec<&Extra> =
+        EXTRA.iter().filter(|(_, of)| rows.iter().any(|row| of(row).is_some())).collect();
+    let columns = [
         ("MODEL", Align::Left),
         ("CLASS", Align::Left),
         ("POINT", Align::Left),
@@ -149,9 +156,31 @@ pub(crate) fn table<'a>(rows: impl Iterator<Item = &'a Row>, work: Work) -> Tabl
         ("J/OUT", Align::Right),
         ("COLD LOAD", Align::Right),
         ("ROW", Align::Left),
-    ]);
-    rows.for_each(|row| table.row(cells(row, work)));
+    ];
+    let (of_row, others) = (columns[9], &columns[..9]);
+    let headings = extra.iter().map(|(heading, _)| (*heading, Align::Right));
+    let mut table = Table::new(others.iter().copied().chain(headings).chain([of_row]));
+    for row in rows {
+        let [others @ .., of_row] = cells(row, work);
+        let extra = extra.iter().map(|(_, of)| of(row).unwrap_or_else(|| "-".to_owned()).into());
+        table.row(others.into_iter().chain(extra).chain([of_row]));
+    }
     table
+}
+
+/// A column that is there only where a row has something in it.
+type Extra = (&'static str, fn(&Row) -> Option<String>);
+
+const EXTRA: [Extra; 5] = [
+    ("CV", |row| percent(row.fit.cv_pct)),
+    ("CV IN", |row| percent(row.fit.prefill_cv_pct)),
+    ("CV OUT", |row| percent(row.fit.decode_cv_pct)),
+    ("PERPLEXITY", |row| row.quality.perplexity.map(|of| format!("{of:.2}"))),
+    ("ACCURACY", |row| row.quality.accuracy.map(|of| format!("{of:.3}"))),
+];
+
+fn percent(value: Option<f64>) -> Option<String> {
+    value.map(|value| format!("{value:.1} %"))
 }
 
 fn cells(row: &Row, work: Work) -> [Cell; 10] {

@@ -7,7 +7,10 @@ use dunlin_costs::ModelDigest;
 use dunlin_engine_handle::Threads;
 use dunlin_protocol::{ComponentDigest, JoinToken, NodeId};
 
-use super::watch::{MetricsOptions, TraceOptions};
+use super::{
+    agent_file::{AgentFile, FORMAT},
+    watch::{MetricsOptions, TraceOptions},
+};
 use crate::{
     arguments::Global,
     board, duration, engine,
@@ -48,7 +51,7 @@ MAXN), pi5-8g and pi5-8g-hot.";
 
 /// Run a node of a fleet on this machine
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = HELP)]
+#[command(after_long_help = format!("{HELP}\n\n{FORMAT}"))]
 pub(crate) struct Agent {
     /// Join a fleet with this token (`dunlin token new`); needed once
     #[arg(long, value_name = "TOKEN", value_parser = token)]
@@ -189,6 +192,8 @@ impl NodeOptions {
         });
         let labels = labels.collect::<Result<Vec<_>, _>>()?;
         let threads = self.threads.unwrap_or_else(board::threads);
+        let written = AgentFile::read(&folders)?;
+        let is_probed = !self.no_probe && written.probe != Some(false);
         let mut options = AgentOptions {
             folder: member.path.clone(),
             scheduler: scheduler.resolve()?,
@@ -205,8 +210,8 @@ impl NodeOptions {
             meters: self.meters.read(&folders)?,
             root: PathBuf::from("/"),
             costs: folders.costs(),
-            remeasures: self.remeasure,
-            probe: if self.no_probe { Probing::Never } else { Probing::default() },
+            remeasures: self.remeasure || written.remeasure == Some(true),
+            probe: if is_probed { Probing::default() } else { Probing::Never },
             worker: (std::env::current_exe()?, WORKER.to_owned()),
             compile_child: COMPILE_CHILD.to_owned(),
             engine: engine::executable()?,

@@ -1,6 +1,7 @@
 //! The words of fleets.
 
 pub(crate) mod agent;
+mod agent_file;
 pub(crate) mod console;
 pub(crate) mod deploy;
 pub(crate) mod explain;

@@ -1,18 +1,25 @@
 //! On this machine alone.
 
-use std::{path::Path, path::PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use dunlin_costs::{
     Backend, KvType, Memory, Method, Mode, ModelDigest, NodeClass, Origin, Quantisation, RowKey, Thermal,
 };
 use dunlin_engine_handle::{Load, ModelInfo, Patience, Program, Threads};
 use dunlin_profiler::{
-    Bench, Campaign, Joules, Machine, Plan, Profile as Outcome, ProfileError, Progress as Done, State,
-    StateError, Subject, Task, Watcher, profile, rows,
+    Bench, Campaign, Joules, Lock, Machine, Plan, Profile as Outcome, ProfileError, Progress as Done, State,
+    StateError, Subject, Task, Watcher, keep, profile, rows,
 };
 use serde_json::json;
 
-use super::{Profile, table};
+use super::{
+    Profile,
+    extra::{Judging, Wanted},
+    show::show,
+};
 use crate::{
     arguments::Global,
     board,
@@ -38,17 +45,15 @@ impl Profile {
         let folders = Folders::find()?;
         let model = Catalog::open(&folders).find(&self.model.model)?;
         let output = self.output.clone().unwrap_or_else(|| folders.costs());
-        let mut table = table_file::read(&output)?;
+        // A table that is none is better said before than after.
+        table_file::read(&output)?;
+        let wanted = self.extra.read()?;
         let runtime = runtime()?;
-        let measured = runtime.block_on(self.measure(&folders, &model, global));
+        let measured = runtime.block_on(self.measure(&folders, &model, &wanted, global));
         runtime.shutdown_timeout(SHUTDOWN);
         let outcome = measured?;
-        for row in &outcome.rows {
-            // What was measured again replaces what was measured before.
-            drop(table.insert(row.clone()));
-        }
         if !outcome.rows.is_empty() {
-            table_file::write(&table, &output).map_err(|error| {
+            write(&outcome, &output).map_err(|error| {
                 Failure::new(Exit::Failed, format!("{error:#}"))
                     .hint("what was measured is kept: the same command writes them elsewhere by -o")
             })?;
@@ -56,7 +61,13 @@ impl Profile {
         self.show(&outcome, &output, global)
     }
 
-    async fn measure(&self, folders: &Folders, model: &Model, global: Global) -> anyhow::Result<Outcome> {
+    async fn measure(
+        &self,
+        folders: &Folders,
+        model: &Model,
+        wanted: &Wanted,
+        global: Global,
+    ) -> anyhow::Result<Outcome> {
         let interrupt = Interrupt::watch()?;
         let progress = Progress::new(global.quiet);
         let digest = match model.sha256.as_deref().map(str::parse::<ModelDigest>) {
@@ -68,6 +79,7 @@ impl Profile {
         let first = engine::start(model, &options)?;
         let waiting = async { anyhow::Ok(engine::ready(&first, model, &progress).await?) };
         let info = interrupt.unless(waiting).await?;
+        interrupt.unless(wanted.check(&first)).await?;
         first.drain().await;
         let subject = self.subject(model, digest, &info);
         let joules = Joules::find(Path::new("/"), &self.meters.read(folders)?)?;
@@ -80,14 +92,13 @@ impl Profile {
         let plan = Plan::new(self.depth(), &self.points, info.context_length);
         let mut campaign = Campaign::new(plan, state, self.budget, joules.are_metered());
         let load = Load { model: model.path.clone(), context: self.context.unwrap_or(0), ..Load::default() };
-        let program = engine::executable()?;
-        let start = move || {
-            dunlin_engine_handle::Engine::start(
-                Program::new(program.clone()),
-                load.clone(),
-                Patience::default(),
-            )
+        let program = Program::new(engine::executable()?);
+        let start_as = move |times_operators| {
+            let load = Load { times_operators, ..load.clone() };
+            dunlin_engine_handle::Engine::start(program.clone(), load, Patience::default())
         };
+        let start = || start_as(false);
+        let until = self.budget.map(|budget| Instant::now() + budget);
         let files = dunlin_gguf::Gguf::open(&model.path).map(|gguf| gguf.into_parts()).unwrap_or_default();
         let bench = Bench {
             start: &start,
@@ -97,7 +108,8 @@ impl Profile {
             machine: Machine::default(),
             stop: interrupt.token.clone(),
         };
-        let mut watcher = Terminal { path, bar: progress.count(&model.name, 1), notes: Vec::new() };
+        let mut watcher =
+            Terminal { path: path.clone(), bar: progress.count(&model.name, 1), notes: Vec::new() };
         let done = profile(&bench, &mut campaign, &mut watcher).await;
         let notes = std::mem::take(&mut watcher.notes);
         drop(watcher);
@@ -111,8 +123,24 @@ impl Profile {
             }
             Err(error) => return Err(error.into()),
         }
-        let mut outcome = rows(&subject, &campaign.into_state(), &joules);
+        let fastest = campaign.threads().1.last().copied().unwrap_or(1);
+        let mut state = campaign.into_state();
+        if wanted.judges() {
+            let engine = start();
+            let judging =
+                Judging { state: &mut state, path: &path, progress: &progress, interrupt: &interrupt, until };
+            let judged = wanted.judge(&engine, judging).await;
+            engine.drain().await;
+            judged?;
+        }
+        let timed = interrupt.unless(async { Ok(wanted.operators(&start_as, fastest).await) }).await?;
+        let mut outcome = rows(&subject, &state, &joules);
         outcome.notes.splice(0..0, notes);
+        match timed {
+            Some(Ok(operators)) => outcome.operators = Some(operators),
+            Some(Err(reason)) => outcome.notes.push(format!("operators are not timed: {reason}")),
+            None => {}
+        }
         Ok(outcome)
     }
 
@@ -139,7 +167,11 @@ impl Profile {
                 firmware,
                 runtime: version::SHORT.to_owned(),
             },
-            memory: Memory { weights_bytes: info.weights_bytes, kv_bytes_per_token: info.kv_bytes_per_token },
+            memory: Memory {
+                weights_bytes: info.weights_bytes,
+                kv_bytes_per_token: info.kv_bytes_per_token,
+                ..Memory::default()
+            },
         }
     }
 
@@ -148,13 +180,21 @@ impl Profile {
             let keys: Vec<_> = outcome.rows.iter().map(|row| &row.key).collect();
             return terminal::print_json(&json!({ "profile": outcome, "rows": keys, "table": output }));
         }
-        table(outcome, global)?;
+        show(outcome, global)?;
         if !global.quiet && !outcome.rows.is_empty() {
             let rows = terminal::counted(outcome.rows.len(), "row");
             terminal::tell(format_args!("{rows} in {}", output.display()));
         }
         Ok(())
     }
+}
+
+/// Beside what is there by then. What was measured again replaces what was measured before.
+fn write(outcome: &Outcome, output: &Path) -> anyhow::Result<()> {
+    let _lock = Lock::of(output)?;
+    let mut table = table_file::read(output)?;
+    keep(&mut table, &outcome.rows);
+    table_file::write(&table, output)
 }
 
 /// Shows how far it is, and keeps each run.

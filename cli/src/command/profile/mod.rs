@@ -1,22 +1,21 @@
-//! `dunlin profile`: here in `local.rs`, on nodes of a fleet in `nodes.rs`.
+//! `dunlin profile`: here in `local.rs` and `extra.rs`, on nodes of a fleet in `nodes.rs`; `show.rs` is what a person sees.
 
+mod extra;
 mod local;
 mod nodes;
+mod show;
 
 use std::{path::PathBuf, time::Duration};
 
-use dunlin_profiler::{Depth, Points, Profile as Outcome};
+use dunlin_profiler::{Depth, Points};
 use dunlin_protocol::NodeId;
 
+use self::extra::Extra;
 use crate::{
     arguments::{Global, ModelArgument},
     board, duration,
     fleet::member::node_name,
-    meters::{self, MetersArgument},
-    terminal::{
-        self,
-        table::{Align, Table as Columns},
-    },
+    meters::MetersArgument,
 };
 
 const HELP: &str = "\
@@ -24,6 +23,8 @@ Examples:
   dunlin profile --quick
   dunlin profile --model mine --budget 10m
   dunlin profile --model mine --points 2,4 --full -o rows.toml --json
+  dunlin profile --model mine --perplexity wiki.txt --accuracy questions.jsonl
+  dunlin profile --model mine --quick --operators
   dunlin profile shed roof --model mine --budget 10m
 
 Measured are loads (from the disk and from memory), prompts of 128 to 2048 tokens, answers at depths to 2048 tokens, and 1 to 8 \
@@ -31,7 +32,14 @@ answers at once, in an order that is drawn; the first run of an engine does not 
 thread counts that are beaten are left out early. Ctrl-C ends it; what was measured counts the next time.
 
 The rows go to a table of this machine (`-o` another file), beside what is there. Joules are those of the first meter \
-of `dunlin meter`; where watts were declared, rows say so.
+of `dunlin meter`; where watts were declared, rows say so. Memory, processors in use, context switches and cache misses of the engine are told by phase; cache misses only where the kernel and the machine count them.
+
+Quality is the model's: it counts for all rows of the model, also those of later profiles, and for `min_quality` of policies (accuracy). --perplexity takes windows of 512 tokens of a text and judges the second half of each. --accuracy takes lines as \
+{\"question\": \"2 + 2 =\", \"choices\": [\"3\", \"4\"], \"answer\": 1}, and an answer is right if the right choice is the likeliest by token. Both are \
+counted as llama-perplexity does. With --budget as many windows and questions are judged as time is left for.
+
+--operators starts an engine that computes every operator by itself: that takes longer, by what is told, and fused operators are \
+taken apart.
 
 With NODEs, boards of the fleet are measured, one after another: a board gets nothing new, ends what it runs (what takes longer than 30 s \
 goes on elsewhere), measures, keeps its rows, tells them to the scheduler and takes work again, also if this command is lost.";
@@ -70,6 +78,8 @@ pub(crate) struct Profile {
     #[arg(long, short, value_name = "FILE", conflicts_with = "nodes")]
     output: Option<PathBuf>,
     #[command(flatten)]
+    extra: Extra,
+    #[command(flatten)]
     meters: MetersArgument,
     /// One JSON document
     #[arg(long)]
@@ -104,43 +114,4 @@ impl Profile {
             _ => Depth::Standard,
         }
     }
-}
-
-/// What was measured, and what there is to say of it.
-fn table(outcome: &Outcome, global: Global) -> anyhow::Result<()> {
-    let mut table = Columns::new([
-        ("WHAT", Align::Left),
-        ("MEDIAN", Align::Right),
-        ("FROM", Align::Right),
-        ("TO", Align::Right),
-        ("RUNS", Align::Right),
-        ("J/TOKEN", Align::Right),
-    ]);
-    let seconds = |value: f64| duration::show(Duration::from_secs_f64(value));
-    for of in &outcome.cells {
-        let s = &of.seconds;
-        table.row(
-            [
-                of.cell.to_string(),
-                seconds(s.median),
-                seconds(s.low),
-                seconds(s.high),
-                s.runs.to_string(),
-                of.joules_per_token.map_or_else(|| "-".to_owned(), |joules| format!("{joules:.3}")),
-            ]
-            .map(Into::into),
-        );
-    }
-    terminal::print(table)?;
-    if global.quiet {
-        return Ok(());
-    }
-    if let Some((meter, scope)) = outcome.meter.as_ref().zip(outcome.joules_of) {
-        let scope = meters::scope(scope);
-        terminal::tell(format_args!("note: joules are those of the {scope}, idle draw included, by {meter}"));
-    }
-    for note in &outcome.notes {
-        terminal::tell(format_args!("note: {note}"));
-    }
-    Ok(())
 }

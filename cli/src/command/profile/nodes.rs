@@ -6,7 +6,7 @@ use dunlin_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{Profile, table};
+use super::{Profile, show::show};
 use crate::{
     arguments::Global,
     failure::{self, Exit, Failure},
@@ -133,7 +133,7 @@ impl Profile {
             if self.nodes.len() > 1 {
                 terminal::print(format_args!("{node}"))?;
             }
-            table(outcome, global)?;
+            show(outcome, global)?;
         }
         if *stopped && !global.quiet {
             terminal::tell(format_args!("note: {node} was stopped before everything was measured"));

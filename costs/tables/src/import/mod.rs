@@ -200,7 +200,11 @@ impl Frame {
                 firmware: subject.firmware.clone(),
                 runtime: runtime.to_owned(),
             },
-            memory: Memory { weights_bytes: model.file_bytes, kv_bytes_per_token: model.kv_bytes_per_token },
+            memory: Memory {
+                weights_bytes: model.file_bytes,
+                kv_bytes_per_token: model.kv_bytes_per_token,
+                ..Memory::default()
+            },
             date: String::new(),
             source: subject.source.clone(),
         }

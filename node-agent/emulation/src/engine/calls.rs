@@ -32,6 +32,9 @@ impl Engine {
             Call::Generate(generate) => {
                 Sequence::generate(id, generate, now).and_then(|sequence| self.enqueue(sequence))
             }
+            Call::Score(score) if !score.tokens.is_empty() => {
+                Err(EngineError::Unsupported("an emulated engine scores texts only".into()))
+            }
             Call::Score(score) => self.enqueue(Sequence::score(id, score, now)),
             Call::Prepare(prepare) => self.enqueue(Sequence::prepare(id, prepare, now)),
             Call::Embed { .. } => {
@@ -48,6 +51,7 @@ impl Engine {
             Call::Compile { constraint } => {
                 text::check(&constraint).map(|()| Some(Answer::Compiled { warnings: Vec::new() }))
             }
+            Call::Operators => Err(EngineError::Unsupported("an emulated engine has no operators".into())),
         };
         if let Some(answer) = answer.transpose() {
             self.say(FromEngine::Answer { id, answer });

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use dunlin_engine_handle::{Call, CallId, EngineError, Generate, Prepare, Score, Token};
+use dunlin_engine_handle::{Answer, Call, CallId, EngineError, FromEngine, Generate, Prepare, Score, Token};
 
 use super::{Engine, Wake};
 use crate::{
     generation::{Generation, Sequence},
+    llama::Context,
     prefixes::{Admitted, Full, Owner},
     sampling::{MAX_TOP_LOGPROBS, Sampler},
     scoring::Scoring,
@@ -54,6 +55,7 @@ impl Engine {
         let Some(call) = self.chores.take(id, call) else { return };
         let accepted = match call {
             Call::Embed { texts } => self.embedder.push(id, &texts),
+            Call::Operators => self.on_operators(id),
             _ if self.queue.len() + self.compiling.len() >= MAX_QUEUED => {
                 Err(EngineError::Busy { retry_after_ms: None })
             }
@@ -108,6 +110,17 @@ impl Engine {
         let kind = Kind::Score(Box::new(scoring));
         let owner = Owner::new(&score.tenant, score.public);
         self.queue.push_back(Task::new(id, owner, score.prompt, score.deadline_ms, arrived, kind));
+        Ok(())
+    }
+
+    fn on_operators(&self, id: CallId) -> Result<(), EngineError> {
+        let times = self.context.as_ref().and_then(Context::operators);
+        let times = times.ok_or_else(|| {
+            EngineError::Unsupported(
+                "operators are timed only by an engine that was started for it".to_owned(),
+            )
+        })?;
+        self.send(FromEngine::Answer { id, answer: Ok(Answer::Operators(times)) });
         Ok(())
     }
 

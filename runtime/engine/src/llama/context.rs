@@ -9,11 +9,15 @@ use std::{
     },
 };
 
-use dunlin_engine_handle::{KvType, Threads};
+use dunlin_engine_handle::{KvType, OperatorTimes, StepKind, Threads};
 use llama_cpp_sys_2 as sys;
 use thiserror::Error;
 
-use super::{Batch, Model, threads::ThreadPool};
+use super::{
+    Batch, Model,
+    operators::{OperatorTimer, observe},
+    threads::ThreadPool,
+};
 
 /// Index of a sequence in the context, below [`ContextOptions::sequences`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +44,8 @@ pub struct ContextOptions {
     pub pooling: Pooling,
     /// Most threads that a step will use.
     pub threads: u32,
+    /// Time every operator by itself.
+    pub times_operators: bool,
 }
 
 /// Why a step failed.
@@ -67,6 +73,7 @@ pub struct Context {
     // Dropped in this order, after the context itself.
     _pool: ThreadPool,
     _ticks: Arc<AtomicU64>,
+    operators: Option<Arc<OperatorTimer>>,
     model: Arc<Model>,
 }
 
@@ -109,7 +116,12 @@ impl Context {
         };
         params.abort_callback = Some(tick);
         params.abort_callback_data = Arc::as_ptr(&ticks).cast_mut().cast();
-        // SAFETY: the model is loaded and held by this context; the counter likewise.
+        let operators = options.times_operators.then(Arc::<OperatorTimer>::default);
+        if let Some(timer) = &operators {
+            params.cb_eval = Some(observe);
+            params.cb_eval_user_data = Arc::as_ptr(timer).cast_mut().cast();
+        }
+        // SAFETY: the model is loaded and held by this context; counter and timer likewise.
         let context = NonNull::new(unsafe { sys::llama_init_from_model(model.as_ptr(), params) })?;
         // SAFETY: both live; the pool is freed after the context.
         unsafe { sys::llama_attach_threadpool(context.as_ptr(), pool.as_ptr(), pool.as_ptr()) };
@@ -122,6 +134,7 @@ impl Context {
             threads: Threads { prefill: options.threads, decode: options.threads },
             _pool: pool,
             _ticks: ticks,
+            operators,
             model,
         })
     }
@@ -152,6 +165,9 @@ impl Context {
     pub fn decode(&mut self, batch: &mut Batch, prefill: bool) -> Result<(), DecodeError> {
         self.check(batch)?;
         let threads = if prefill { self.threads.prefill } else { self.threads.decode } as i32;
+        if let Some(timer) = &self.operators {
+            timer.begin(if prefill { StepKind::Prefill } else { StepKind::Decode });
+        }
         self.output_rows.clear();
         // SAFETY: a live context; llama.cpp takes the one count or the other by the number of rows, so both are set.
         unsafe { sys::llama_set_n_threads(self.context.as_ptr(), threads, threads) };
@@ -164,6 +180,11 @@ impl Context {
             1 => Err(DecodeError::NoRoom),
             code => Err(DecodeError::Failed(code)),
         }
+    }
+
+    /// What operators took so far, if they are timed.
+    pub fn operators(&self) -> Option<OperatorTimes> {
+        self.operators.as_ref().map(|timer| timer.times())
     }
 
     fn check(&self, batch: &Batch) -> Result<(), DecodeError> {

@@ -9,6 +9,7 @@ mod backend;
 mod batch;
 mod context;
 mod model;
+mod operators;
 mod threads;
 mod vocab;
 

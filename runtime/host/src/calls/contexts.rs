@@ -223,6 +223,7 @@ impl HostContext for State {
             tenant: self.job.tenant.clone(),
             public,
             candidates,
+            tokens: Vec::new(),
             normalize: normalize(how),
             deadline_ms: Some(self.deadline_ms(None)),
         };

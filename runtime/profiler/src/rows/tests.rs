@@ -25,7 +25,7 @@ fn subject() -> Subject {
             firmware: String::new(),
             runtime: String::new(),
         },
-        memory: Memory { weights_bytes: 1 << 28, kv_bytes_per_token: 1 << 14 },
+        memory: Memory { weights_bytes: 1 << 28, kv_bytes_per_token: 1 << 14, ..Memory::default() },
         origin: Origin::Measured,
         method: Method::Usual,
         source: "test".to_owned(),

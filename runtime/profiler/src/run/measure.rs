@@ -6,7 +6,7 @@ use dunlin_engine_handle::{
 
 use tokio::time::Instant;
 
-use crate::{Joules, Machine, Measured, Spoilt, machine::Used};
+use crate::{Counted, Joules, Machine, Measured, Spoilt, counters::Counting, machine::Used};
 
 /// Prefixes of profiles are nobody else's.
 const TENANT: &str = "dunlin:profile";
@@ -32,34 +32,47 @@ struct Ended {
     last: Instant,
 }
 
+/// What the system knows of the engine's process, from one moment on.
+struct Looking {
+    pid: u32,
+    /// Its highest memory is that of the run, not of one before.
+    forgets: bool,
+    counting: Option<Counting>,
+    since: Instant,
+    used: Used,
+    counted: Counted,
+}
+
 type Outcome = Result<(Measured, Option<Spoilt>), EngineError>;
 
 impl Measuring<'_> {
     /// Seconds of a prompt that no prefix is held of, from its first step to its first token.
     pub(crate) async fn prefill(&self, threads: Threads, prompt: u32) -> Outcome {
         self.engine.set_threads(threads);
-        let before = self.used();
+        let looking = self.look();
         let from = Instant::now();
-        let ended = end(self.engine.generate(self.generate(prompt.max(1), 1))).await?;
+        let ended = end(self.engine.generate(self.generate(prompt.max(1), 1)), || ()).await?;
         let to = ended.last;
         let usage = ended.usage;
         let spoilt = (usage.cached_tokens > 0).then_some(Spoilt::Cached);
         let seconds = usage.ttft_us.saturating_sub(usage.queue_us) as f64 / 1e6;
-        let measured = Measured { seconds, ..self.around(from, to, before).await };
+        let measured = Measured { seconds, ..self.around(from, to, looking, usage.prompt_tokens).await };
         Ok((measured, spoilt.or((seconds <= 0.0).then_some(Spoilt::Short))))
     }
 
     /// Seconds of a token of the last of `batch` sequences, while all of them write.
     pub(crate) async fn decode(&self, threads: Threads, depth: u32, batch: u16, output: u32) -> Outcome {
         self.engine.set_threads(threads);
-        let before = self.used();
+        let mut looking = self.look();
         let depth = depth.max(LEAST_PROMPT);
         let room = self.model.context_length.saturating_sub(depth + 1).max(2);
         let output = output.clamp(2, room);
         let beside: Vec<Generation> = (1..batch)
             .map(|_| self.engine.generate(self.generate(depth, (OUTLAST * output + 32).min(room))))
             .collect();
-        let ended = end(self.engine.generate(self.generate(depth, output))).await?;
+        // What its prompt took does not count.
+        let on_first = || looking = looking.take().and_then(|looking| looking.anew(self.machine));
+        let ended = end(self.engine.generate(self.generate(depth, output)), on_first).await?;
         let mut cut_short = false;
         for mut generation in beside {
             generation.cancel();
@@ -74,7 +87,9 @@ impl Measuring<'_> {
         let seconds =
             usage.total_us.saturating_sub(usage.ttft_us) as f64 / 1e6 / f64::from(tokens.max(2) - 1);
         let context = u32::from(batch) * (depth + tokens / 2);
-        let measured = Measured { seconds, context, ..self.around(ended.first, ended.last, before).await };
+        let written = u32::from(batch) * tokens.saturating_sub(1);
+        let around = self.around(ended.first, ended.last, looking, written).await;
+        let measured = Measured { seconds, context, ..around };
         Ok((measured, (is_short || seconds <= 0.0).then_some(Spoilt::Short)))
     }
 
@@ -98,26 +113,52 @@ impl Measuring<'_> {
         }
     }
 
-    fn used(&self) -> Option<(Instant, Used)> {
+    /// `None` of an engine that is no process. Its memory is looked at anew.
+    fn look(&self) -> Option<Looking> {
         let pid = self.engine.status().pid?;
-        Some((Instant::now(), self.machine.used(pid)?))
+        let forgets = self.machine.forget_peak(pid);
+        let counting = Counting::begin(self.machine.proc(), pid).ok();
+        Looking {
+            pid,
+            forgets,
+            counting,
+            since: Instant::now(),
+            used: Used::default(),
+            counted: Counted::default(),
+        }
+        .anew(self.machine)
     }
 
-    /// What the sensor and the system saw of the run.
-    async fn around(&self, from: Instant, to: Instant, before: Option<(Instant, Used)>) -> Measured {
-        let used = self.used();
+    /// What the sensor and the system saw of the run, in which so many tokens were read or written.
+    async fn around(&self, from: Instant, to: Instant, looking: Option<Looking>, tokens: u32) -> Measured {
+        let seen = looking.and_then(|looking| looking.seen(self.machine));
         let joules = self.joules.window(from, to).await;
-        let mut measured = Measured { joules, window: Some((from, to)), ..Measured::default() };
-        if let (Some((since, before)), Some((until, after))) = (before, used) {
-            let seconds = (until - since).as_secs_f64();
-            measured.memory = Some(after.peak);
-            // The kernel counts in hundredths of a second.
-            if seconds >= 0.2 {
-                measured.cores = Some((after.seconds - before.seconds) / seconds);
-                measured.switches = Some(after.switches.saturating_sub(before.switches) as f64 / seconds);
-            }
-        }
-        measured
+        Measured { joules, window: Some((from, to)), tokens, ..seen.unwrap_or_default() }
+    }
+}
+
+impl Looking {
+    /// From now on.
+    fn anew(mut self, machine: &Machine) -> Option<Self> {
+        self.counted = self.counting.as_mut().map(Counting::counted).unwrap_or_default();
+        self.used = machine.used(self.pid)?;
+        self.since = Instant::now();
+        Some(self)
+    }
+
+    /// Until now.
+    fn seen(mut self, machine: &Machine) -> Option<Measured> {
+        let counted = self.counting.as_mut().map(|counting| counting.counted().less(self.counted));
+        let used = machine.used(self.pid)?;
+        let seconds = self.since.elapsed().as_secs_f64();
+        Some(Measured {
+            memory: self.forgets.then_some(used.peak),
+            counted,
+            looked: seconds,
+            cores: Some((used.seconds - self.used.seconds) / seconds),
+            switches: Some(used.switches.saturating_sub(self.used.switches) as f64 / seconds),
+            ..Measured::default()
+        })
     }
 }
 
@@ -125,12 +166,14 @@ pub(crate) const fn both(threads: u16) -> Threads {
     Threads { prefill: threads as u32, decode: threads as u32 }
 }
 
-async fn end(mut generation: Generation) -> Result<Ended, EngineError> {
-    let mut first = None;
+/// `on_first`: when its first token is there.
+async fn end(mut generation: Generation, on_first: impl FnOnce()) -> Result<Ended, EngineError> {
+    let (mut first, mut on_first) = (None, Some(on_first));
     while let Some(delta) = generation.next().await {
         let delta = delta?;
         let now = Instant::now();
         first.get_or_insert(now);
+        on_first.take().into_iter().for_each(|on_first| on_first());
         if let Some(finish) = delta.finish {
             return Ok(Ended {
                 usage: finish.usage,

@@ -147,7 +147,15 @@ impl Rows {
         let lent: BTreeSet<Site> = self.lent.rows().map(Site::of).collect();
         let is_open = |row: &&Row| !measured.contains(&Site::of(row)) && !lent.contains(&Site::of(row));
         let guessed = self.guessed.rows().filter(is_open);
-        self.table.rows().chain(self.lent.rows()).chain(guessed).cloned().map(Arc::new).collect()
+        let rows = self.table.rows().chain(self.lent.rows()).chain(guessed);
+        // Answers are as good on one board as on another.
+        let judged = self.table.rows().filter(|row| row.quality.accuracy.is_some());
+        let judged: BTreeMap<ModelDigest, &Row> = judged.map(|row| (row.key.model, row)).collect();
+        let of = |row: &Row| match judged.get(&row.key.model) {
+            Some(other) => Arc::new(row.clone().judged_as(other)),
+            None => Arc::new(row.clone()),
+        };
+        rows.map(of).collect()
     }
 
     /// Where there are only guesses, what another board of the class has measured is worth more: of several, one of the same
@@ -361,6 +369,18 @@ decode = { batch_ms = [10] }
         rows.add_of(&node(false), &row()).unwrap();
         rows.learn(&other);
         assert_eq!(origins(&rows), [Origin::Measured, Origin::Assumed]);
+    }
+
+    #[test]
+    fn the_quality_that_one_node_has_measured_is_that_of_the_model_on_all() {
+        let (mut rows, one) = (Rows::default(), node(false));
+        let other = Inventory { firmware: "another cpu".to_owned(), ..node(false) };
+        assert!(rows.learn(&one) && rows.learn(&other));
+        let judged = format!("{}quality = {{ accuracy = 0.7 }}\n", row());
+        assert!(rows.add_of(&one, &judged).unwrap());
+        let told = rows.all();
+        assert_eq!(origins(&rows), [Origin::Measured, Origin::Assumed]);
+        assert!(told.iter().all(|row| row.quality.accuracy == Some(0.7)), "{told:?}");
     }
 
     #[test]
