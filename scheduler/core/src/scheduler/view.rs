@@ -87,6 +87,11 @@ impl Scheduler {
         Load { nodes: self.fleet.len(), queued: self.queue.len(), invocations: self.invocations.len() }
     }
 
+    /// Models that requests wait for, and how many do.
+    pub fn waiting(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.queue.lanes().map(|lane| (&**lane, self.queue.lane_len(lane)))
+    }
+
     /// What would be decided now about one that waits: why it does.
     pub fn consider(&self, id: InvocationId) -> Option<Decision> {
         let invocation = self.invocations.get(&id).filter(|of| of.attempt().is_none())?;

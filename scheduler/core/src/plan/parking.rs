@@ -1,0 +1,322 @@
+//! Which nodes rest, and which are woken.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use dunlin_costs::ModelDigest;
+
+use super::rules::{ParkLevel, ParkRules, at_once};
+use crate::{NodeId, Time};
+
+/// Requests that wait for so long want another node, though some that could serve them are awake.
+const WAKE_AFTER: Duration = Duration::from_secs(2);
+
+/// A node that could not be parked or woken is left alone for this, doubled with each further failure.
+const BACKOFF: Duration = Duration::from_mins(1);
+const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
+
+/// What a node does, as far as parking goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParkRest {
+    Awake,
+    /// It takes no work, and can be woken.
+    Parked(ParkLevel),
+    /// On the way to rest, or to another mode.
+    Changes,
+    Wakes,
+}
+
+/// A node, as a round sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParkState {
+    pub node: NodeId,
+    pub rest: ParkRest,
+    /// Connected, and takes work.
+    pub is_ready: bool,
+    /// Nothing has run there since; `None`: something does.
+    pub idle_since: Option<Time>,
+    /// How deep it would rest.
+    pub level: ParkLevel,
+    /// What going to rest and coming back take together.
+    pub delays: Duration,
+    /// Models on its disk, and in its memory.
+    pub stored: Vec<ModelDigest>,
+    pub residents: Vec<ModelDigest>,
+}
+
+/// An alias: what stands behind it, and who waits for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Need {
+    pub variants: Vec<ModelDigest>,
+    /// On so many nodes one of them is to be in memory.
+    pub resident_on: u32,
+    /// Requests have waited since; `None`: none does.
+    pub waits_since: Option<Time>,
+    /// A request was turned away of late, or placed where it misses its targets.
+    pub misses: bool,
+}
+
+/// What is to be begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParkAction {
+    Park {
+        node: NodeId,
+        level: ParkLevel,
+    },
+    /// For the alias of this place in the list of needs.
+    Wake {
+        node: NodeId,
+        need: usize,
+    },
+}
+
+/// What is remembered of failures.
+#[derive(Debug, Default)]
+pub struct ParkPlan {
+    failed: BTreeMap<NodeId, Failed>,
+}
+
+#[derive(Debug)]
+struct Failed {
+    times: u32,
+    again: Time,
+    why: String,
+}
+
+impl ParkPlan {
+    /// Nodes that may rest now.
+    pub fn park(
+        &mut self,
+        now: Time,
+        rules: &ParkRules,
+        nodes: &[ParkState],
+        needs: &[Need],
+    ) -> Vec<ParkAction> {
+        self.failed.retain(|id, _| nodes.iter().any(|state| state.node == *id));
+        let changing =
+            nodes.iter().filter(|state| matches!(state.rest, ParkRest::Changes | ParkRest::Wakes)).count();
+        let mut room = at_once(rules.at_once, nodes.len()).saturating_sub(changing);
+        let mut due: Vec<(NodeId, ParkLevel)> = Vec::new();
+        for state in nodes {
+            if room > 0 && self.may_rest(now, rules, state) && !is_needed(rules, state, nodes, needs, &due) {
+                room -= 1;
+                due.push((state.node, state.level));
+            }
+        }
+        due.into_iter().map(|(node, level)| ParkAction::Park { node, level }).collect()
+    }
+
+    fn may_rest(&self, now: Time, rules: &ParkRules, state: &ParkState) -> bool {
+        let rested = |since: Time| now.since(since) >= rules.after.max(state.delays);
+        let has_work = state.level > ParkLevel::Unload || !state.residents.is_empty();
+        state.rest == ParkRest::Awake
+            && state.is_ready
+            && has_work
+            && state.idle_since.is_some_and(rested)
+            && !self.is_barred(state.node, now)
+    }
+
+    /// Nodes that are needed: one at a time for each alias, the quickest to come.
+    pub fn wake(&self, now: Time, nodes: &[ParkState], needs: &[Need]) -> Vec<ParkAction> {
+        let mut due: Vec<ParkAction> = Vec::new();
+        for (at, need) in needs.iter().enumerate() {
+            let can_serve = |state: &&ParkState| need.variants.iter().any(|of| state.stored.contains(of));
+            let has = || nodes.iter().filter(can_serve);
+            let is_due = |id: NodeId| {
+                due.iter().any(|action| matches!(action, ParkAction::Wake { node, .. } if *node == id))
+            };
+            let is_coming = has().any(|state| state.rest == ParkRest::Wakes || is_due(state.node));
+            if is_coming || !need.wants_more(now, has()) {
+                continue;
+            }
+            let parked = has().filter(|state| {
+                matches!(state.rest, ParkRest::Parked(_)) && !self.is_barred(state.node, now)
+            });
+            let first = parked.min_by_key(|state| (state.delays, state.node));
+            due.extend(first.map(|state| ParkAction::Wake { node: state.node, need: at }));
+        }
+        due
+    }
+
+    /// Until when a node is left alone, and why.
+    pub fn failure(&self, node: NodeId, now: Time) -> Option<(Time, &str)> {
+        let failed = self.failed.get(&node).filter(|failed| failed.again > now)?;
+        Some((failed.again, &failed.why))
+    }
+
+    fn is_barred(&self, node: NodeId, now: Time) -> bool {
+        self.failure(node, now).is_some()
+    }
+
+    pub fn failed(&mut self, node: NodeId, why: &str, now: Time) {
+        let times = self.failed.get(&node).map_or(0, |failed| failed.times) + 1;
+        let backoff = BACKOFF.saturating_mul(1 << (times - 1).min(10)).min(LONGEST_BACKOFF);
+        self.failed.insert(node, Failed { times, again: now + backoff, why: why.to_owned() });
+    }
+
+    /// It was parked or woken, by whomever.
+    pub fn succeeded(&mut self, node: NodeId) {
+        self.failed.remove(&node);
+    }
+}
+
+impl Need {
+    /// What is awake does not serve it, or not in time.
+    fn wants_more<'a>(&self, now: Time, mut could: impl Iterator<Item = &'a ParkState>) -> bool {
+        let Some(since) = self.waits_since else { return self.misses };
+        self.misses
+            || now.since(since) >= WAKE_AFTER
+            || !could.any(|state| state.rest == ParkRest::Awake && state.is_ready)
+    }
+}
+
+/// Without it too few nodes would be awake with one of its models: in memory where it has one there, and on the disk.
+fn is_needed(
+    rules: &ParkRules,
+    state: &ParkState,
+    nodes: &[ParkState],
+    needs: &[Need],
+    due: &[(NodeId, ParkLevel)],
+) -> bool {
+    let others = |sleeps_too: fn(ParkLevel) -> bool| {
+        nodes.iter().filter(move |other| {
+            let goes = due.iter().any(|(node, level)| *node == other.node && sleeps_too(*level));
+            other.node != state.node && other.rest == ParkRest::Awake && other.is_ready && !goes
+        })
+    };
+    needs.iter().any(|need| {
+        let has = |models: &[ModelDigest]| need.variants.iter().any(|of| models.contains(of));
+        let in_memory = others(|_| true).filter(|other| has(&other.residents)).count();
+        let on_disk = others(|level| level > ParkLevel::Unload).filter(|other| has(&other.stored)).count();
+        let least = rules.keep_awake as usize;
+        let leaves = state.level > ParkLevel::Unload && has(&state.stored) && on_disk < least;
+        leaves || (has(&state.residents) && in_memory < least.max(need.resident_on as usize))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(number: u8) -> ModelDigest {
+        ModelDigest::new([number; 32])
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::since_epoch(Duration::from_secs(seconds))
+    }
+
+    /// Idle since the beginning, with model 1 on its disk.
+    fn board(node: u64, level: ParkLevel) -> ParkState {
+        ParkState {
+            node: NodeId(node),
+            rest: ParkRest::Awake,
+            is_ready: true,
+            idle_since: Some(Time::ZERO),
+            level,
+            delays: Duration::from_secs(60),
+            stored: vec![model(1)],
+            residents: Vec::new(),
+        }
+    }
+
+    fn need(number: u8) -> Need {
+        Need { variants: vec![model(number)], resident_on: 0, waits_since: None, misses: false }
+    }
+
+    fn parked(seconds: u64, rules: &ParkRules, nodes: &[ParkState], needs: &[Need]) -> Vec<u64> {
+        let due = ParkPlan::default().park(at(seconds), rules, nodes, needs);
+        let node = |action: &ParkAction| match action {
+            ParkAction::Park { node, .. } | ParkAction::Wake { node, .. } => node.0,
+        };
+        due.iter().map(node).collect()
+    }
+
+    #[test]
+    fn what_does_nothing_rests_and_one_of_each_model_stays() {
+        let rules = ParkRules { level: ParkLevel::Off, at_once: 1.0, ..ParkRules::default() };
+        let mut nodes: Vec<ParkState> = (0..4).map(|node| board(node, ParkLevel::Off)).collect();
+        assert_eq!(parked(899, &rules, &nodes, &[need(1)]), []);
+        assert_eq!(parked(900, &rules, &nodes, &[need(1)]), [0, 1, 2]);
+        let two = ParkRules { keep_awake: 2, ..rules };
+        assert_eq!(parked(900, &two, &nodes, &[need(1)]), [0, 1]);
+        // The one that has it in memory stays.
+        nodes[1].residents = vec![model(1)];
+        assert_eq!(parked(900, &rules, &nodes, &[need(1)]), [0, 2, 3]);
+        // Nobody else has another model.
+        nodes[0].stored.push(model(2));
+        assert_eq!(parked(900, &rules, &nodes, &[need(1), need(2)]), [2, 3]);
+        // What works, is gone or is parked already.
+        nodes[2].idle_since = None;
+        nodes[3].is_ready = false;
+        assert_eq!(parked(900, &rules, &nodes, &[need(1), need(2)]), []);
+        nodes[2].idle_since = Some(at(100));
+        assert_eq!(parked(900, &rules, &nodes, &[need(1)]), [0]);
+        assert_eq!(parked(1000, &rules, &nodes, &[need(1)]), [0, 2]);
+        // Going off and coming back takes longer than it has rested.
+        nodes[0].delays = Duration::from_mins(20);
+        assert_eq!(parked(1000, &rules, &nodes, &[need(1)]), [2]);
+    }
+
+    #[test]
+    fn unloading_is_of_what_is_loaded_elsewhere_too() {
+        let rules = ParkRules { at_once: 1.0, ..ParkRules::default() };
+        let mut nodes: Vec<ParkState> = (0..3).map(|node| board(node, ParkLevel::Unload)).collect();
+        assert_eq!(parked(900, &rules, &nodes, &[need(1)]), []);
+        nodes.iter_mut().for_each(|node| node.residents = vec![model(1)]);
+        assert_eq!(parked(900, &rules, &nodes, &[need(1)]), [0, 1]);
+        // An operator wants it in the memory of two.
+        let wanted = Need { resident_on: 2, ..need(1) };
+        assert_eq!(parked(900, &rules, &nodes, &[wanted]), [0]);
+    }
+
+    #[test]
+    fn few_go_at_once() {
+        let rules = ParkRules { level: ParkLevel::Off, ..ParkRules::default() };
+        let mut nodes: Vec<ParkState> = (0..30).map(|node| board(node, ParkLevel::Off)).collect();
+        assert_eq!(parked(900, &rules, &nodes, &[need(1)]), [0, 1, 2]);
+        (nodes[0].rest, nodes[1].rest) = (ParkRest::Changes, ParkRest::Parked(ParkLevel::Off));
+        assert_eq!(parked(900, &rules, &nodes, &[need(1)]), [2, 3]);
+    }
+
+    #[test]
+    fn who_waits_wakes_one_at_a_time() {
+        let mut nodes: Vec<ParkState> = (0..3).map(|node| board(node, ParkLevel::Off)).collect();
+        nodes.iter_mut().for_each(|node| node.rest = ParkRest::Parked(ParkLevel::Off));
+        nodes[0].delays = Duration::from_secs(90);
+        let woken = |plan: &ParkPlan, seconds, nodes: &[ParkState], need: Need| {
+            let due = plan.wake(at(seconds), nodes, &[need_of_others(), need]);
+            assert!(due.iter().all(|action| matches!(action, ParkAction::Wake { need: 1, .. })));
+            due.iter()
+                .map(|action| match action {
+                    ParkAction::Park { .. } => 99,
+                    ParkAction::Wake { node, .. } => node.0,
+                })
+                .collect::<Vec<_>>()
+        };
+        let waits = |since| Need { waits_since: Some(at(since)), ..need(1) };
+        let mut plan = ParkPlan::default();
+        assert_eq!(woken(&plan, 10, &nodes, need(1)), []);
+        // Nobody is awake: at once, the quickest.
+        assert_eq!(woken(&plan, 10, &nodes, waits(10)), [1]);
+        // It could not be woken: the next.
+        plan.failed(NodeId(1), "no answer", at(10));
+        assert_eq!(woken(&plan, 10, &nodes, waits(10)), [2]);
+        assert_eq!(plan.failure(NodeId(1), at(69)), Some((at(70), "no answer")));
+        assert_eq!(woken(&plan, 70, &nodes, waits(10)), [1]);
+        nodes[2].rest = ParkRest::Wakes;
+        assert_eq!(woken(&plan, 20, &nodes, waits(10)), []);
+        // One is awake: another when they have waited, or miss their targets.
+        nodes[2].rest = ParkRest::Awake;
+        assert_eq!(woken(&plan, 71, &nodes, waits(70)), []);
+        assert_eq!(woken(&plan, 72, &nodes, waits(70)), [1]);
+        assert_eq!(woken(&plan, 71, &nodes, Need { misses: true, ..need(1) }), [1]);
+        plan.failed(NodeId(1), "no answer", at(72));
+        assert_eq!(plan.failure(NodeId(1), at(73)).unwrap().0, at(72 + 120), "twice as long");
+        plan.succeeded(NodeId(1));
+        assert_eq!(plan.failure(NodeId(1), at(73)), None);
+    }
+
+    fn need_of_others() -> Need {
+        Need { waits_since: Some(Time::ZERO), ..need(9) }
+    }
+}
