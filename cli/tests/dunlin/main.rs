@@ -22,6 +22,7 @@ mod meter;
 mod model;
 mod profile;
 mod project;
+mod plan;
 mod prometheus;
 mod run;
 mod support;

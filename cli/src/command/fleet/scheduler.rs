@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use dunlin_link::clock::SystemClock;
 use dunlin_protocol::{FleetId, NodeId, Role};
-use dunlin_scheduler::{BuiltinPipeline, Listen, Server, ServerOptions};
+use dunlin_scheduler::{BuiltinPipeline, Listen, Server, ServerError, ServerOptions};
 
 use super::{http::HttpOptions, watch::TraceOptions};
 use crate::{
@@ -40,6 +40,9 @@ pub(crate) struct SchedulerOptions {
     /// The policy for requests that name none; read again whenever it changes [default: latency-first]
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+    /// What the scheduler may do to boards by itself: switch their modes, park them; read again whenever it changes [default: nothing]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0")]
     pub(crate) listen: IpAddr,
@@ -120,11 +123,18 @@ pub(crate) async fn start(options: &SchedulerOptions) -> anyhow::Result<Server> 
             joining: (options.listen, joining).into(),
         },
         policy: options.policy.clone(),
+        plan: options.plan.clone(),
         builtins: builtins.collect(),
         build: version::SHORT.to_owned(),
         otlp: options.traces.endpoint(),
     };
-    Ok(Server::start(options, Arc::new(SystemClock::default())).await?)
+    let started = Server::start(options, Arc::new(SystemClock::default())).await;
+    started.map_err(|error| match error {
+        ServerError::Plan(error) => {
+            Failure::usage(error.to_string()).hint("examples/plans has some to start from").into()
+        }
+        error => error.into(),
+    })
 }
 
 /// Whoever can read the folder of the scheduler may do everything: he is an operator, unless he is one of another fleet.

@@ -235,6 +235,9 @@ impl Driver {
             }
         };
         record.log.end(end);
+        if let (Some((ended, _)), Some((decision, _))) = (record.ended.values().next_back(), record.decisions.last()) {
+            self.planning.note(ended, decision);
+        }
         self.records.ended(invocation, Instant::now());
         self.tell_finished(invocation);
         self.tell_trace(invocation);

@@ -31,6 +31,9 @@ const LAST_WORDS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Hold {
     pub(super) command: CommandId,
+    pub(super) since: Instant,
+    /// The one that it changes to, if that is why.
+    pub(super) mode: Option<String>,
     waits: Waits,
     /// It takes work again afterwards; one that an operator has cordoned stays so.
     frees: bool,
@@ -40,6 +43,8 @@ pub(super) struct Hold {
 #[derive(Debug)]
 pub(super) enum Waits {
     Nobody,
+    /// The plan, which has ordered it.
+    Plan,
     Answer(oneshot::Sender<Answer>),
     Profile(mpsc::Sender<Profiling>),
 }
@@ -59,7 +64,7 @@ impl Waits {
     fn end(self, result: Result<(), Failure>) {
         // Who is gone does not wait.
         match (self, result) {
-            (Self::Nobody, _) | (Self::Profile(_), Ok(())) => {}
+            (Self::Nobody | Self::Plan, _) | (Self::Profile(_), Ok(())) => {}
             (Self::Answer(reply), Ok(())) => drop(reply.send(Answer::Done)),
             (Self::Answer(reply), Err(failure)) => drop(reply.send(Answer::Failed(failure))),
             (Self::Profile(to), Err(failure)) => drop(to.try_send(Profiling::Failed(failure))),
@@ -168,9 +173,11 @@ impl Driver {
         if frees {
             self.handle(rest(node));
         }
+        let mode = if let Order::Mode { mode } = &order { Some(mode.clone()) } else { None };
         self.order(node, order);
         if let Some(of) = self.nodes.get_mut(name) {
-            let hold = Hold { command: CommandId(of.next_command), waits, frees };
+            let (command, since) = (CommandId(of.next_command), Instant::now());
+            let hold = Hold { command, since, mode, waits, frees };
             hold.tell(Profiling::Waits);
             of.hold = Some(hold);
         }
@@ -218,6 +225,9 @@ impl Driver {
         let Some(hold) = self.nodes.get_mut(name).and_then(|node| node.hold.take()) else { return };
         if let (true, Some(node)) = (hold.frees, self.names.known(name)) {
             self.handle(Input::Uncordon(node));
+        }
+        if let Some(mode) = &hold.mode {
+            self.heard_of_mode(name, mode, &hold.waits, &result);
         }
         hold.waits.end(result);
     }

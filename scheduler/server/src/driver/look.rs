@@ -176,6 +176,7 @@ impl Event {
                 | Self::Cancel(_)
                 | Self::Catalog(_)
                 | Self::Policies(_)
+                | Self::Plan(_)
         )
     }
 }

@@ -13,6 +13,7 @@ mod log;
 pub mod look;
 mod names;
 mod nodes;
+mod plan;
 mod records;
 mod rows;
 mod submit;
@@ -33,7 +34,7 @@ use tokio::{
 };
 
 use self::{
-    attempt::Stream, expect::Expectations, inbox::Told, names::Names, nodes::Connected, records::Records,
+    attempt::Stream, expect::Expectations, inbox::Told, names::Names, nodes::Connected, plan::Planning, records::Records,
     rows::Rows,
 };
 pub(crate) use self::{
@@ -110,6 +111,7 @@ pub(crate) enum Event {
     },
     Catalog(Catalogued),
     Policies(Arc<Policies>),
+    Plan(Arc<core::PlanRules>),
     /// What there is, for whoever shows it.
     Look(oneshot::Sender<look::Look>),
     Invocations {
@@ -169,6 +171,7 @@ pub(crate) struct Driver {
     rows: Rows,
     expectations: Expectations,
     policies: Arc<Policies>,
+    planning: Planning,
     catalog: Catalogued,
     nodes: BTreeMap<NodeId, Connected>,
     records: Records,
@@ -209,6 +212,7 @@ impl Driver {
             rows: Rows::default(),
             expectations: Expectations::default(),
             policies,
+            planning: Planning::new(Instant::now()),
             catalog: Catalogued::default(),
             nodes: BTreeMap::new(),
             records: Records::default(),
@@ -245,6 +249,7 @@ impl Driver {
                 () = sleep_until(wake) => self.handle(Input::Tick),
             }
             self.measure_stale(Instant::now());
+            self.plan(Instant::now());
             self.records.tidy(Instant::now());
         }
     }
@@ -288,6 +293,7 @@ impl Driver {
             Event::EndProfile { node, reply } => self.end_profile(&node, &reply),
             Event::Catalog(catalog) => self.on_catalog(catalog),
             Event::Policies(policies) => self.policies = policies,
+            Event::Plan(rules) => self.on_plan(rules),
             Event::Look(reply) => drop(reply.send(self.look())),
             Event::Invocations { of, reply } => drop(reply.send(self.invocations(&of))),
             Event::Observe(observer) => self.observer = Some(observer),

@@ -253,6 +253,7 @@ impl Driver {
             build: engine_build.clone(),
             unconfined: unconfined.clone(),
             stale: view.as_ref().map_or(0, |view| view.stale.len() as u32),
+            plan: self.planned(name),
         }
     }
 }
