@@ -32,8 +32,8 @@ pub enum PlanError {
 /// # Errors
 /// [`PlanError`].
 pub(crate) fn read(path: &Path) -> Result<PlanRules, PlanError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| PlanError::Read { path: path.to_owned(), error })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| PlanError::Read { path: path.to_owned(), error })?;
     PlanRules::parse(&text).map_err(|error| PlanError::Document { path: path.to_owned(), error })
 }
 

@@ -120,6 +120,7 @@ impl Server {
             catalogued,
         );
         driver.traces.clone_from(&traces);
+        driver.keep_parked_in(authority.catalog().clone(), authority.catalog().parked().await?);
         rules.into_iter().for_each(|rules| drop(events.send(Event::Plan(Arc::new(rules)))));
         let plan = options.plan.map(|path| tokio::spawn(plan::watch(path, events.clone())));
         let keys = authority.catalog().keys().await?;

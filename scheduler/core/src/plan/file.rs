@@ -252,6 +252,14 @@ wake_delay_s = 45.5
     }
 
     #[test]
+    fn those_of_the_examples_can_be_used() {
+        let modes = PlanRules::parse(include_str!("../../../../examples/plans/modes.toml")).unwrap();
+        assert_eq!((modes.modes, modes.parking), (Some(ModeRules::default()), None));
+        let parking = PlanRules::parse(include_str!("../../../../examples/plans/parking.toml")).unwrap();
+        assert_eq!((parking.modes, parking.parking.unwrap().level), (None, ParkLevel::Off));
+    }
+
+    #[test]
     fn errors_say_where_and_what_was_meant() {
         let check = |text: &str, expected: &str| {
             assert_eq!(PlanRules::parse(text).unwrap_err().to_string(), expected);

@@ -166,7 +166,7 @@ impl ModePlan {
         self.nodes.retain(|id, _| nodes.iter().any(|state| state.node == *id));
         let changing = nodes.iter().filter(|state| state.changes).count();
         let mut room = at_once(rules.at_once, nodes.len()).saturating_sub(changing);
-        let mut due: Vec<ModeChange> = Vec::new();
+        let (mut holders, mut due) = (Holders::of(nodes), Vec::new());
         for state in nodes {
             let memory = self.nodes.entry(state.node).or_default();
             memory.follow(better(rules, objective, state, |mode| memory.is_barred(mode, now)));
@@ -180,13 +180,14 @@ impl ModePlan {
                 Some(ModeWaits::Away)
             } else if room == 0 {
                 Some(ModeWaits::Others)
-            } else if !can_be_spared(state, nodes, &due) {
+            } else if !holders.can_spare(state) {
                 Some(ModeWaits::Needed)
             } else {
                 None
             };
             if wish.waits.is_none() {
                 room -= 1;
+                holders.change(state);
                 due.push(ModeChange { node: state.node, mode: wish.mode.clone(), gain: wish.gain });
                 (memory.wish, memory.changed) = (None, Some(now));
             }
@@ -240,16 +241,34 @@ impl Memory {
     }
 }
 
-/// While it changes, what it has in memory is awake elsewhere; or it does nothing, and nobody else ever had it.
-fn can_be_spared(state: &ModeState, nodes: &[ModeState], due: &[ModeChange]) -> bool {
-    state.residents.iter().all(|model| {
-        let others =
-            || nodes.iter().filter(|other| other.node != state.node && other.residents.contains(model));
-        let is_awake = |other: &ModeState| {
-            other.is_ready && !other.changes && due.iter().all(|change| change.node != other.node)
-        };
-        others().any(is_awake) || (state.is_idle && others().next().is_none())
-    }) && (state.is_idle || !state.residents.is_empty())
+/// Nodes that have each model in memory: all of them, and those that take work.
+struct Holders(BTreeMap<ModelDigest, (usize, usize)>);
+
+impl Holders {
+    fn of(nodes: &[ModeState]) -> Self {
+        let mut holders = BTreeMap::<ModelDigest, (usize, usize)>::new();
+        for (state, model) in nodes.iter().flat_map(|state| state.residents.iter().map(move |of| (state, of)))
+        {
+            let (all, awake) = holders.entry(*model).or_default();
+            *all += 1;
+            *awake += usize::from(state.is_ready && !state.changes);
+        }
+        Self(holders)
+    }
+
+    /// While it changes, what it has in memory is awake elsewhere; or it does nothing, and nobody else ever had it. It is
+    /// one of those that are awake.
+    fn can_spare(&self, state: &ModeState) -> bool {
+        let mut models = state.residents.iter().map(|model| self.0.get(model).copied().unwrap_or_default());
+        let loads = !state.is_idle && state.residents.is_empty();
+        !loads && models.all(|(all, awake)| awake > 1 || (state.is_idle && all == 1))
+    }
+
+    fn change(&mut self, state: &ModeState) {
+        for model in &state.residents {
+            self.0.entry(*model).and_modify(|(_, awake)| *awake -= 1);
+        }
+    }
 }
 
 /// The mode that the node would better be in, and what that is good for.

@@ -51,8 +51,9 @@ pub struct Need {
     pub resident_on: u32,
     /// Requests have waited since; `None`: none does.
     pub waits_since: Option<Time>,
-    /// A request was turned away of late, or placed where it misses its targets.
-    pub misses: bool,
+    /// Parked nodes that would have kept the targets of a request that was turned away of late, or placed where it
+    /// misses them.
+    pub missed_by: Vec<NodeId>,
 }
 
 /// What is to be begun.
@@ -95,14 +96,15 @@ impl ParkPlan {
         let changing =
             nodes.iter().filter(|state| matches!(state.rest, ParkRest::Changes | ParkRest::Wakes)).count();
         let mut room = at_once(rules.at_once, nodes.len()).saturating_sub(changing);
-        let mut due: Vec<(NodeId, ParkLevel)> = Vec::new();
+        let (mut awake, mut due) = (Awake::of(nodes, needs), Vec::new());
         for state in nodes {
-            if room > 0 && self.may_rest(now, rules, state) && !is_needed(rules, state, nodes, needs, &due) {
+            if room > 0 && self.may_rest(now, rules, state) && !awake.needs(rules, state) {
                 room -= 1;
-                due.push((state.node, state.level));
+                awake.goes(state);
+                due.push(ParkAction::Park { node: state.node, level: state.level });
             }
         }
-        due.into_iter().map(|(node, level)| ParkAction::Park { node, level }).collect()
+        due
     }
 
     fn may_rest(&self, now: Time, rules: &ParkRules, state: &ParkState) -> bool {
@@ -119,17 +121,19 @@ impl ParkPlan {
     pub fn wake(&self, now: Time, nodes: &[ParkState], needs: &[Need]) -> Vec<ParkAction> {
         let mut due: Vec<ParkAction> = Vec::new();
         for (at, need) in needs.iter().enumerate() {
-            let can_serve = |state: &&ParkState| need.variants.iter().any(|of| state.stored.contains(of));
+            let can_serve = |state: &&ParkState| need.is_in(&state.stored);
             let has = || nodes.iter().filter(can_serve);
             let is_due = |id: NodeId| {
                 due.iter().any(|action| matches!(action, ParkAction::Wake { node, .. } if *node == id))
             };
             let is_coming = has().any(|state| state.rest == ParkRest::Wakes || is_due(state.node));
-            if is_coming || !need.wants_more(now, has()) {
+            if is_coming || (need.waits_since.is_none() && need.missed_by.is_empty()) {
                 continue;
             }
+            let waits = need.waits(now, has());
             let parked = has().filter(|state| {
-                matches!(state.rest, ParkRest::Parked(_)) && !self.is_barred(state.node, now)
+                let helps = waits || need.missed_by.contains(&state.node);
+                helps && matches!(state.rest, ParkRest::Parked(_)) && !self.is_barred(state.node, now)
             });
             let first = parked.min_by_key(|state| (state.delays, state.node));
             due.extend(first.map(|state| ParkAction::Wake { node: state.node, need: at }));
@@ -160,37 +164,56 @@ impl ParkPlan {
 }
 
 impl Need {
-    /// What is awake does not serve it, or not in time.
-    fn wants_more<'a>(&self, now: Time, mut could: impl Iterator<Item = &'a ParkState>) -> bool {
-        let Some(since) = self.waits_since else { return self.misses };
-        self.misses
-            || now.since(since) >= WAKE_AFTER
-            || !could.any(|state| state.rest == ParkRest::Awake && state.is_ready)
+    /// What is awake does not serve it.
+    fn waits<'a>(&self, now: Time, mut could: impl Iterator<Item = &'a ParkState>) -> bool {
+        self.waits_since.is_some_and(|since| {
+            now.since(since) >= WAKE_AFTER
+                || !could.any(|state| state.rest == ParkRest::Awake && state.is_ready)
+        })
+    }
+
+    fn is_in(&self, models: &[ModelDigest]) -> bool {
+        self.variants.iter().any(|of| models.contains(of))
     }
 }
 
-/// Without it too few nodes would be awake with one of its models: in memory where it has one there, and on the disk.
-fn is_needed(
-    rules: &ParkRules,
-    state: &ParkState,
-    nodes: &[ParkState],
-    needs: &[Need],
-    due: &[(NodeId, ParkLevel)],
-) -> bool {
-    let others = |sleeps_too: fn(ParkLevel) -> bool| {
-        nodes.iter().filter(move |other| {
-            let goes = due.iter().any(|(node, level)| *node == other.node && sleeps_too(*level));
-            other.node != state.node && other.rest == ParkRest::Awake && other.is_ready && !goes
-        })
-    };
-    needs.iter().any(|need| {
-        let has = |models: &[ModelDigest]| need.variants.iter().any(|of| models.contains(of));
-        let in_memory = others(|_| true).filter(|other| has(&other.residents)).count();
-        let on_disk = others(|level| level > ParkLevel::Unload).filter(|other| has(&other.stored)).count();
+/// Nodes that are awake with a model of each need.
+struct Awake<'a> {
+    needs: &'a [Need],
+    in_memory: Vec<usize>,
+    on_disk: Vec<usize>,
+}
+
+impl<'a> Awake<'a> {
+    fn of(nodes: &[ParkState], needs: &'a [Need]) -> Self {
+        let mut awake = Self { needs, in_memory: vec![0; needs.len()], on_disk: vec![0; needs.len()] };
+        for state in nodes.iter().filter(|state| state.rest == ParkRest::Awake && state.is_ready) {
+            for (at, need) in needs.iter().enumerate() {
+                awake.in_memory[at] += usize::from(need.is_in(&state.residents));
+                awake.on_disk[at] += usize::from(need.is_in(&state.stored));
+            }
+        }
+        awake
+    }
+
+    /// Without it too few would be: in memory where it has one there, and on the disk where it goes to sleep. It is one of
+    /// those that are counted.
+    fn needs(&self, rules: &ParkRules, state: &ParkState) -> bool {
         let least = rules.keep_awake as usize;
-        let leaves = state.level > ParkLevel::Unload && has(&state.stored) && on_disk < least;
-        leaves || (has(&state.residents) && in_memory < least.max(need.resident_on as usize))
-    })
+        let sleeps = state.level > ParkLevel::Unload;
+        self.needs.iter().enumerate().any(|(at, need)| {
+            (sleeps && need.is_in(&state.stored) && self.on_disk[at] <= least)
+                || (need.is_in(&state.residents)
+                    && self.in_memory[at] <= least.max(need.resident_on as usize))
+        })
+    }
+
+    fn goes(&mut self, state: &ParkState) {
+        for (at, need) in self.needs.iter().enumerate() {
+            self.in_memory[at] -= usize::from(need.is_in(&state.residents));
+            self.on_disk[at] -= usize::from(state.level > ParkLevel::Unload && need.is_in(&state.stored));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -220,7 +243,7 @@ mod tests {
     }
 
     fn need(number: u8) -> Need {
-        Need { variants: vec![model(number)], resident_on: 0, waits_since: None, misses: false }
+        Need { variants: vec![model(number)], resident_on: 0, waits_since: None, missed_by: Vec::new() }
     }
 
     fn parked(seconds: u64, rules: &ParkRules, nodes: &[ParkState], needs: &[Need]) -> Vec<u64> {
@@ -309,7 +332,9 @@ mod tests {
         nodes[2].rest = ParkRest::Awake;
         assert_eq!(woken(&plan, 71, &nodes, waits(70)), []);
         assert_eq!(woken(&plan, 72, &nodes, waits(70)), [1]);
-        assert_eq!(woken(&plan, 71, &nodes, Need { misses: true, ..need(1) }), [1]);
+        let missed = |node| Need { missed_by: vec![NodeId(node)], ..need(1) };
+        assert_eq!(woken(&plan, 71, &nodes, missed(0)), [0], "the only one that would keep the targets");
+        assert_eq!(woken(&plan, 71, &nodes, missed(2)), [], "it is awake");
         plan.failed(NodeId(1), "no answer", at(72));
         assert_eq!(plan.failure(NodeId(1), at(73)).unwrap().0, at(72 + 120), "twice as long");
         plan.succeeded(NodeId(1));

@@ -45,6 +45,8 @@ pub(super) enum Waits {
     Nobody,
     /// The plan, which has ordered it.
     Plan,
+    /// A node that goes to rest, or comes back.
+    Park,
     Answer(oneshot::Sender<Answer>),
     Profile(mpsc::Sender<Profiling>),
 }
@@ -61,10 +63,10 @@ impl Hold {
 }
 
 impl Waits {
-    fn end(self, result: Result<(), Failure>) {
+    pub(super) fn end(self, result: Result<(), Failure>) {
         // Who is gone does not wait.
         match (self, result) {
-            (Self::Nobody | Self::Plan, _) | (Self::Profile(_), Ok(())) => {}
+            (Self::Nobody | Self::Plan | Self::Park, _) | (Self::Profile(_), Ok(())) => {}
             (Self::Answer(reply), Ok(())) => drop(reply.send(Answer::Done)),
             (Self::Answer(reply), Err(failure)) => drop(reply.send(Answer::Failed(failure))),
             (Self::Profile(to), Err(failure)) => drop(to.try_send(Profiling::Failed(failure))),
@@ -168,6 +170,10 @@ impl Driver {
             let text = format!("{name} is busy: it changes its mode, or is measured");
             return waits.end(Err(Failure::new(FailureCode::Conflict, text).retry_after_ms(5000)));
         }
+        if self.parked_state(name).is_some() && !matches!(waits, Waits::Park) {
+            let text = format!("{name} is parked: dunlin wake {name}");
+            return waits.end(Err(Failure::new(FailureCode::Conflict, text)));
+        }
         // What an operator has cordoned stays so.
         let frees = self.core.node(node).is_some_and(|view| view.standing == Standing::Ready);
         if frees {
@@ -228,6 +234,11 @@ impl Driver {
         }
         if let Some(mode) = &hold.mode {
             self.heard_of_mode(name, mode, &hold.waits, &result);
+        }
+        match &hold.waits {
+            Waits::Park => self.heard_of_park(name, &result),
+            Waits::Plan if hold.mode.is_none() => self.heard_of_unload(name, &result),
+            _ => {}
         }
         hold.waits.end(result);
     }

@@ -44,18 +44,12 @@ pub(super) struct Strictest {
 }
 
 impl Strictest {
-    pub(super) const NONE: Self =
-        Self { ttft: f64::INFINITY, tpot: f64::INFINITY, deadline: f64::INFINITY };
+    pub(super) const NONE: Self = Self { ttft: f64::INFINITY, tpot: f64::INFINITY, deadline: f64::INFINITY };
 
     pub(super) fn of(targets: &Targets) -> Self {
-        let seconds = |target: Option<Duration>| {
-            target.map_or(f64::INFINITY, |target| target.as_secs_f64().max(1e-6))
-        };
-        Self {
-            ttft: seconds(targets.ttft),
-            tpot: seconds(targets.tpot),
-            deadline: seconds(targets.deadline),
-        }
+        let seconds =
+            |target: Option<Duration>| target.map_or(f64::INFINITY, |target| target.as_secs_f64().max(1e-6));
+        Self { ttft: seconds(targets.ttft), tpot: seconds(targets.tpot), deadline: seconds(targets.deadline) }
     }
 
     fn and(self, other: Self) -> Self {
@@ -104,7 +98,11 @@ impl Demands {
         if self.asked.len() >= MAX_ASKED && !self.asked.contains_key(&key) {
             return;
         }
-        self.asked.entry(key).or_insert_with(|| Asked::new(work, now)).take(work, Strictest::of(targets), now);
+        self.asked.entry(key).or_insert_with(|| Asked::new(work, now)).take(
+            work,
+            Strictest::of(targets),
+            now,
+        );
     }
 
     /// What a node is asked for now; nothing of what is hardly ever.
@@ -166,12 +164,7 @@ impl Asked {
             cached_tokens: self.cached.round() as u32,
             output_tokens: self.output.round() as u32,
         };
-        Demand {
-            model,
-            rate: self.rate(now),
-            work,
-            strictest: self.strictest[0].and(self.strictest[1]),
-        }
+        Demand { model, rate: self.rate(now), work, strictest: self.strictest[0].and(self.strictest[1]) }
     }
 }
 

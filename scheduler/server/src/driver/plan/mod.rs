@@ -1,7 +1,11 @@
 //! What is planned of nodes over minutes: rounds, what they rest on, and what came of what they began.
 
 mod demand;
+mod errand;
+mod kept;
 mod modes;
+mod needs;
+mod parking;
 mod told;
 
 use std::{
@@ -12,10 +16,11 @@ use std::{
 
 use dunlin_costs::{Mode, Work};
 use dunlin_protocol::{Ended, Failure, FailureCode, NodeId, Outcome};
-use dunlin_scheduler_core::{Decision, ModePlan, PlanRules};
+use dunlin_scheduler_core::{Alias, Decision, ModePlan, ParkPlan, PlanRules, Time};
 use tokio::time::Instant;
 
-use self::{demand::Demands, modes::Modes};
+use self::{demand::Demands, kept::Keeper, modes::Modes, needs::Wanted, parking::Parking};
+pub(super) use self::{errand::ErrandError, parking::Call};
 use super::{
     Driver,
     hold::{Hold, Waits},
@@ -23,6 +28,9 @@ use super::{
 
 /// A node that has not said so long after the order that it is in a mode has not taken it.
 pub(super) const MODE_PATIENCE: Duration = Duration::from_mins(5);
+
+/// Between two looks at what is due, and at what waits.
+const BEAT: Duration = Duration::from_millis(250);
 
 /// Bytes of a reason that is shown.
 const MAX_REASON: usize = 400;
@@ -32,10 +40,20 @@ const MAX_REASON: usize = 400;
 pub(super) struct Planning {
     rules: Arc<PlanRules>,
     next: Instant,
+    beat: Instant,
     demands: Demands,
     modes: ModePlan,
     /// The modes of each node, as the last round saw them.
     seen: BTreeMap<NodeId, Modes>,
+    parks: ParkPlan,
+    /// Nodes that rest, or are on their way there or back.
+    parked: BTreeMap<NodeId, Parking>,
+    /// When nodes have last done something, as far as that is looked at.
+    worked: BTreeMap<NodeId, Time>,
+    wanted: Wanted,
+    keeper: Option<Keeper>,
+    /// As the core was told them last.
+    pub(super) aliases: Vec<Alias>,
     /// What was said of the plan, once.
     noted: BTreeSet<String>,
 }
@@ -45,16 +63,24 @@ impl Planning {
         let rules = Arc::<PlanRules>::default();
         Self {
             next: now + rules.every,
+            beat: now,
             rules,
             demands: Demands::default(),
             modes: ModePlan::default(),
             seen: BTreeMap::new(),
+            parks: ParkPlan::default(),
+            parked: BTreeMap::new(),
+            worked: BTreeMap::new(),
+            wanted: Wanted::default(),
+            keeper: None,
+            aliases: Vec::new(),
             noted: BTreeSet::new(),
         }
     }
 
     /// An attempt has ended, and with it its invocation.
-    pub(super) fn note(&mut self, ended: &Ended, decision: &Decision) {
+    pub(super) fn note(&mut self, ended: &Ended, decision: &Decision, now: Time) {
+        self.worked.insert(ended.usage.node.clone(), now);
         let (Outcome::Done { .. }, Some(chosen)) = (&ended.outcome, decision.chosen()) else { return };
         let usage = &ended.usage;
         let work = Work {
@@ -89,13 +115,30 @@ impl Driver {
 
     /// What is due, of all that is planned.
     pub(super) fn plan(&mut self, now: Instant) {
-        self.give_up_on_modes(now);
+        if self.planning.beat > now {
+            return;
+        }
+        self.planning.beat = now + BEAT;
+        self.look_after_parked(now);
+        self.wake_who_is_needed();
         if self.planning.next > now {
             return;
         }
         self.planning.next = now + self.planning.rules.every;
+        self.give_up_on_modes(now);
+        self.note_work();
         if self.planning.rules.modes.is_some() {
             self.plan_modes(now);
+        }
+        self.plan_parking();
+    }
+
+    /// The models of a node have left its memory, or not.
+    pub(super) fn heard_of_unload(&mut self, name: &NodeId, result: &Result<(), Failure>) {
+        let (Some(id), now) = (self.names.known(name), self.now()) else { return };
+        match result {
+            Ok(()) => self.planning.parks.succeeded(id),
+            Err(failure) => self.planning.parks.failed(id, reason(&failure.text), now),
         }
     }
 
@@ -122,13 +165,13 @@ impl Driver {
 
     /// Without it, a node whose agent is stuck would be out of work for ever.
     fn give_up_on_modes(&mut self, now: Instant) {
-        let is_overdue = |hold: &Hold| {
-            hold.mode.is_some() && now.saturating_duration_since(hold.since) > MODE_PATIENCE
-        };
+        let is_overdue =
+            |hold: &Hold| hold.mode.is_some() && now.saturating_duration_since(hold.since) > MODE_PATIENCE;
         let overdue = self.nodes.iter().filter(|(_, node)| node.hold.as_ref().is_some_and(is_overdue));
         let overdue: Vec<NodeId> = overdue.map(|(name, _)| name.clone()).collect();
         for name in overdue {
-            let text = format!("{name} has not said within {} s whether it took the mode", MODE_PATIENCE.as_secs());
+            let text =
+                format!("{name} has not said within {} s whether it took the mode", MODE_PATIENCE.as_secs());
             let failure = Failure::new(FailureCode::Unavailable, text);
             self.release(&name, Err(failure));
         }

@@ -57,6 +57,10 @@ impl Driver {
             if let Some(note) = self.planning.rules.unknown_mode(name.as_str(), &offered) {
                 notes.push(format!("{name}: {note}"));
             }
+            // What it goes back to is not planned while it rests.
+            if self.parked_state(name).is_some() {
+                continue;
+            }
             let modes = self.modes_of(name, &node.inventory, &rows, view.slowness, now);
             states.push(state(node, &view, &modes));
             seen.insert(name.clone(), modes);
@@ -85,6 +89,26 @@ impl Driver {
         names.dedup();
         let choices = names.into_iter().filter_map(|mode| costed(rows, node, mode, &demand, slowness));
         Modes { choices: choices.collect(), rate: demand.iter().map(|of| of.rate).sum() }
+    }
+
+    /// The one that draws least when it is idle, of those that the plan may choose; the one of now where that is not known.
+    pub(super) fn lowest_mode(&self, name: &NodeId) -> String {
+        let Some(node) = self.nodes.get(name) else { return String::new() };
+        let rows = self.rows.by_site();
+        let idle = |name: &NodeId, node: &Inventory| {
+            let models = node.models.iter().map(|model| convert::digest(model.digest));
+            let demand = |model| Demand { model, rate: 0.0, work: USUAL, strictest: Strictest::NONE };
+            let offered = node.points.iter().map(|point| &point.mode);
+            let allowed = offered.filter(|mode| self.planning.rules.allows(name.as_str(), mode));
+            let watts = |mode: &String| {
+                let costed =
+                    models.clone().find_map(|model| costed(&rows, node, mode, &[demand(model)], 1.0));
+                Some((costed?.choice.watts?, mode.clone()))
+            };
+            allowed.filter_map(watts).min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)))
+        };
+        let lowest = idle(name, &node.inventory).map(|(_, mode)| mode);
+        lowest.unwrap_or_else(|| node.inventory.state.health.mode.clone())
     }
 
     /// What a node is asked for; where that is nothing, a usual request of a model that it has a row of.
@@ -120,7 +144,7 @@ fn state(node: &Connected, view: &NodeView, modes: &Modes) -> ModeState {
 
 /// `None` where a model that is asked for has no row in this mode. `slowness`: as was learned of the node in the mode that
 /// it is in; it is the same board in others.
-fn costed(
+pub(super) fn costed(
     rows: &BySite<'_>,
     node: &Inventory,
     mode: &str,

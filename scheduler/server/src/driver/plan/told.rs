@@ -12,20 +12,26 @@ impl Driver {
     pub(in crate::driver) fn planned(&self, name: &NodeId) -> Option<Box<NodePlan>> {
         let planning = &self.planning;
         let id = self.names.known(name)?;
-        planning.rules.modes?;
-        let now = self.now();
+        let (parked, now) = (self.told_parked(name), self.now());
+        let unparked = planning.parks.failure(id, now);
+        if planning.rules.modes.is_none() && parked.is_none() && unparked.is_none() {
+            return None;
+        }
         let modes = planning.seen.get(name);
         let wish = planning.modes.wish(id);
         let failure = planning.modes.failure(id, now).map(|(mode, again, why)| {
             format!("{mode} was not taken: {why}; again in {}", span(again.since(now)))
         });
+        let unparked = unparked.map(|(again, why)| format!("{why}; again in {}", span(again.since(now))));
         Some(Box::new(NodePlan {
             says: wish.map(|wish| wished(wish, now)).unwrap_or_default(),
             mode: wish.map(|wish| wish.mode.to_string()),
             rate: modes.map_or(0, |modes| (modes.rate * 3600.0 * 1e3).round() as u64),
-            modes: modes.map(|modes| modes.choices.iter().take(MAX_POINTS).map(planned).collect()).unwrap_or_default(),
-            parked: None,
-            failure,
+            modes: modes
+                .map(|modes| modes.choices.iter().take(MAX_POINTS).map(planned).collect())
+                .unwrap_or_default(),
+            parked,
+            failure: unparked.or(failure),
         }))
     }
 }
