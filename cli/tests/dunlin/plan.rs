@@ -36,6 +36,21 @@ fn wait_until(fleet: &Fleet, name: &str, what: impl Fn(&Value) -> bool) -> Value
     }
 }
 
+#[test]
+fn plans_that_cannot_be_used() {
+    let home = Home::new();
+    home.write("plan.toml", "[mode]\nrounds = 3\n");
+    let problem = "line 1, column 2: there is no key \"mode\"; did you mean \"modes\"?";
+    for arguments in ["policy check plan.toml --plan", "scheduler --port 0 --plan plan.toml"] {
+        let output = home.dunlin(arguments).output();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(problem), "{arguments}: {said}");
+        assert!(said.contains("examples/plans"), "{said}");
+    }
+    home.write("plan.toml", "[modes]\nrounds = 3\n");
+    home.dunlin("policy check plan.toml --plan").stdout();
+}
+
 /// An idle board goes low where joules count, and comes up when requests want more than that gives.
 #[test]
 fn modes_follow_what_is_asked_for() {
