@@ -20,6 +20,8 @@ pub enum ParkRest {
     Awake,
     /// It takes no work, and can be woken.
     Parked(ParkLevel),
+    /// It is parked, and would take no work if it were woken: an operator has said so.
+    Shut,
     /// On the way to rest, or to another mode.
     Changes,
     Wakes,
@@ -38,6 +40,10 @@ pub struct ParkState {
     pub level: ParkLevel,
     /// What going to rest and coming back take together.
     pub delays: Duration,
+    /// An operator has pinned a model that it has in memory: it does not go to sleep.
+    pub has_pinned: bool,
+    /// It has models in memory that may leave it.
+    pub has_unpinned: bool,
     /// Models on its disk, and in its memory.
     pub stored: Vec<ModelDigest>,
     pub residents: Vec<ModelDigest>,
@@ -109,10 +115,10 @@ impl ParkPlan {
 
     fn may_rest(&self, now: Time, rules: &ParkRules, state: &ParkState) -> bool {
         let rested = |since: Time| now.since(since) >= rules.after.max(state.delays);
-        let has_work = state.level > ParkLevel::Unload || !state.residents.is_empty();
+        let may = if state.level > ParkLevel::Unload { !state.has_pinned } else { state.has_unpinned };
         state.rest == ParkRest::Awake
             && state.is_ready
-            && has_work
+            && may
             && state.idle_since.is_some_and(rested)
             && !self.is_barred(state.node, now)
     }
@@ -237,6 +243,8 @@ mod tests {
             idle_since: Some(Time::ZERO),
             level,
             delays: Duration::from_secs(60),
+            has_pinned: false,
+            has_unpinned: true,
             stored: vec![model(1)],
             residents: Vec::new(),
         }
@@ -268,6 +276,10 @@ mod tests {
         // Nobody else has another model.
         nodes[0].stored.push(model(2));
         assert_eq!(parked(900, &rules, &nodes, &[need(1), need(2)]), [2, 3]);
+        // What somebody has pinned stays.
+        nodes[3].has_pinned = true;
+        assert_eq!(parked(900, &rules, &nodes, &[need(1), need(2)]), [2]);
+        nodes[3].has_pinned = false;
         // What works, is gone or is parked already.
         nodes[2].idle_since = None;
         nodes[3].is_ready = false;
@@ -284,9 +296,13 @@ mod tests {
     fn unloading_is_of_what_is_loaded_elsewhere_too() {
         let rules = ParkRules { at_once: 1.0, ..ParkRules::default() };
         let mut nodes: Vec<ParkState> = (0..3).map(|node| board(node, ParkLevel::Unload)).collect();
+        nodes.iter_mut().for_each(|node| node.has_unpinned = false);
         assert_eq!(parked(900, &rules, &nodes, &[need(1)]), []);
-        nodes.iter_mut().for_each(|node| node.residents = vec![model(1)]);
+        nodes.iter_mut().for_each(|node| (node.residents, node.has_unpinned) = (vec![model(1)], true));
         assert_eq!(parked(900, &rules, &nodes, &[need(1)]), [0, 1]);
+        nodes[0].has_unpinned = false;
+        assert_eq!(parked(900, &rules, &nodes, &[need(1)]), [1, 2]);
+        nodes[0].has_unpinned = true;
         // An operator wants it in the memory of two.
         let wanted = Need { resident_on: 2, ..need(1) };
         assert_eq!(parked(900, &rules, &nodes, &[wanted]), [0]);

@@ -201,7 +201,7 @@ mod tests {
         check(
             &path,
             &expect![[
-                r"the catalog CATALOG was written by a newer version (7; this one knows 2); upgrade this scheduler"
+                r"the catalog CATALOG was written by a newer version (7; this one knows 3); upgrade this scheduler"
             ]],
         );
 

@@ -125,6 +125,7 @@ impl Driver {
             return;
         }
         self.planning.next = now + self.planning.rules.every;
+        self.planning.demands.tidy(now);
         self.give_up_on_modes(now);
         self.note_work();
         if self.planning.rules.modes.is_some() {

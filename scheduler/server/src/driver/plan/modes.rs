@@ -67,7 +67,6 @@ impl Driver {
         }
         self.planning.seen = seen;
         notes.into_iter().for_each(|note| self.planning.note_once(note));
-        self.planning.demands.tidy(now);
         states
     }
 

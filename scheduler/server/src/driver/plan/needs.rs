@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dunlin_costs::{ModelDigest, Work};
-use dunlin_protocol::{Inventory, NodeId, Residency};
+use dunlin_protocol::{Inventory, NodeId, Residency, Resident};
 use dunlin_scheduler_core::{Decision, Need, NodeId as Id, ParkAction, ParkRest, ParkState, Standing, Time};
 
 use super::{
@@ -135,7 +135,10 @@ impl Driver {
         let level = parked.map_or_else(|| self.usual_level(name), |parking| parking.level);
         let is_idle = self.core.in_flight(id) == 0;
         let (down, up) = self.delays(name, level);
-        let residents = inventory.state.residents.iter().filter(|of| of.state == Residency::Ready);
+        let is_pinned =
+            |of: &&Resident| inventory.models.iter().any(|model| model.digest == of.model && model.pinned);
+        let residents: Vec<&Resident> =
+            inventory.state.residents.iter().filter(|of| of.state == Residency::Ready).collect();
         Some(ParkState {
             node: id,
             rest: parked.map_or(ParkRest::Awake, super::parking::Parking::rest),
@@ -144,7 +147,9 @@ impl Driver {
             level,
             delays: down + up,
             stored: inventory.models.iter().map(|model| convert::digest(model.digest)).collect(),
-            residents: residents.map(|of| convert::digest(of.model)).collect(),
+            has_pinned: residents.iter().any(is_pinned),
+            has_unpinned: !residents.iter().all(is_pinned),
+            residents: residents.into_iter().map(|of| convert::digest(of.model)).collect(),
         })
     }
 
