@@ -12,6 +12,13 @@ use crate::{
 const ENERGY: &str = "objective = \"energy\"\n";
 const QUICK: &str = "every_s = 0.2\n[modes]\nrounds = 2\nrest_s = 0.5\n";
 
+/// It is loaded soonest.
+const SMALL: &str = "bonsai-1.7b";
+
+fn invoke(model: &str) -> String {
+    format!("invoke chat --model {model} --text hello --param max_tokens=1 --json")
+}
+
 fn fleet(policy: &str, plan: &str) -> Fleet {
     let home = Home::new();
     home.write("now.toml", policy);
@@ -67,8 +74,8 @@ fn modes_follow_what_is_asked_for() {
     let shown = fleet.dunlin("nodes --plan").stdout();
     assert!(shown.contains("7W") && shown.contains("now") && shown.contains("~2.65 W"), "{shown}");
     // The lowest mode takes some 200 ms a token with this model.
-    let invoke = "invoke chat --model llama-3.2-1b --text hello --param max_tokens=8 --tpot 60ms --json";
-    let answer = fleet.json(invoke);
+    let quickly = "invoke chat --model llama-3.2-1b --text hello --param max_tokens=8 --tpot 60ms --json";
+    let answer = fleet.json(quickly);
     assert_eq!(answer["usage"]["node"], "fast", "{answer:#}");
     let line = fleet.scheduler.says("changes its mode");
     assert!(line.contains("is quicker: now requests take"), "{line}");
@@ -88,7 +95,7 @@ fn a_board_that_is_lost_in_mid_change_is_not_held() {
     let mut fleet = fleet(ENERGY, "");
     for (name, other) in [("ann", None), ("bob", Some("ann"))] {
         fleet.join(name, "--emulate orin-nano-8g --mode MAXN");
-        load_on(&fleet, name, other);
+        load_on(&fleet, "llama-3.2-1b", name, other);
     }
     fleet.dunlin("cordon ann").stdout();
     let long = "invoke chat --model llama-3.2-1b --text hello --param max_tokens=2000 --json-lines --quiet";
@@ -115,9 +122,9 @@ fn a_board_that_is_lost_in_mid_change_is_not_held() {
 }
 
 /// Its first invocation loads the model there.
-fn load_on(fleet: &Fleet, name: &str, other: Option<&str>) {
+fn load_on(fleet: &Fleet, model: &str, name: &str, other: Option<&str>) {
     other.iter().for_each(|other| drop(fleet.dunlin(&format!("cordon {other}")).stdout()));
-    let answer = fleet.json("invoke chat --model llama-3.2-1b --text hello --param max_tokens=1 --json");
+    let answer = fleet.json(&invoke(model));
     assert_eq!(answer["usage"]["node"], name, "{answer:#}");
     other.iter().for_each(|other| drop(fleet.dunlin(&format!("cordon {other} --undo")).stdout()));
 }
@@ -127,7 +134,7 @@ fn load_on(fleet: &Fleet, name: &str, other: Option<&str>) {
 fn boards_that_do_nothing_rest_in_their_lowest_mode() {
     let mut fleet = fleet(ENERGY, "every_s = 0.2\n[parking]\nlevel = \"low-mode\"\nafter_s = 2\n");
     for name in ["ann", "bob"] {
-        fleet.join(name, "--emulate orin-nano-8g --mode MAXN");
+        fleet.join(name, "--emulate orin-nano-8g");
     }
     let line = fleet.scheduler.says(" rests ");
     let (parked, awake) = if line.contains("ann") { ("ann", "bob") } else { ("bob", "ann") };
@@ -139,10 +146,10 @@ fn boards_that_do_nothing_rest_in_their_lowest_mode() {
     assert_eq!(node(&fleet, awake)["state"], "ready", "one stays awake");
     // Nobody else may serve it.
     fleet.dunlin(&format!("cordon {awake}")).stdout();
-    let answer = fleet.json("invoke chat --model llama-3.2-1b --text hello --param max_tokens=1 --json");
+    let answer = fleet.json(&invoke(SMALL));
     assert_eq!(answer["usage"]["node"], parked, "{answer:#}");
     fleet.scheduler.says("is needed, and woken");
-    assert_eq!(node(&fleet, parked)["health"]["mode"], "MAXN");
+    assert_eq!(node(&fleet, parked)["health"]["mode"], "25W");
 }
 
 /// Of two boards that have a model in memory and do nothing, one lets go of it.
@@ -151,7 +158,7 @@ fn models_that_nobody_asks_for_leave_memory() {
     let mut fleet = fleet(ENERGY, "");
     for (name, other) in [("ann", None), ("bob", Some("ann"))] {
         fleet.join(name, "--emulate orin-nano-8g");
-        load_on(&fleet, name, other);
+        load_on(&fleet, SMALL, name, other);
     }
     fleet.home().write("plan.toml", "every_s = 0.2\n[parking]\nafter_s = 1\n");
     fleet.scheduler.says("its models leave its memory");
@@ -191,7 +198,7 @@ fn boards_are_put_off_and_woken_by_the_commands_of_the_operator() {
         command("off.sh"),
         command("wake.sh")
     );
-    home.write("plan.toml", board);
+    home.write("plan.toml", &board);
     let mut fleet = Fleet::found_with(home, "--plan plan.toml");
     fleet.join("ann", "--emulate orin-nano-8g");
     fleet.join("bob", "--emulate orin-nano-8g");
@@ -221,8 +228,7 @@ fn boards_are_put_off_and_woken_by_the_commands_of_the_operator() {
     }
     // Somebody waits, and nobody who is awake may serve them.
     fleet.dunlin("cordon ann").stdout();
-    let invoke = "invoke chat --model llama-3.2-1b --text hello --param max_tokens=1 --json";
-    let invoked = fleet.dunlin(invoke).into_command().stdout(Stdio::piped()).spawn().unwrap();
+    let invoked = fleet.dunlin(&invoke(SMALL)).into_command().stdout(Stdio::piped()).spawn().unwrap();
     fleet.scheduler.says("is needed, and woken");
     is_called(&mut fleet);
     let answer: Value = serde_json::from_slice(&invoked.wait_with_output().unwrap().stdout).unwrap();
@@ -239,6 +245,14 @@ fn boards_are_put_off_and_woken_by_the_commands_of_the_operator() {
     let failure = node(&fleet, "bob")["plan"]["failure"].clone();
     assert!(failure.as_str().unwrap().contains("no plug is called bob"), "{failure}");
     std::fs::remove_file(fleet.home().path("work/refuse")).unwrap();
+    // It is called, and does not come; the failure before does not keep anybody from trying.
+    fleet.home().write("plan.toml", board.replace("wake_delay_s = 60", "wake_delay_s = 0.2"));
+    fleet.scheduler.says("read again, and in force");
+    let (_, error) = fleet.error("wake bob");
+    assert!(error.contains("bob has not joined within 0.4 s after its command"), "{error}");
+    std::fs::remove_file(fleet.home().path("work/bob.wanted")).unwrap();
+    fleet.home().write("plan.toml", &board);
+    fleet.scheduler.says("read again, and in force");
     let mut woken = fleet.dunlin("wake bob").into_command().stderr(Stdio::piped()).spawn().unwrap();
     is_called(&mut fleet);
     assert!(woken.wait().unwrap().success());
