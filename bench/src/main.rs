@@ -33,6 +33,9 @@ struct Arguments {
     /// A model other than random weights of the shape of SmolLM2-135M in Q4_0.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    /// The component that is compiled beside an engine.
+    #[arg(long, value_name = "FILE", default_value = PYTHON_COMPONENT)]
+    component: PathBuf,
     /// The model that is constrained.
     #[arg(long, value_name = "FILE", default_value = DEMO_MODEL)]
     demo_model: PathBuf,
@@ -41,7 +44,8 @@ struct Arguments {
     generations: usize,
 }
 
-/// Where it is for `./x`, which works from the root.
+/// Where they are for `./x`, which works from the root.
+const PYTHON_COMPONENT: &str = "examples/hello-python/hello-python.wasm";
 const DEMO_MODEL: &str = "models/demo/demo-small-q8_0.gguf";
 
 fn main() -> anyhow::Result<()> {

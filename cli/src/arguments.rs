@@ -131,6 +131,7 @@ pub(crate) enum Command {
     Mode(stand::Mode),
     Park(stand::Park),
     Wake(stand::Wake),
+    Deny(stand::Deny),
     Bench(Box<bench::Bench>),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),

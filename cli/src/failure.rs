@@ -88,7 +88,7 @@ impl Failure {
             cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
         };
         let exit = if error.chain().any(broken_pipe) { Exit::BrokenPipe } else { Exit::Failed };
-        Self::new(exit, format!("{error:#}"))
+        Self::new(exit, chain(error))
     }
 
     /// The same for programs.
@@ -114,6 +114,14 @@ impl Failure {
     }
 }
 
+/// An error and what caused it, but for causes that it has told already.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |told, cause| {
+        let cause = cause.to_string();
+        if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
+    })
+}
+
 fn indented(text: &str) -> String {
     text.trim_end().replace('\n', "\n  ")
 }
@@ -130,4 +138,16 @@ impl std::error::Error for Failure {}
 pub(crate) fn warn(message: &str) {
     let warning = style::WARNING;
     terminal::tell(format_args!("{warning}warning{warning:#}: {}", indented(message)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::Error::new(io::Error::other("in use"));
+        let error = error.context("cannot listen on 4747: in use").context("no fleet");
+        assert_eq!(Failure::of(&error).message, "no fleet: cannot listen on 4747: in use");
+    }
 }

@@ -102,6 +102,7 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Mode(mode) => mode.execute(global),
         Command::Park(park) => park.execute(global),
         Command::Wake(wake) => wake.execute(global),
+        Command::Deny(deny) => deny.execute(),
         Command::Bench(bench) => bench.execute(global),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Completions(completions) => completions.execute(),

@@ -24,9 +24,23 @@ fn read<M: Message>(bytes: &[u8], piece: usize) {
     }
 }
 
-fuzz_target!(|input: (u8, u8, &[u8])| {
+/// The golden bytes of all messages, as if each kind were all of them.
+fn begin() {
+    for (name, hex) in dunlin_fuzz::files("protocol/tests/golden/v1") {
+        let digits: Vec<u8> = hex.into_iter().filter(u8::is_ascii_hexdigit).collect();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let frame: Vec<u8> = digits.chunks(2).filter_map(byte).collect();
+        for kind in 0..KINDS {
+            dunlin_fuzz::seed(&format!("{kind}-{name}"), &[&[kind, u8::MAX], &frame[..]].concat());
+        }
+    }
+}
+
+const KINDS: u8 = 11;
+
+fuzz_target!(init: begin(), |input: (u8, u8, &[u8])| {
     let (message, piece, bytes) = input;
-    let read = match message % 11 {
+    let read = match message % KINDS {
         0 => read::<Hello>,
         1 => read::<JoinRequest>,
         2 => read::<Opening>,

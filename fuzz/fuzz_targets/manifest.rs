@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(manifest) = Manifest::parse(bytes) {
-        _ = (manifest.asked(), manifest.limits(), manifest.granted());
+        _ = (manifest.budget.asked(), manifest.budget.limits(), manifest.budget.granted());
     }
     drop(Manifest::of_component(bytes));
 });

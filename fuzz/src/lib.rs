@@ -1,6 +1,11 @@
 //! What the targets that run guests share: one host, its guests, and an engine that is a fake.
 
-use std::{path::PathBuf, sync::LazyLock, time::Duration};
+use std::{
+    fs::DirEntry,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use dunlin_engine_handle::{
     Engine,
@@ -67,6 +72,31 @@ impl Stage {
 
 /// A fuzz target's guest, made once.
 pub type Once = LazyLock<Stage>;
+
+/// Gives a target something to begin with, beside what it has found before.
+///
+/// # Panics
+/// If the target's corpus cannot be written to.
+pub fn seed(name: &str, bytes: &[u8]) {
+    // The first argument that is no option is the folder of the corpus; libFuzzer reads it after this.
+    if let Some(corpus) = std::env::args().skip(1).find(|argument| !argument.starts_with('-')) {
+        std::fs::write(Path::new(&corpus).join(format!("seed-{name}")), bytes).expect("the corpus");
+    }
+}
+
+/// The files of a folder of the project, by name.
+///
+/// # Panics
+/// If the folder or a file of it cannot be read.
+pub fn files(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+    let entries = std::fs::read_dir(folder).expect("a folder of the project");
+    let read = |entry: std::io::Result<DirEntry>| {
+        let entry = entry.expect("an entry");
+        (entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).expect("a file"))
+    };
+    entries.map(read).collect()
+}
 
 /// A file of this process for what is fuzzed by its path.
 pub fn scratch(name: &str) -> PathBuf {

@@ -56,6 +56,11 @@ pub(crate) const ALL: &[Case] = &[
         run: neighbour::decode,
     },
     Case {
+        name: "neighbour: decode beside the compilation of a pipeline in Python by alone",
+        target: "at least 0.95 x",
+        run: neighbour::compiling,
+    },
+    Case {
         name: "constrained: generations on the demo model",
         target: "none invalid that ended complete",
         run: constrained::validity,

@@ -256,6 +256,8 @@ fn what_people_get_wrong() {
     check("deploy ./tiny.gguf", 7, "is not a WebAssembly component");
     check("agent --join rubbish", 2, "rubbish");
     check("agent --emulate pi6 --folder ./pi", 2, "no class of boards \"pi6\"; there are generic");
+    let second = format!("scheduler --listen 127.0.0.1 --port {} --folder second", fleet.port);
+    check(&second, 1, "Address already in use (os error 98)\n  hint: a scheduler may run here already");
     fleet.home.write("bad.toml", "objective = \"speed\"\n");
     check("policy check bad.toml", 2, "line 1, column 13");
     check("policy set bad.toml", 2, "line 1, column 13");
@@ -289,6 +291,11 @@ fn nodes_come_and_go() {
     fleet.dunlin("cordon ada").stdout();
     let (code, error) = fleet.error("invoke chat --model tiny --text hello --deadline 300ms");
     assert!(code == 6 && error.contains("the deadline passed"), "{error}");
+    // After some seconds one is told that it waits.
+    let waiting = fleet.dunlin("invoke chat --model tiny --text hello").into_command();
+    let mut waiting = Running::start(waiting);
+    waiting.says("queued: no board takes it yet");
+    waiting.kill();
     // SIGTERM lets a node end what it runs.
     let node = fleet.nodes.get_mut("bob").unwrap();
     let pid = rustix::process::Pid::from_child(&node.child);
@@ -302,6 +309,12 @@ fn nodes_come_and_go() {
     assert_eq!(fleet.json("nodes --json")[0]["state"], "cordoned");
     fleet.dunlin("cordon ada --undo").stdout();
     assert_eq!(ran_on(&fleet), "ada");
+    // Who is denied is cut, and told what would let him in again.
+    fleet.dunlin("deny ada").stdout();
+    fleet.nodes["ada"].says("denies this certificate; join again with a new token");
+    assert_ne!(fleet.json("nodes --json")[0]["state"], "ready");
+    let (code, error) = fleet.error("deny ada --role client");
+    assert!(code == 2 && error.contains("the catalog has no client ada"), "{error}");
 }
 
 #[test]

@@ -6,8 +6,16 @@ use serde_json::{Map, Value, json};
 /// Keys that a prompt lists; the model has the schema to hold it to the others.
 const MAX_KEYS: usize = 64;
 
-/// Characters of a value where only its key is given: a model that repeats itself comes to an end.
+/// Characters of a string whose length the schema leaves open: a model that repeats itself comes to an end.
 const MAX_VALUE_LENGTH: u32 = 256;
+
+/// Keywords under which a schema has others: by name, in a list, and alone.
+const NAMED: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
+const LISTED: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
+const ALONE: [&str; 2] = ["items", "additionalProperties"];
+
+/// What says by itself how a string ends.
+const FORMED: [&str; 5] = ["maxLength", "enum", "const", "pattern", "format"];
 
 /// Objects within objects that keys are looked for in.
 const MAX_DEPTH: usize = 4;
@@ -40,12 +48,13 @@ impl Schema {
     }
 
     fn parse(text: &str) -> Result<Self, Error> {
-        let value: Value = serde_json::from_str(text)
+        let mut value: Value = serde_json::from_str(text)
             .map_err(|error| Error::invalid(format!("the parameter \"schema\" is not JSON: {error}")))?;
         if !value.is_object() {
             return Err(Error::invalid("the parameter \"schema\" is not a JSON schema: it is not an object"));
         }
-        Ok(Self { text: text.to_owned(), value, names: None })
+        bound(&mut value);
+        Ok(Self { text: value.to_string(), value, names: None })
     }
 
     /// Strings, numbers or null, all of them there.
@@ -97,6 +106,27 @@ impl Schema {
         let reference =
             schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
         reference.and_then(|pointer| self.value.pointer(pointer)).unwrap_or(schema)
+    }
+}
+
+/// Gives every string an end that the schema gives none.
+fn bound(schema: &mut Value) {
+    let Some(fields) = schema.as_object_mut() else { return };
+    let is_string = |kind: &Value| kind == "string";
+    let holds_strings = fields.get("type").is_some_and(|kind| {
+        is_string(kind) || kind.as_array().is_some_and(|kinds| kinds.iter().any(is_string))
+    });
+    if holds_strings && !FORMED.iter().any(|keyword| fields.contains_key(*keyword)) {
+        fields.insert("maxLength".into(), MAX_VALUE_LENGTH.into());
+    }
+    for (keyword, value) in fields {
+        let keyword = keyword.as_str();
+        match value {
+            Value::Object(named) if NAMED.contains(&keyword) => named.values_mut().for_each(bound),
+            Value::Array(listed) if LISTED.contains(&keyword) => listed.iter_mut().for_each(bound),
+            alone if ALONE.contains(&keyword) => bound(alone),
+            _ => {}
+        }
     }
 }
 
@@ -171,6 +201,29 @@ mod tests {
             r#"{"type":"object","properties":{"service":{"type":["string","number","null"],"maxLength":256},"ip":{"type":["string","number","null"],"maxLength":256}},"required":["service","ip"],"additionalProperties":false}"#
         );
         assert_eq!(schema.keys(), "service, ip");
+    }
+
+    #[test]
+    fn strings_without_an_end_get_one() {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "type": {"type": "string"},
+                "short": {"type": "string", "maxLength": 9},
+                "one": {"enum": ["a", "b"], "type": "string"},
+                "list": {"type": "array", "items": {"type": ["string", "null"]}},
+                "either": {"anyOf": [{"type": "integer"}, {"$ref": "#/$defs/name"}]},
+            },
+            "$defs": {"name": {"type": "string"}},
+        });
+        let bounded = Schema::read(Some(&schema.to_string()), None).unwrap().value;
+        let length = |pointer: &str| bounded.pointer(pointer).unwrap().get("maxLength").cloned();
+        assert_eq!(length("/properties/type"), Some(256.into()));
+        assert_eq!(length("/properties/short"), Some(9.into()));
+        assert_eq!(length("/properties/one"), None);
+        assert_eq!(length("/properties/list/items"), Some(256.into()));
+        assert_eq!(length("/$defs/name"), Some(256.into()));
+        assert_eq!((length(""), length("/properties")), (None, None));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use dunlin_host::{Host, LoadError, Pipeline, PipelineSource};
+use tokio::task::JoinError;
 
 /// Pipelines that are kept ready; of more, those that were not used for longest are loaded anew.
 const KEPT: usize = 32;
@@ -46,7 +47,14 @@ impl Pipelines {
         if let Some(pipeline) = stamp.and_then(|stamp| self.find(path, stamp)) {
             return Ok(pipeline);
         }
-        let pipeline = host.load_watched(PipelineSource::file(path), |_| ()).await?;
+        // Whoever asked may leave: what was begun is done for the next.
+        let (loader, source) = (host.clone(), PipelineSource::file(path));
+        let loading = tokio::spawn(async move { loader.load_watched(source, |_| ()).await });
+        let lost = |error: JoinError| LoadError::Compiler {
+            name: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        let pipeline = loading.await.map_err(lost)??;
         if let Some(stamp) = stamp {
             self.keep(Kept { path: path.to_owned(), stamp, pipeline: pipeline.clone() });
         }
@@ -79,7 +87,7 @@ impl Pipelines {
 
 #[cfg(test)]
 mod tests {
-    use dunlin_host::{Compile, HostConfig};
+    use dunlin_host::{Compile, CompileChild, HostConfig};
 
     use super::*;
 
@@ -103,6 +111,34 @@ mod tests {
         assert_eq!(pipelines.lock().len(), 1);
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(pipelines.load(&host, &path).await, Err(LoadError::Read { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_compilation_goes_on_when_who_asked_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, log) = (folder.path().join("it.wasm"), folder.path().join("log"));
+        std::fs::write(&path, wat::parse_str(PLAIN).unwrap()).unwrap();
+        // A compiler that takes its time, and makes nothing.
+        let script = format!(
+            "echo begun >> {0}; cat > /dev/null; sleep 0.1; echo ended >> {0}; exit 1",
+            log.display()
+        );
+        let child = CompileChild::new("sh", ["-c", &script]);
+        let host = Host::new(HostConfig::new(Compile::Child(child))).unwrap();
+        let pipelines = Pipelines::default();
+        let begun = async {
+            while !log.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = pipelines.load(&host, &path) => panic!("it was too quick to be left"),
+            () = begun => {}
+        }
+        // The next one waits for it, and has to try for itself.
+        assert!(pipelines.load(&host, &path).await.is_err());
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "begun\nended\nbegun\nended\n");
     }
 
     #[tokio::test]

@@ -100,6 +100,9 @@ fn label(text: &str) -> Result<Parameter, String> {
     Ok(Parameter { name: name.to_owned(), value: value.to_owned() })
 }
 
+/// What is queued for so long is said to be.
+const QUEUED: Duration = Duration::from_secs(3);
+
 /// How a program that is traced tells those that it starts, by the convention of OpenTelemetry.
 const TRACEPARENT: &str = "TRACEPARENT";
 
@@ -129,7 +132,7 @@ impl Invoke {
             let mut report = Report::new(self.form(), Progress::new(global.quiet));
             let began = Instant::now();
             let told = async {
-                let answered = follow(&client, submit, &mut report, &interrupt).await?;
+                let answered = follow(&client, submit, &mut report, &interrupt, global).await?;
                 self.conclude(&client, &answered, &mut report, began.elapsed(), global, &interrupt).await
             };
             let told = told.await;
@@ -228,6 +231,7 @@ async fn follow(
     submit: Submit,
     report: &mut Report,
     interrupt: &Interrupt,
+    global: Global,
 ) -> anyhow::Result<Answered> {
     let (mut to, mut from) = client.begin(Opening::Submit(Box::new(submit))).await?;
     let mut answered = Answered {
@@ -237,9 +241,19 @@ async fn follow(
         ended: Err(Fault::new(FailureCode::Unavailable, "the scheduler broke off")),
     };
     let mut is_cancelled = false;
+    let mut is_told = global.quiet;
+    let queued = tokio::time::sleep(QUEUED);
+    tokio::pin!(queued);
     loop {
         let said = tokio::select! {
             said = next(&mut from) => said?,
+            () = &mut queued, if !is_told => {
+                is_told = true;
+                if answered.placed.is_empty() {
+                    terminal::tell("queued: no board takes it yet; `dunlin nodes` shows them, Ctrl-C gives it up");
+                }
+                continue;
+            }
             () = interrupt.token.cancelled(), if !is_cancelled => {
                 is_cancelled = true;
                 to.send(&ToInvocation::Cancel).await?;
@@ -266,7 +280,11 @@ async fn follow(
 }
 
 async fn next(from: &mut Receiver<FromInvocation>) -> anyhow::Result<Option<FromInvocation>> {
-    Ok(from.receive().await?)
+    from.receive().await.map_err(|error| {
+        Failure::new(Exit::Engine, format!("the scheduler is gone, and with it what it ran for you: {error}"))
+            .hint("`dunlin nodes` answers once it is back; then ask again")
+            .into()
+    })
 }
 
 fn take(emission: Emission, answered: &mut Answered, report: &mut Report) -> std::io::Result<()> {
@@ -311,8 +329,10 @@ fn line(usage: &Usage, answered: &Answered, wall_time: Duration) -> String {
     let cached =
         if usage.cached_tokens > 0 { format!(" + {} cached", usage.cached_tokens) } else { String::new() };
     let emulated = if usage.emulated { ", emulated" } else { "" };
-    let at = answered.placed.last().map(|placed| point(&placed.point)).unwrap_or_default();
-    let mut parts = vec![format!("on {} ({at}{emulated})", usage.node)];
+    let mut parts = vec![match answered.placed.last() {
+        Some(placed) => format!("on {} ({}{emulated})", usage.node, point(&placed.point)),
+        None => "on no board".to_owned(),
+    }];
     if answered.placed.len() > 1 {
         let earlier: Vec<String> =
             answered.placed.iter().rev().skip(1).rev().map(|placed| placed.node.to_string()).collect();

@@ -1,10 +1,10 @@
 //! `dunlin scheduler`.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{io::ErrorKind, net::IpAddr, path::PathBuf, sync::Arc};
 
 use dunlin_link::clock::SystemClock;
 use dunlin_protocol::{FleetId, NodeId, Role};
-use dunlin_scheduler::{BuiltinPipeline, Listen, Server, ServerError, ServerOptions};
+use dunlin_scheduler::{BuiltinPipeline, Listen, ListenError, Server, ServerError, ServerOptions};
 
 use super::{http::HttpOptions, watch::TraceOptions};
 use crate::{
@@ -128,13 +128,21 @@ pub(crate) async fn start(options: &SchedulerOptions) -> anyhow::Result<Server> 
         build: version::SHORT.to_owned(),
         otlp: options.traces.endpoint(),
     };
-    let started = Server::start(options, Arc::new(SystemClock::default())).await;
-    started.map_err(|error| match error {
+    Server::start(options, Arc::new(SystemClock::default())).await.map_err(not_started)
+}
+
+fn not_started(error: ServerError) -> anyhow::Error {
+    match &error {
+        ServerError::Listen(ListenError::Bind { source, .. }) if source.kind() == ErrorKind::AddrInUse => {
+            Failure::new(Exit::Failed, error.to_string())
+                .hint("a scheduler may run here already: `dunlin nodes` asks it; --port PORT takes another port, and the one above it")
+                .into()
+        }
         ServerError::Plan(error) => {
             Failure::usage(error.to_string()).hint("examples/plans has some to start from").into()
         }
-        error => error.into(),
-    })
+        _ => error.into(),
+    }
 }
 
 /// Whoever can read the folder of the scheduler may do everything: he is an operator, unless he is one of another fleet.

@@ -1,10 +1,10 @@
-//! `dunlin drain`, `dunlin cordon`, `dunlin mode`, `dunlin park` and `dunlin wake`.
+//! `dunlin drain`, `dunlin cordon`, `dunlin deny`, `dunlin mode`, `dunlin park` and `dunlin wake`.
 
 use std::time::Duration;
 
-use dunlin_protocol::{Ask, NodeId, ParkLevel};
+use dunlin_protocol::{Ask, NodeId, ParkLevel, Role};
 
-use super::with_client;
+use super::{token::MemberRole, with_client};
 use crate::{
     arguments::Global,
     duration,
@@ -30,6 +30,19 @@ pub(crate) struct Cordon {
     /// Let it take work again, also after a drain
     #[arg(long)]
     undo: bool,
+}
+
+/// Bar a board or a person from the fleet: a lost board, a stolen key
+///
+/// What is connected is cut within a second, certificates count no more, and what a board ran goes on elsewhere. Only a new
+/// token that is made for the name lets it in again.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Deny {
+    #[arg(value_name = "NAME", value_parser = node_name)]
+    name: NodeId,
+    /// What it is in the fleet
+    #[arg(long, value_enum, default_value = "node")]
+    role: MemberRole,
 }
 
 /// Put a node into another power mode, once what runs there has ended
@@ -141,6 +154,22 @@ impl Cordon {
             true => terminal::tell(format_args!("{} takes work again", self.node)),
             false => terminal::tell(format_args!("{} takes nothing new", self.node)),
         }
+        Ok(())
+    }
+}
+
+impl Deny {
+    /// # Errors
+    /// If nobody has this name and role.
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        let role = Role::from(self.role);
+        with_client(async |client| client.ask(Ask::Deny { role, name: self.name.clone() }).await)?;
+        terminal::tell(format_args!(
+            "{} is out; `dunlin token new --role {} --name {}` makes a token that lets it in again",
+            self.name,
+            role.name(),
+            self.name
+        ));
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ pub(crate) enum Command {
 pub(crate) struct New {
     /// What it makes of whoever uses it
     #[arg(long, value_enum, default_value = "node")]
-    role: TokenRole,
+    role: MemberRole,
     /// The only name that it may be used for; it then also replaces the member of that name
     #[arg(long, value_name = "NAME", value_parser = node_name)]
     name: Option<NodeId>,
@@ -35,13 +35,23 @@ pub(crate) struct New {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum TokenRole {
+pub(super) enum MemberRole {
     /// A board: dunlin agent --join
     Node,
     /// Everything: dunlin login
     Operator,
     /// Invoking, and seeing one's own: dunlin login
     Client,
+}
+
+impl From<MemberRole> for Role {
+    fn from(role: MemberRole) -> Self {
+        match role {
+            MemberRole::Node => Self::Node,
+            MemberRole::Operator => Self::Operator,
+            MemberRole::Client => Self::Client,
+        }
+    }
 }
 
 impl Command {
@@ -63,11 +73,7 @@ impl New {
                     .hint("write --label NAME=VALUE")),
             });
         let token = NewToken {
-            role: match self.role {
-                TokenRole::Node => Role::Node,
-                TokenRole::Operator => Role::Operator,
-                TokenRole::Client => Role::Client,
-            },
+            role: self.role.into(),
             name: self.name.clone(),
             labels: labels.collect::<Result<_, _>>()?,
             valid_for_s: Some(self.valid_for.as_secs()),
@@ -83,8 +89,8 @@ impl New {
         }
         terminal::print(&text)?;
         terminal::tell(match self.role {
-            TokenRole::Node => "on the board: dunlin agent --join TOKEN --scheduler HOST",
-            TokenRole::Operator | TokenRole::Client => "there: dunlin login TOKEN --scheduler HOST",
+            MemberRole::Node => "on the board: dunlin agent --join TOKEN --scheduler HOST",
+            MemberRole::Operator | MemberRole::Client => "there: dunlin login TOKEN --scheduler HOST",
         });
         Ok(())
     }

@@ -27,8 +27,9 @@ use crate::load::artifact::Artifact;
 const SIGKILL: i32 = 9;
 const SIGXCPU: i32 = 24;
 
-/// The child may wait for the CPU this many times as long as it may use it, and then some.
-const PATIENCE_FACTOR: u32 = 4;
+/// The child may wait for the CPU this many times as long as it may use it, and then some: at the lowest priority it gets
+/// one part in 70 of a core that is never idle.
+const PATIENCE_FACTOR: u32 = 16;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Of what the child says on stderr, this much is kept.
@@ -42,6 +43,12 @@ pub enum Compile {
     InProcess,
 }
 
+/// Components of more bytes carry an interpreter: compiling them takes half a minute of a core, and a model that decodes
+/// beside it would lose a tenth of its speed for as long.
+const LARGE: usize = 2 << 20;
+
+const LOWEST: u8 = 19;
+
 /// A program that calls [`compile_child_main`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompileChild {
@@ -50,7 +57,7 @@ pub struct CompileChild {
     /// Address space that it may use.
     pub memory_bytes: u64,
     pub cpu_time: Duration,
-    /// What its priority is lowered by, at most 19.
+    /// What its priority is lowered by, at most 19. Unless it is 0, a component of more than 2 MiB gets the lowest.
     pub niceness: u8,
 }
 
@@ -112,6 +119,10 @@ impl CompileChild {
         }
     }
 
+    const fn niceness_for(&self, component: &[u8]) -> u8 {
+        if self.niceness > 0 && component.len() > LARGE { LOWEST } else { self.niceness }
+    }
+
     async fn converse(&self, component: &[u8]) -> io::Result<Said> {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
@@ -129,7 +140,7 @@ impl CompileChild {
         let limits = child::Limits {
             memory_bytes: self.memory_bytes,
             cpu_seconds: self.cpu_time.as_secs(),
-            niceness: self.niceness.into(),
+            niceness: self.niceness_for(component).into(),
         };
         let (_, sealed, words) = tokio::join!(
             // One that ends early does not read on; why it ended says more.
