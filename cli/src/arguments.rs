@@ -129,6 +129,8 @@ pub(crate) enum Command {
     Drain(stand::Drain),
     Cordon(stand::Cordon),
     Mode(stand::Mode),
+    Park(stand::Park),
+    Wake(stand::Wake),
     Deny(stand::Deny),
     Bench(Box<bench::Bench>),
     Doctor(doctor::Doctor),

@@ -100,6 +100,8 @@ fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Drain(drain) => drain.execute(),
         Command::Cordon(cordon) => cordon.execute(),
         Command::Mode(mode) => mode.execute(global),
+        Command::Park(park) => park.execute(global),
+        Command::Wake(wake) => wake.execute(global),
         Command::Deny(deny) => deny.execute(),
         Command::Bench(bench) => bench.execute(global),
         Command::Doctor(doctor) => doctor.execute(),

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     AtMost, AttemptId, CertificateRequest, Chunk, Class, ComponentDigest, Ended, Explanation, Failure,
     FleetId, Grants, InvocationId, JoinedNode, Limits, ListedInvocation, ModelDigest, Name, NodeId,
-    OperatingPoint, Parameter, PredictedCosts, ProfileNode, Request, Role, ToStore, TokenId, TraceContext,
+    OperatingPoint, Parameter, ParkLevel, PredictedCosts, ProfileNode, Request, Role, ToStore, TokenId,
+    TraceContext,
     frame::Message,
     limits::{
         MAX_BINDINGS, MAX_DOCUMENT, MAX_LABELS, MAX_NAME, MAX_PAGE, MAX_PARAMETERS, MAX_REASONS, MAX_TEXT,
@@ -180,6 +181,17 @@ pub enum Ask {
         node: NodeId,
         #[serde(with = "AtMost::<MAX_NAME>")]
         mode: String,
+    },
+    /// Let a node rest until it is needed, or woken.
+    Park {
+        node: NodeId,
+        /// `None`: as the plan says, else without models.
+        #[serde(default)]
+        level: Option<ParkLevel>,
+    },
+    /// Get a parked node back to work.
+    Wake {
+        node: NodeId,
     },
     Policies {
         #[serde(default, with = "AtMost::<MAX_NAME>")]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AtMost, Health, InvocationId, ModelDigest, NodeId, OperatingPoint, Parameter, Resident, Usage,
+    AtMost, Health, InvocationId, ModelDigest, NodeId, NodePlan, OperatingPoint, Parameter, Resident, Usage,
     limits::{MAX_CANDIDATES, MAX_DECISIONS, MAX_LABELS, MAX_NAME, MAX_REASONS, MAX_RESIDENTS, MAX_TEXT},
 };
 
@@ -132,6 +132,9 @@ pub struct JoinedNode {
     /// Models whose cost rows its requests have not followed for long: they should be measured again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: u32,
+    /// `None`: the scheduler plans nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Box<NodePlan>>,
 }
 
 const fn is_zero(count: &u32) -> bool {
@@ -150,6 +153,10 @@ pub enum NodeState {
     Suspected,
     Lost,
     Denied,
+    /// It rests, by intent, and takes no work until it is woken.
+    Parked,
+    /// It was parked, and is on its way back.
+    Wakes,
     /// Of a newer scheduler.
     #[serde(other)]
     Unknown,

@@ -24,6 +24,7 @@ mod join;
 pub mod limits;
 mod listed;
 mod node_id;
+mod plan;
 mod point;
 mod profile;
 mod token;
@@ -61,6 +62,7 @@ pub use invocation::{AttemptId, CommandId, Epoch, Incarnation, InvocationId, Inv
 pub use join::{CertificateDer, CertificateRequest, Issued, JoinReply, JoinRequest, Renewal};
 pub use listed::ListedInvocation;
 pub use node_id::{FleetId, NodeId, NodeIdError};
+pub use plan::{NodePlan, ParkLevel, Parked, PlannedMode};
 pub use point::{OperatingPoint, StepPoint};
 pub use profile::{
     HowToProfile, PROFILES, ProfileDepth, ProfileModel, ProfileNode, ProfilePoints, Profiling, ToProfile,

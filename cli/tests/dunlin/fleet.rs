@@ -70,15 +70,21 @@ pub(crate) struct Fleet {
     home: Home,
     port: u16,
     pub(crate) scheduler: Running,
+    options: String,
     pub(crate) nodes: BTreeMap<String, Running>,
 }
 
 impl Fleet {
     pub(crate) fn found(home: Home) -> Self {
+        Self::found_with(home, "")
+    }
+
+    /// With more options of the scheduler.
+    pub(crate) fn found_with(home: Home, options: &str) -> Self {
         let port = two_ports();
-        let scheduler = start(&home, port);
+        let scheduler = start(&home, port, options);
         scheduler.says("you are logged in");
-        Self { home, port, scheduler, nodes: BTreeMap::new() }
+        Self { home, port, scheduler, options: options.to_owned(), nodes: BTreeMap::new() }
     }
 
     pub(crate) fn dunlin(&self, arguments: &str) -> Dunlin<'_> {
@@ -125,7 +131,7 @@ impl Fleet {
     }
 
     /// Returns once a model is in the memory of so many nodes.
-    fn keep_resident(&self, alias: &str, nodes: u64) {
+    pub(crate) fn keep_resident(&self, alias: &str, nodes: u64) {
         let find = || {
             let models = self.json("models ls --json");
             let model =
@@ -145,7 +151,7 @@ impl Fleet {
     pub(crate) fn restart_scheduler(&mut self, meanwhile: impl FnOnce()) {
         self.scheduler.kill();
         meanwhile();
-        self.scheduler = start(&self.home, self.port);
+        self.scheduler = start(&self.home, self.port, &self.options);
     }
 
     pub(crate) fn json(&self, arguments: &str) -> Value {
@@ -154,7 +160,7 @@ impl Fleet {
 
     /// What a call that fails says.
     #[track_caller]
-    fn error(&self, arguments: &str) -> (i32, String) {
+    pub(crate) fn error(&self, arguments: &str) -> (i32, String) {
         let output = self.dunlin(arguments).output();
         let stderr = String::from_utf8(output.stderr).unwrap();
         let code = output.status.code().unwrap();
@@ -163,8 +169,8 @@ impl Fleet {
     }
 }
 
-fn start(home: &Home, port: u16) -> Running {
-    let arguments = format!("scheduler --listen 127.0.0.1 --port {port} --fleet shed");
+fn start(home: &Home, port: u16, options: &str) -> Running {
+    let arguments = format!("scheduler --listen 127.0.0.1 --port {port} --fleet shed {options}");
     Running::start(home.dunlin(&arguments).into_command())
 }
 
@@ -297,7 +303,7 @@ fn nodes_come_and_go() {
     assert!(node.child.wait().unwrap().success());
     // A scheduler that was killed knows its fleet when it comes back, and its nodes come by themselves.
     fleet.scheduler.kill();
-    fleet.scheduler = start(&fleet.home, fleet.port);
+    fleet.scheduler = start(&fleet.home, fleet.port, "");
     fleet.scheduler.says("joined node=ada");
     // What was said of a node stays.
     assert_eq!(fleet.json("nodes --json")[0]["state"], "cordoned");

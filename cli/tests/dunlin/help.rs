@@ -48,6 +48,9 @@ fn the_command_as_a_whole() {
                        on elsewhere
           cordon       Give a node nothing new; what runs goes on
           mode         Put a node into another power mode, once what runs there has ended
+          park         Let a node rest until it is needed, or woken; what runs there ends, or goes on
+                       elsewhere
+          wake         Get a parked node back to work
           deny         Bar a board or a person from the fleet: a lost board, a stolen key
           bench        Put a load on a server of OpenAI's API, and measure what comes of it
           doctor       Say what this machine has, and what is missing

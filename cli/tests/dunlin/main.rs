@@ -20,6 +20,7 @@ mod manifest;
 mod measuring;
 mod meter;
 mod model;
+mod plan;
 mod profile;
 mod project;
 mod prometheus;

@@ -152,6 +152,14 @@ impl Dunlin<'_> {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// What is said beside it, of a call that works.
+    #[track_caller]
+    pub(crate) fn stderr(self) -> String {
+        let output = self.output();
+        assert!(output.status.success(), "{}", shown(&output));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     #[track_caller]
     pub(crate) fn json(self) -> serde_json::Value {
         let output = self.output();

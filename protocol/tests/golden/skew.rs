@@ -112,6 +112,7 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         NewKey.name
         NewToken.role
         Nodes.items
+        Park.node
         Pin.model
         Pin.pinned
         Pipelines.items
@@ -141,6 +142,7 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         Token.text
         Tokens.generation
         Tokens.tokens
+        Wake.node
         Want.blob
         Want.offset
         Welcome.epoch

@@ -25,6 +25,7 @@ mod invocation;
 mod lease;
 mod output;
 mod placement;
+mod plan;
 mod policy;
 mod quarantine;
 mod queue;
@@ -48,6 +49,10 @@ pub use lease::Lapse;
 pub use output::{Fault, Fenced, Measured, Outcome, Output, Place, Refusal, Refused};
 use placement::RowIndex;
 pub use placement::{Candidate, CoTenant, Decision, Guards, Manner, Rest, Verdict};
+pub use plan::{
+    BoardRules, Errand, Gain, ModeChange, ModeChoice, ModePlan, ModeRules, ModeState, ModeWaits, ModeWish,
+    Need, ParkAction, ParkLevel, ParkPlan, ParkRest, ParkRules, ParkState, PlanRules,
+};
 pub use policy::{Circumstances, Condition, Hours, Pattern, Policy, Route, TimeOfDay};
 pub use request::{Objective, Prefix, Request, Targets, Terms, WhenNothingFits};
 pub use scheduler::{Config, InvocationView, Load, Scheduler, Stage};
@@ -66,6 +71,7 @@ pub mod limits {
         invocation::MAX_AVOIDED,
         lease::{LEASE, REPORT_LEASE},
         placement::{LOOKS, MAX_CANDIDATES, MAX_GROUPS, MAX_KINDS, MAX_ROWS, PATIENCE},
+        plan::{MAX_BOARDS, MAX_PLAN_BYTES},
         policy::{MAX_POLICY_BYTES, MAX_ROUTES},
         quarantine::{DEATHS, MAX_SUSPECTS, SENTENCE, WINDOW},
         queue::{HEADS, LANE_HEADS, MAX_QUEUED, MAX_QUEUED_PER_TENANT},

@@ -89,6 +89,13 @@ impl Policies {
         Ok(())
     }
 
+    /// Of requests that name no policy and match no route.
+    pub(crate) fn default_terms(&self) -> &Terms {
+        // The default is one of them, as whoever sets it sees to.
+        static NONE: std::sync::LazyLock<Terms> = std::sync::LazyLock::new(Terms::default);
+        self.named.get(&self.default).map_or(&NONE, |(policy, _)| policy.default_terms())
+    }
+
     pub fn default_name(&self) -> &str {
         &self.default
     }

@@ -26,7 +26,8 @@ use crate::{
     ask::{BuiltinPipeline, Questions, read_catalog},
     authority::TOKEN_LIFE,
     catalog::Scope,
-    driver::Driver,
+    driver::{Driver, Event},
+    plan::{self, PlanError},
     policies::{Policies, PolicyError},
     serve::Members,
 };
@@ -47,6 +48,8 @@ pub struct ServerOptions {
     pub listen: Listen,
     /// In force for requests that name none; looked at again whenever the file changes.
     pub policy: Option<PathBuf>,
+    /// What the scheduler may do to nodes by itself; nothing without one. Looked at again whenever the file changes.
+    pub plan: Option<PathBuf>,
     /// Those that every agent has.
     pub builtins: Vec<BuiltinPipeline>,
     /// The version of the program, for people.
@@ -69,6 +72,8 @@ pub enum ServerError {
     #[error(transparent)]
     Policy(#[from] PolicyError),
     #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
     Traces(#[from] CollectorError),
     #[error("cannot read the policy {}: {error}", path.display())]
     PolicyFile { path: PathBuf, error: std::io::Error },
@@ -82,7 +87,7 @@ pub struct Server {
     listener: Listener,
     driver: JoinHandle<()>,
     failed: watch::Receiver<bool>,
-    watch: Option<JoinHandle<()>>,
+    watches: Vec<JoinHandle<()>>,
     traces: Option<Exporter>,
 }
 
@@ -97,6 +102,7 @@ impl Server {
         let authority = Arc::new(Authority::open(catalog, options.fleet, clock).await?);
         let epoch = authority.catalog().next_epoch().await?;
         let policies = policies(&authority, options.policy.as_deref()).await?;
+        let rules = options.plan.as_deref().map(plan::read).transpose()?;
         let catalogued = read_catalog(&authority, &options.builtins).await?;
         let resource = Resource {
             service: "dunlin-scheduler",
@@ -114,6 +120,9 @@ impl Server {
             catalogued,
         );
         driver.traces.clone_from(&traces);
+        driver.keep_parked_in(authority.catalog().clone(), authority.catalog().parked().await?);
+        rules.into_iter().for_each(|rules| drop(events.send(Event::Plan(Arc::new(rules)))));
+        let plan = options.plan.map(|path| tokio::spawn(plan::watch(path, events.clone())));
         let keys = authority.catalog().keys().await?;
         let questions = Arc::new(Questions {
             authority: authority.clone(),
@@ -140,8 +149,9 @@ impl Server {
             drop(failing);
         });
         let listener = Listener::start(authority, options.listen, Arc::new(members)).await?;
-        let watch = options.policy.map(|path| tokio::spawn(watch_policy(path, questions.clone())));
-        Ok(Self { questions, front, listener, driver, failed, watch, traces })
+        let policy = options.policy.map(|path| tokio::spawn(watch_policy(path, questions.clone())));
+        let watches = policy.into_iter().chain(plan).collect();
+        Ok(Self { questions, front, listener, driver, failed, watches, traces })
     }
 
     /// Where members connect.
@@ -182,9 +192,7 @@ impl Server {
 
     /// Closes all connections. Nodes finish what they run.
     pub async fn stop(self) {
-        if let Some(watch) = &self.watch {
-            watch.abort();
-        }
+        self.watches.iter().for_each(JoinHandle::abort);
         self.listener.leave().await;
         self.driver.abort();
         if let Some(traces) = self.traces {
@@ -251,7 +259,7 @@ async fn watch_policy(path: PathBuf, questions: Arc<Questions>) {
     }
 }
 
-fn modified(path: &Path) -> Option<(SystemTime, u64)> {
+pub(crate) fn modified(path: &Path) -> Option<(SystemTime, u64)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
 }

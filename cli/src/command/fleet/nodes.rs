@@ -1,5 +1,7 @@
 //! `dunlin nodes`.
 
+mod plan;
+
 use std::time::Duration;
 
 use dunlin_protocol::{Answer, Ask, JoinedNode, NodeState, Residency, Thermal};
@@ -18,6 +20,9 @@ use crate::{
 /// Show the nodes of the fleet
 #[derive(Debug, clap::Args)]
 pub(crate) struct Nodes {
+    /// What each mode would take at what the node is asked for now, where the scheduler has a plan
+    #[arg(long)]
+    plan: bool,
     /// A JSON list
     #[arg(long)]
     json: bool,
@@ -35,6 +40,16 @@ impl Nodes {
             terminal::tell("there are none yet: `dunlin token new` makes a token for one");
             return Ok(());
         }
+        if self.plan {
+            match plan::table(&nodes) {
+                Some(table) => terminal::print(table)?,
+                None => terminal::tell(
+                    "no modes are planned: `dunlin scheduler --plan FILE` with a table [modes], and `dunlin agent --modes`",
+                ),
+            }
+            plan::tell(&nodes);
+            return Ok(());
+        }
         let mut table = Table::new([
             ("NODE", Align::Left),
             ("CLASS", Align::Left),
@@ -48,6 +63,7 @@ impl Nodes {
         ]);
         nodes.iter().for_each(|node| table.row(row(node)));
         terminal::print(table)?;
+        plan::tell(&nodes);
         for node in nodes.iter().filter(|node| !node.unconfined.is_empty()) {
             terminal::tell(format_args!(
                 "note: on {} nothing keeps pipelines and engines from {}",
@@ -111,6 +127,8 @@ pub(crate) fn state(state: NodeState) -> &'static str {
         NodeState::Wedged => "wedged",
         NodeState::Suspected => "not connected",
         NodeState::Lost => "lost",
+        NodeState::Parked => "parked",
+        NodeState::Wakes => "wakes",
         NodeState::Denied => "denied",
         NodeState::Unknown => "?",
     }
@@ -146,6 +164,7 @@ pub(crate) fn document(node: &JoinedNode) -> Value {
         "health": node.health,
         "seen_ms_ago": node.seen_ms_ago,
         "stale_models": node.stale,
+        "plan": plan::document(node),
         "build": node.build,
         "unconfined": (!node.unconfined.is_empty()).then_some(&node.unconfined),
     })

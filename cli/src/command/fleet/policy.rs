@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use dunlin_protocol::{Answer, Ask, PolicyFault};
-use dunlin_scheduler_core::Policy;
+use dunlin_scheduler_core::{PlanRules, Policy};
 use serde_json::json;
 
 use super::with_client;
@@ -24,6 +24,9 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
     file: PathBuf,
+    /// It is a plan, as for `dunlin scheduler --plan`
+    #[arg(long)]
+    plan: bool,
     #[arg(long)]
     json: bool,
 }
@@ -72,7 +75,7 @@ fn read(file: &PathBuf) -> Result<String, Failure> {
 impl Check {
     fn execute(&self) -> anyhow::Result<()> {
         let text = read(&self.file)?;
-        let fault = Policy::parse(&text).err();
+        let fault = if self.plan { PlanRules::parse(&text).err() } else { Policy::parse(&text).err() };
         if self.json {
             let faults: Vec<_> = fault
                 .iter()
@@ -87,7 +90,11 @@ impl Check {
                 Ok(())
             }
             Some(error) => Err(Failure::usage(format!("{}: {error}", self.file.display()))
-                .hint("examples/policies has some to start from")
+                .hint(if self.plan {
+                    "examples/plans has some to start from"
+                } else {
+                    "examples/policies has some to start from"
+                })
                 .into()),
         }
     }

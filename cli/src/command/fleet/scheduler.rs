@@ -40,6 +40,9 @@ pub(crate) struct SchedulerOptions {
     /// The policy for requests that name none; read again whenever it changes [default: latency-first]
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+    /// What the scheduler may do to boards by itself: switch their modes, park them; read again whenever it changes [default: nothing]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0")]
     pub(crate) listen: IpAddr,
@@ -120,6 +123,7 @@ pub(crate) async fn start(options: &SchedulerOptions) -> anyhow::Result<Server> 
             joining: (options.listen, joining).into(),
         },
         policy: options.policy.clone(),
+        plan: options.plan.clone(),
         builtins: builtins.collect(),
         build: version::SHORT.to_owned(),
         otlp: options.traces.endpoint(),
@@ -133,6 +137,9 @@ fn not_started(error: ServerError) -> anyhow::Error {
             Failure::new(Exit::Failed, error.to_string())
                 .hint("a scheduler may run here already: `dunlin nodes` asks it; --port PORT takes another port, and the one above it")
                 .into()
+        }
+        ServerError::Plan(error) => {
+            Failure::usage(error.to_string()).hint("examples/plans has some to start from").into()
         }
         _ => error.into(),
     }

@@ -1,8 +1,8 @@
-//! `dunlin drain`, `dunlin cordon`, `dunlin deny` and `dunlin mode`.
+//! `dunlin drain`, `dunlin cordon`, `dunlin deny`, `dunlin mode`, `dunlin park` and `dunlin wake`.
 
 use std::time::Duration;
 
-use dunlin_protocol::{Ask, NodeId, Role};
+use dunlin_protocol::{Ask, NodeId, ParkLevel, Role};
 
 use super::{token::MemberRole, with_client};
 use crate::{
@@ -53,6 +53,66 @@ pub(crate) struct Mode {
     /// As the node names it: a governor, a power mode of a Jetson
     #[arg(value_name = "MODE")]
     mode: String,
+}
+
+/// Let a node rest until it is needed, or woken; what runs there ends, or goes on elsewhere
+#[derive(Debug, clap::Args)]
+pub(crate) struct Park {
+    #[arg(value_name = "NODE", value_parser = node_name)]
+    node: NodeId,
+    /// How deep it rests [default: as the scheduler's plan says, else unload]
+    #[arg(long, value_name = "LEVEL")]
+    level: Option<Level>,
+}
+
+/// Get a parked node back to work
+#[derive(Debug, clap::Args)]
+pub(crate) struct Wake {
+    #[arg(value_name = "NODE", value_parser = node_name)]
+    node: NodeId,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Level {
+    /// No model in its memory; it takes work as before, and loads for it
+    Unload,
+    /// That, and in its lowest mode; it takes no work
+    LowMode,
+    /// Powered down by the command of the scheduler's plan
+    Off,
+}
+
+impl Park {
+    /// # Errors
+    /// If there is no such node, or it could not be parked.
+    pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
+        let level = self.level.map(|level| match level {
+            Level::Unload => ParkLevel::Unload,
+            Level::LowMode => ParkLevel::LowMode,
+            Level::Off => ParkLevel::Off,
+        });
+        let ask = Ask::Park { node: self.node.clone(), level };
+        with_client(async |client| {
+            let _bar = Progress::new(global.quiet).wait(&format!("{} goes to rest", self.node));
+            client.ask(ask).await
+        })?;
+        terminal::tell(format_args!("{} is parked; `dunlin wake {}` wakes it", self.node, self.node));
+        Ok(())
+    }
+}
+
+impl Wake {
+    /// # Errors
+    /// If there is no such node, or it does not come back.
+    pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
+        let ask = Ask::Wake { node: self.node.clone() };
+        with_client(async |client| {
+            let _bar = Progress::new(global.quiet).wait(&format!("{} wakes", self.node));
+            client.ask(ask).await
+        })?;
+        terminal::tell(format_args!("{} is awake", self.node));
+        Ok(())
+    }
 }
 
 impl Mode {

@@ -54,6 +54,7 @@ impl Up {
             let folder = self.folder.clone().unwrap_or_else(|| folders.data.join("fleet"));
             let options = SchedulerOptions {
                 policy: self.policy.clone(),
+                plan: None,
                 listen: [127, 0, 0, 1].into(),
                 port: self.port,
                 fleet: None,

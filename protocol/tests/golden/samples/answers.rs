@@ -59,6 +59,8 @@ fn joined_node() -> JoinedNode {
         unconfined: text("network (no seccomp)"),
         // Came later; `answer.Nodes.Stale` has it.
         stale: 0,
+        // As `answer.Nodes.Plan`.
+        plan: None,
     }
 }
 
@@ -81,6 +83,28 @@ fn listed() -> ListedInvocation {
         energy: usage().energy,
         emulated: true,
     }
+}
+
+fn planned_node() -> JoinedNode {
+    let planned = PlannedMode {
+        mode: text("7W"),
+        milliwatts: Some(2650),
+        busy: 120,
+        request_ms: 5200,
+        strain: 640,
+        suffices: true,
+        assumed: true,
+    };
+    let parked = Parked { level: ParkLevel::Off, unix_seconds: 1_790_000_000, wakes: true, wake_ms: 45_000 };
+    let plan = NodePlan {
+        says: text("7W saves 9 % of watts"),
+        mode: Some(text("7W")),
+        rate: 12_500,
+        modes: vec![planned],
+        parked: Some(parked),
+        failure: Some(text("15W was asked for, and the machine says 25W")),
+    };
+    JoinedNode { state: NodeState::Parked, plan: Some(Box::new(plan)), ..joined_node() }
 }
 
 fn stale_node() -> JoinedNode {
@@ -131,5 +155,7 @@ pub(crate) fn answer() -> Samples<Answer> {
     });
     let stale = Answer::Nodes(Page { items: vec![stale_node()], more: false });
     answers.push((text("Nodes.Stale"), stale));
+    let planned = Answer::Nodes(Page { items: vec![planned_node()], more: false });
+    answers.push((text("Nodes.Plan"), planned));
     answers
 }

@@ -73,6 +73,8 @@ fn asks() -> Samples<Ask> {
         Drain => Ask::Drain { node: node("pi-1"), within_ms: 30_000 };
         Cordon => Ask::Cordon { node: node("pi-1"), cordoned: true };
         Mode => Ask::Mode { node: node("pi-1"), mode: text("25W") };
+        Park => Ask::Park { node: node("pi-1"), level: Some(ParkLevel::LowMode) };
+        Wake => Ask::Wake { node: node("pi-1") };
         Policies => Ask::Policies { after: after.clone() };
         CheckPolicy => Ask::CheckPolicy { toml: toml.clone() };
         SetPolicy => Ask::SetPolicy { name: name.clone(), toml: toml.clone() };

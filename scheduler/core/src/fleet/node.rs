@@ -209,6 +209,11 @@ impl Node {
         self.slowness
     }
 
+    /// The same as a factor.
+    pub(crate) fn times_slower(&self) -> f64 {
+        ((f64::from(self.slowness) - 128.0) / 16.0).exp2()
+    }
+
     /// After a calibration has learned.
     pub(crate) fn weigh(&mut self) {
         let now = self.calibrations.iter().filter(|((_, thermal), _)| *thermal == self.thermal);

@@ -25,6 +25,8 @@ pub struct NodeView {
     pub models: Vec<ModelView>,
     /// Models whose rows its requests have not followed for long.
     pub stale: Vec<ModelDigest>,
+    /// How many times as long as its rows say its requests take, as was learned.
+    pub slowness: f64,
     /// Since its last packet and its last report: how old what is said here is.
     pub heard_ago: Duration,
     pub reported_ago: Duration,
@@ -68,6 +70,7 @@ impl Fleet {
             in_flight: node.in_flight(),
             slots: node.slots,
             models: models.collect(),
+            slowness: node.times_slower(),
             heard_ago: now.since(node.lease.heard()),
             reported_ago: now.since(node.lease.reported()),
         }

@@ -53,7 +53,7 @@ impl Condition {
 }
 
 impl Pattern {
-    pub(super) fn new(text: String, line: usize, column: usize) -> Self {
+    pub(crate) fn new(text: String, line: usize, column: usize) -> Self {
         Self { text, line, column }
     }
 

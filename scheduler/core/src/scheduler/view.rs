@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Scheduler;
 use crate::{
-    AttemptId, Decision, DecisionId, InvocationId, NodeId, NodeView, TenantId, invocation::State,
-    placement::Survey,
+    AttemptId, Decision, DecisionId, InvocationId, NodeId, NodeView, Standing, TenantId, fleet::Node,
+    invocation::State, placement::Survey,
 };
 
 /// An invocation that is under way.
@@ -55,6 +55,16 @@ impl Scheduler {
         self.fleet.by_id(id).map(|node| self.fleet.view(node, self.now))
     }
 
+    /// What runs on a node, or is on its way there. A part of [`Self::node`] that costs nothing.
+    pub fn in_flight(&self, id: NodeId) -> usize {
+        self.fleet.by_id(id).map_or(0, Node::in_flight)
+    }
+
+    /// Whether a node takes work, as far as people and itself say; `None`: it is not there.
+    pub fn standing(&self, id: NodeId) -> Option<Standing> {
+        self.fleet.by_id(id).map(|node| node.standing)
+    }
+
     /// In the order of their ids.
     pub fn invocations(&self) -> impl Iterator<Item = InvocationView> {
         self.invocations.keys().filter_map(|&id| self.invocation(id))
@@ -85,6 +95,11 @@ impl Scheduler {
 
     pub fn load(&self) -> Load {
         Load { nodes: self.fleet.len(), queued: self.queue.len(), invocations: self.invocations.len() }
+    }
+
+    /// Models that requests wait for, and how many do.
+    pub fn waiting(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.queue.lanes().map(|lane| (&**lane, self.queue.lane_len(lane)))
     }
 
     /// What would be decided now about one that waits: why it does.

@@ -47,6 +47,7 @@ impl House {
                 joining: ANY.parse().unwrap(),
             },
             policy: None,
+            plan: None,
             builtins: ["chat", "complete", "embed"].map(builtin).to_vec(),
             build: "test".to_owned(),
             otlp: None,

@@ -8,6 +8,7 @@ mod fleet;
 mod keys;
 mod members;
 mod models;
+mod parked;
 mod policies;
 mod schema;
 mod tokens;
@@ -30,6 +31,7 @@ pub use fleet::FleetRecord;
 pub use keys::{KeyHash, KeyRecord};
 pub use members::{Labels, Member, NewCertificate};
 pub use models::{Alias, Pin, Variant};
+pub use parked::ParkedNode;
 pub use policies::PolicyFile;
 pub use tokens::{Grant, Redeemed, Scope, TokenRecord, TokenRefusal};
 
@@ -199,7 +201,7 @@ mod tests {
         check(
             &path,
             &expect![[
-                r"the catalog CATALOG was written by a newer version (7; this one knows 2); upgrade this scheduler"
+                r"the catalog CATALOG was written by a newer version (7; this one knows 3); upgrade this scheduler"
             ]],
         );
 
@@ -358,6 +360,18 @@ mod tests {
         assert_eq!(catalog.pins().await.unwrap(), [pin(None), pin(Some("pi-1"))]);
         catalog.set_pin(pin(None), false).await.unwrap();
         assert_eq!(catalog.pins().await.unwrap(), [pin(Some("pi-1"))]);
+
+        let parked = |node: &str, byte| ParkedNode {
+            node: node.parse().unwrap(),
+            since: at(9),
+            inventory: vec![byte; 3],
+        };
+        catalog.set_parked(parked("pi-1", 1)).await.unwrap();
+        catalog.set_parked(parked("pi-2", 2)).await.unwrap();
+        catalog.set_parked(parked("pi-1", 3)).await.unwrap();
+        assert_eq!(catalog.parked().await.unwrap(), [parked("pi-1", 3), parked("pi-2", 2)]);
+        catalog.remove_parked("pi-1".parse().unwrap()).await.unwrap();
+        assert_eq!(catalog.parked().await.unwrap(), [parked("pi-2", 2)]);
 
         let policy = PolicyFile { name: "night".into(), text: "objective = 'energy'".into(), changed: at(9) };
         catalog.set_policy(policy.clone()).await.unwrap();

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::CatalogError;
 
 /// One for each version; the first makes the tables. They are never changed once released, only followed by others.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE fleet (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -106,6 +106,13 @@ CREATE TABLE keys (
     created INTEGER NOT NULL,
     expires INTEGER
 ) STRICT;
+",
+    "
+CREATE TABLE parked (
+    node TEXT PRIMARY KEY,
+    since INTEGER NOT NULL,
+    inventory BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 ",
 ];
 

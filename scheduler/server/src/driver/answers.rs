@@ -96,7 +96,11 @@ impl Driver {
         order: Option<Order>,
     ) -> Answer {
         let Some(node) = self.names.known(name) else { return Answer::Failed(self.no_node(name)) };
-        self.handle(input(node));
+        let input = input(node);
+        // One that is parked stands so once it is awake.
+        if !self.stands_when_awake(name, matches!(input, Input::Uncordon(_))) {
+            self.handle(input);
+        }
         if let Some(order) = order {
             self.order(node, order);
         }
@@ -154,7 +158,7 @@ impl Driver {
             });
             models.push(ModelSummary { alias: alias.name.clone(), variants: variants.collect() });
         }
-        for stored in self.nodes.values().flat_map(|node| &node.inventory.models) {
+        for stored in self.inventories().flat_map(|inventory| &inventory.models) {
             let variant = || {
                 self.variant(Variant {
                     model: stored.digest,

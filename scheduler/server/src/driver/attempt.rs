@@ -197,6 +197,7 @@ impl Driver {
         outcome: core::Outcome,
         usage: &core::Usage,
     ) {
+        let now = self.now();
         let Some(record) = self.records.get_mut(&invocation) else { return };
         let offset = record.log.offset();
         let last = record.ended.values().next_back().map(|(ended, _)| ended);
@@ -235,6 +236,11 @@ impl Driver {
             }
         };
         record.log.end(end);
+        if let (Some((ended, _)), Some((decision, _))) =
+            (record.ended.values().next_back(), record.decisions.last())
+        {
+            self.planning.note(ended, decision, now);
+        }
         self.records.ended(invocation, Instant::now());
         self.tell_finished(invocation);
         self.tell_trace(invocation);

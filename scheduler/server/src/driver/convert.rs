@@ -273,6 +273,14 @@ pub(crate) fn targets(targets: &wire::Targets) -> core::Targets {
     }
 }
 
+pub(crate) const fn park_level(level: core::ParkLevel) -> wire::ParkLevel {
+    match level {
+        core::ParkLevel::Unload => wire::ParkLevel::Unload,
+        core::ParkLevel::LowMode => wire::ParkLevel::LowMode,
+        core::ParkLevel::Off => wire::ParkLevel::Off,
+    }
+}
+
 pub(crate) fn kv_type(name: &str) -> KvType {
     KvType::new(if name.is_empty() { "f16" } else { name })
 }

@@ -31,6 +31,9 @@ const LAST_WORDS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Hold {
     pub(super) command: CommandId,
+    pub(super) since: Instant,
+    /// The one that it changes to, if that is why.
+    pub(super) mode: Option<String>,
     waits: Waits,
     /// It takes work again afterwards; one that an operator has cordoned stays so.
     frees: bool,
@@ -40,6 +43,10 @@ pub(super) struct Hold {
 #[derive(Debug)]
 pub(super) enum Waits {
     Nobody,
+    /// The plan, which has ordered it.
+    Plan,
+    /// A node that goes to rest, or comes back.
+    Park,
     Answer(oneshot::Sender<Answer>),
     Profile(mpsc::Sender<Profiling>),
 }
@@ -56,10 +63,10 @@ impl Hold {
 }
 
 impl Waits {
-    fn end(self, result: Result<(), Failure>) {
+    pub(super) fn end(self, result: Result<(), Failure>) {
         // Who is gone does not wait.
         match (self, result) {
-            (Self::Nobody, _) | (Self::Profile(_), Ok(())) => {}
+            (Self::Nobody | Self::Plan | Self::Park, _) | (Self::Profile(_), Ok(())) => {}
             (Self::Answer(reply), Ok(())) => drop(reply.send(Answer::Done)),
             (Self::Answer(reply), Err(failure)) => drop(reply.send(Answer::Failed(failure))),
             (Self::Profile(to), Err(failure)) => drop(to.try_send(Profiling::Failed(failure))),
@@ -163,14 +170,20 @@ impl Driver {
             let text = format!("{name} is busy: it changes its mode, or is measured");
             return waits.end(Err(Failure::new(FailureCode::Conflict, text).retry_after_ms(5000)));
         }
+        if self.parked_state(name).is_some() && !matches!(waits, Waits::Park) {
+            let text = format!("{name} is parked: dunlin wake {name}");
+            return waits.end(Err(Failure::new(FailureCode::Conflict, text)));
+        }
         // What an operator has cordoned stays so.
         let frees = self.core.node(node).is_some_and(|view| view.standing == Standing::Ready);
         if frees {
             self.handle(rest(node));
         }
+        let mode = if let Order::Mode { mode } = &order { Some(mode.clone()) } else { None };
         self.order(node, order);
         if let Some(of) = self.nodes.get_mut(name) {
-            let hold = Hold { command: CommandId(of.next_command), waits, frees };
+            let (command, since) = (CommandId(of.next_command), Instant::now());
+            let hold = Hold { command, since, mode, waits, frees };
             hold.tell(Profiling::Waits);
             of.hold = Some(hold);
         }
@@ -218,6 +231,14 @@ impl Driver {
         let Some(hold) = self.nodes.get_mut(name).and_then(|node| node.hold.take()) else { return };
         if let (true, Some(node)) = (hold.frees, self.names.known(name)) {
             self.handle(Input::Uncordon(node));
+        }
+        if let Some(mode) = &hold.mode {
+            self.heard_of_mode(name, mode, &hold.waits, &result);
+        }
+        match &hold.waits {
+            Waits::Park => self.heard_of_park(name, &result),
+            Waits::Plan if hold.mode.is_none() => self.heard_of_unload(name, &result),
+            _ => {}
         }
         hold.waits.end(result);
     }

@@ -176,6 +176,8 @@ impl Event {
                 | Self::Cancel(_)
                 | Self::Catalog(_)
                 | Self::Policies(_)
+                | Self::Plan(_)
+                | Self::Errand { .. }
         )
     }
 }
@@ -186,11 +188,11 @@ impl Driver {
     }
 
     pub(super) fn look(&self) -> Look {
-        let nodes = self.joined().zip(self.nodes.values()).map(|(joined, node)| Node {
-            joined,
-            stored: node.inventory.models.clone(),
-            slots: node.inventory.slots,
-            disk_free_bytes: node.inventory.disk_free_bytes,
+        let nodes = self.known().into_iter().map(|(name, (inventory, node))| Node {
+            joined: self.joined_node(name, inventory, node),
+            stored: inventory.models.clone(),
+            slots: inventory.slots,
+            disk_free_bytes: inventory.disk_free_bytes,
         });
         Look {
             summary: self.summary(),

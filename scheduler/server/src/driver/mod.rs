@@ -13,6 +13,7 @@ mod log;
 pub mod look;
 mod names;
 mod nodes;
+mod plan;
 mod records;
 mod rows;
 mod submit;
@@ -33,8 +34,8 @@ use tokio::{
 };
 
 use self::{
-    attempt::Stream, expect::Expectations, inbox::Told, names::Names, nodes::Connected, records::Records,
-    rows::Rows,
+    attempt::Stream, expect::Expectations, inbox::Told, names::Names, nodes::Connected, plan::Planning,
+    records::Records, rows::Rows,
 };
 pub(crate) use self::{
     inbox::Events,
@@ -110,6 +111,13 @@ pub(crate) enum Event {
     },
     Catalog(Catalogued),
     Policies(Arc<Policies>),
+    Plan(Arc<core::PlanRules>),
+    /// A command of the operator has ended.
+    Errand {
+        name: NodeId,
+        call: plan::Call,
+        result: Result<(), plan::ErrandError>,
+    },
     /// What there is, for whoever shows it.
     Look(oneshot::Sender<look::Look>),
     Invocations {
@@ -169,6 +177,7 @@ pub(crate) struct Driver {
     rows: Rows,
     expectations: Expectations,
     policies: Arc<Policies>,
+    planning: Planning,
     catalog: Catalogued,
     nodes: BTreeMap<NodeId, Connected>,
     records: Records,
@@ -209,6 +218,7 @@ impl Driver {
             rows: Rows::default(),
             expectations: Expectations::default(),
             policies,
+            planning: Planning::new(Instant::now()),
             catalog: Catalogued::default(),
             nodes: BTreeMap::new(),
             records: Records::default(),
@@ -245,6 +255,7 @@ impl Driver {
                 () = sleep_until(wake) => self.handle(Input::Tick),
             }
             self.measure_stale(Instant::now());
+            self.plan(Instant::now());
             self.records.tidy(Instant::now());
         }
     }
@@ -263,6 +274,7 @@ impl Driver {
                 if let Some(node) = self.nodes.get_mut(&name).filter(|node| node.connection == connection) {
                     node.is_connected = false;
                     self.release(&name, Err(hold::lost(&name)));
+                    self.parked_is_gone(&name);
                 }
             }
             Event::Attempt { attempt, said } => self.on_attempt(attempt, *said),
@@ -282,12 +294,16 @@ impl Driver {
             Event::Cancel(invocation) => self.handle(Input::Cancel(convert::invocation(invocation))),
             Event::Ask { ask, tenant, reply } => match *ask {
                 Ask::Mode { node, mode } => self.change_mode(&node, mode, reply),
+                Ask::Park { node, level } => self.park_by_hand(&node, level, reply),
+                Ask::Wake { node } => self.wake(&node, Some(reply)),
                 ask => drop(reply.send(self.answer(ask, tenant.as_deref()))),
             },
             Event::Profile { ask, reply } => self.profile(ask, reply),
             Event::EndProfile { node, reply } => self.end_profile(&node, &reply),
             Event::Catalog(catalog) => self.on_catalog(catalog),
             Event::Policies(policies) => self.policies = policies,
+            Event::Plan(rules) => self.on_plan(rules),
+            Event::Errand { name, call, result } => self.on_errand(&name, call, result),
             Event::Look(reply) => drop(reply.send(self.look())),
             Event::Invocations { of, reply } => drop(reply.send(self.invocations(&of))),
             Event::Observe(observer) => self.observer = Some(observer),
@@ -337,11 +353,13 @@ impl Driver {
             // Ids are drawn at random from a large range.
             Output::Duplicate(invocation) => tracing::error!(%invocation, "the same id twice"),
             Output::Drained(node) => {
-                if let Some(name) = self.names.name(node) {
+                if let Some(name) = self.names.name(node).cloned() {
                     tracing::info!(node = %name, "drained");
+                    self.on_drained(&name);
                 }
             }
             Output::Record(decision) => {
+                self.note_decision(&decision);
                 let id = convert::invocation_of(decision.attempt.invocation);
                 self.records.decided(id, decision);
             }
@@ -366,7 +384,7 @@ impl Driver {
             aliases.insert(&alias.name, variants.collect());
         }
         let named: Vec<String> = aliases.keys().map(|name| (*name).to_owned()).collect();
-        for stored in self.nodes.values().flat_map(|node| &node.inventory.models) {
+        for stored in self.inventories().flat_map(|inventory| &inventory.models) {
             if stored.name.is_empty() || named.contains(&stored.name) {
                 continue;
             }
@@ -381,7 +399,8 @@ impl Driver {
             let resident_on = self.resident_on(name);
             core::Alias { name: Arc::from(name), variants, resident_on }
         });
-        let aliases = aliases.collect();
+        let aliases: Vec<core::Alias> = aliases.collect();
+        self.planning.aliases.clone_from(&aliases);
         self.handle(Input::CatalogChanged(aliases));
     }
 

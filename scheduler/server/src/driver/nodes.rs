@@ -1,10 +1,14 @@
 //! Nodes: who is connected, what it said last, and what it is told.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use dunlin_link::{Close, Link};
 use dunlin_protocol::{
-    Command, CommandId, Feature, Inventory, JoinedNode, NodeId, NodeState, Order, Report, ToNode, ToScheduler,
+    Command, CommandId, Feature, Health, Inventory, JoinedNode, NodeId, NodeState, Order, Report, ToNode,
+    ToScheduler,
 };
 use dunlin_scheduler_core::{self as core, Fenced, Input, NodeEvent};
 use tokio::{
@@ -70,7 +74,7 @@ impl Driver {
         self.release(name, Err(hold::lost(name)));
         let held: Vec<_> = node.inventory.attempts.iter().map(|held| held.attempt).collect();
         let (connection, link) = (node.connection, node.link.clone());
-        let is_cordoned = node.inventory.cordoned;
+        let (is_cordoned, incarnation) = (node.inventory.cordoned, node.inventory.incarnation);
         let learned = self.rows.learn(&node.inventory);
         self.names.node(name);
         let measured = self.nodes.get(name).and_then(|before| before.measured);
@@ -85,6 +89,7 @@ impl Driver {
         if let (true, Some(node)) = (is_cordoned, self.names.known(name)) {
             self.handle(Input::Cordon(node));
         }
+        self.parked_has_joined(name, incarnation);
         // What went on meanwhile is listened to again.
         for attempt in held {
             self.attach(attempt, connection, link.clone());
@@ -206,25 +211,47 @@ impl Driver {
 
     pub(super) fn fence(&mut self, node: core::NodeId, reason: Fenced) {
         let Some(name) = self.names.name(node) else { return };
+        let is_meant = self.is_meant_to_be_gone(name);
         let Some(node) = self.nodes.get_mut(name) else { return };
-        tracing::warn!(node = %name, ?reason, "fenced");
         node.is_connected = false;
-        if let Some(observer) = &self.observer {
+        if is_meant {
+            tracing::info!(node = %name, ?reason, "it is off, as it should be");
+        } else {
+            tracing::warn!(node = %name, ?reason, "fenced");
+        }
+        if let Some(observer) = self.observer.as_ref().filter(|_| !is_meant) {
             observer.fenced(&node.inventory.class, convert::fenced(reason));
         }
         node.link.close(Close::Replaced, &format!("{reason:?}: join again"));
     }
 
+    /// In the order of their names; those that are off are among them.
     pub(super) fn joined(&self) -> impl Iterator<Item = JoinedNode> {
-        self.nodes.iter().map(|(name, node)| self.joined_node(name, node))
+        self.known().into_iter().map(|(name, (inventory, node))| self.joined_node(name, inventory, node))
     }
 
-    fn joined_node(&self, name: &NodeId, node: &Connected) -> JoinedNode {
+    /// What nodes hold, those included that were off when this scheduler began.
+    pub(super) fn inventories(&self) -> impl Iterator<Item = &Inventory> {
+        self.known().into_values().map(|(inventory, _)| inventory)
+    }
+
+    pub(super) fn known(&self) -> BTreeMap<&NodeId, (&Inventory, Option<&Connected>)> {
+        let off = self.parked_inventories().map(|(name, inventory)| (name, (inventory, None)));
+        let joined = self.nodes.iter().map(|(name, node)| (name, (&node.inventory, Some(node))));
+        off.chain(joined).collect()
+    }
+
+    pub(super) fn joined_node(
+        &self,
+        name: &NodeId,
+        inventory: &Inventory,
+        node: Option<&Connected>,
+    ) -> JoinedNode {
         let view = self.names.known(name).and_then(|id| self.core.node(id));
-        let state = match &view {
-            Some(view) => convert::standing(view.standing, node.is_connected),
+        let state = self.parked_state(name).unwrap_or_else(|| match &view {
+            Some(view) => convert::standing(view.standing, node.is_some_and(|node| node.is_connected)),
             None => NodeState::Lost,
-        };
+        });
         let Inventory {
             class,
             emulated,
@@ -235,8 +262,13 @@ impl Driver {
             engine_build,
             unconfined,
             ..
-        } = &node.inventory;
+        } = inventory;
         let Report { free_memory_bytes, residents, health, .. } = report;
+        // What was true when it was put off is no more.
+        let is_off = self.is_off(name);
+        let health =
+            if is_off { Health { mode: health.mode.clone(), ..Health::default() } } else { health.clone() };
+        let residents = if is_off { Vec::new() } else { residents.clone() };
         JoinedNode {
             name: name.clone(),
             class: class.clone(),
@@ -245,14 +277,15 @@ impl Driver {
             labels: labels.clone(),
             memory_bytes: *memory_bytes,
             free_memory_bytes: *free_memory_bytes,
-            residents: residents.clone(),
+            residents,
             models: models.len() as u32,
             running: view.as_ref().map_or(0, |view| view.in_flight as u32),
-            health: health.clone(),
-            seen_ms_ago: Some(node.reported.elapsed().as_millis() as u64),
+            health,
+            seen_ms_ago: node.map(|node| node.reported.elapsed().as_millis() as u64),
             build: engine_build.clone(),
             unconfined: unconfined.clone(),
             stale: view.as_ref().map_or(0, |view| view.stale.len() as u32),
+            plan: self.planned(name),
         }
     }
 }

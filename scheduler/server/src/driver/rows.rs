@@ -62,6 +62,18 @@ impl Site {
     }
 }
 
+/// Rows that are used, by software, model and mode.
+#[derive(Debug)]
+pub(crate) struct BySite<'a>(BTreeMap<Site, Vec<&'a Row>>);
+
+impl<'a> BySite<'a> {
+    /// Those that a model has on a node in a mode.
+    pub(crate) fn of(&self, node: &Inventory, model: ModelDigest, mode: &str) -> &[&'a Row] {
+        let site = Site(Software::of_node(node), model, Mode::new(mode));
+        self.0.get(&site).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// What the core is given.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
@@ -142,12 +154,6 @@ impl Rows {
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Row>> {
-        // What was measured leaves no room for guesses of the same: a placement would choose among both.
-        let measured: BTreeSet<Site> = self.table.rows().map(Site::of).collect();
-        let lent: BTreeSet<Site> = self.lent.rows().map(Site::of).collect();
-        let is_open = |row: &&Row| !measured.contains(&Site::of(row)) && !lent.contains(&Site::of(row));
-        let guessed = self.guessed.rows().filter(is_open);
-        let rows = self.table.rows().chain(self.lent.rows()).chain(guessed);
         // Answers are as good on one board as on another.
         let judged = self.table.rows().filter(|row| row.quality.accuracy.is_some());
         let judged: BTreeMap<ModelDigest, &Row> = judged.map(|row| (row.key.model, row)).collect();
@@ -155,7 +161,15 @@ impl Rows {
             Some(other) => Arc::new(row.clone().judged_as(other)),
             None => Arc::new(row.clone()),
         };
-        rows.map(of).collect()
+        self.used().map(of).collect()
+    }
+
+    fn used(&self) -> impl Iterator<Item = &Row> {
+        // What was measured leaves no room for guesses of the same: a placement would choose among both.
+        let measured: BTreeSet<Site> = self.table.rows().map(Site::of).collect();
+        let lent: BTreeSet<Site> = self.lent.rows().map(Site::of).collect();
+        let is_open = move |row: &&Row| !measured.contains(&Site::of(row)) && !lent.contains(&Site::of(row));
+        self.table.rows().chain(self.lent.rows()).chain(self.guessed.rows().filter(is_open))
     }
 
     /// Where there are only guesses, what another board of the class has measured is worth more: of several, one of the same
@@ -197,6 +211,13 @@ impl Rows {
         let known = guessed.chain(self.table.of(&class, model));
         let row = known.max_by_key(|row| closeness(row))?;
         Some(dunlin_scheduler_core::LoadPoint::of(&row.key))
+    }
+
+    /// The same, for whoever asks for many of them.
+    pub(crate) fn by_site(&self) -> BySite<'_> {
+        let mut sites: BTreeMap<Site, Vec<&Row>> = BTreeMap::new();
+        self.used().for_each(|row| sites.entry(Site::of(row)).or_default().push(row));
+        BySite(sites)
     }
 
     /// Rows of the node's class under the node's own names; of a class that is not known, those of any computer.

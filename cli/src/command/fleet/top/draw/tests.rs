@@ -52,6 +52,7 @@ fn node(name: &str, state: NodeState, running: u32) -> JoinedNode {
         build: "0.1.0".to_owned(),
         unconfined: String::new(),
         stale: 0,
+        plan: None,
     }
 }
 
