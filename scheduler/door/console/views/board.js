@@ -48,7 +48,7 @@ function paintBoard(body, node, name) {
     facts([
       ["state", stateText(node)],
       ["mode", node.mode || "–"],
-      ["draws", format.watts(node.watts)],
+      ["power", format.watts(node.watts)],
       ["temperature", `${format.celsius(health.temperature_c)}${health.thermal && health.thermal !== "cool" ? `, ${health.thermal}` : ""}`],
       ["battery", health.battery_percent === null || health.battery_percent === undefined ? "none" : `${health.battery_percent} %, ${health.on_battery ? "in use" : "on mains"}`],
       ["memory", `${format.bytes(node.memory.free_bytes)} free of ${format.bytes(node.memory.total_bytes)}`],
@@ -68,7 +68,7 @@ export function facts(rows) {
 }
 
 function residents(node) {
-  return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Model", "State", "Runs at"].map((text) => h("th", {}, text)), ["Running", "Memory", "KV"].map((text) => h("th", { class: "num" }, text)))),
+  return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Model", "State", "Operating point"].map((text) => h("th", {}, text)), ["Running", "Memory", "KV"].map((text) => h("th", { class: "num" }, text)))),
     h("tbody", {}, node.residents.map((resident) => h("tr", {},
       h("td", {}, h("i", { class: "dot", style: { "--of": modelColour(resident.model) } }), format.line(modelName(resident.model), 40)),
       h("td", {}, resident.state),

@@ -7,7 +7,7 @@ import { openBoard } from "./board.js";
 
 /** With more boards than this, tiles are small. */
 const LARGE = 60;
-const ORDERS = { name: "name", load: "load", power: "power", heat: "heat", class: "kind of board" };
+const ORDERS = { name: "name", load: "load", power: "power", heat: "heat", class: "class" };
 
 /** Made once: to compare by a new one each time takes most of a frame. */
 const { compare } = new Intl.Collator("en", { numeric: true });
@@ -16,7 +16,7 @@ let order = "name";
 let filter = "";
 
 export function show(main) {
-  const search = h("input", { type: "search", placeholder: "Search: name, kind, model, state", "aria-label": "Search boards", value: filter, oninput: () => {
+  const search = h("input", { type: "search", placeholder: "Search: name, class, model, state", "aria-label": "Search boards", value: filter, oninput: () => {
     filter = search.value;
     paint();
   } });
@@ -31,10 +31,10 @@ export function show(main) {
   const log = h("ol", { class: "log" });
   const empty = h("div", { class: "empty", hidden: true });
   put(main,
-    h("div", { class: "head" }, h("h1", {}, "The flock"), count, h("div", { class: "tools" }, search, by)),
+    h("div", { class: "head" }, h("h1", {}, "Fleet"), count, h("div", { class: "tools" }, search, by)),
     h("div", { class: "shore" },
       h("div", {}, map, empty, legend),
-      h("aside", { "aria-label": "What happened" }, h("h2", {}, "Field notes"), log)));
+      h("aside", { "aria-label": "Events" }, h("h2", {}, "Events"), log)));
 
   const tiles = keyed(map, makeTile, changeTile);
   const paint = everyFrame(() => {
@@ -171,5 +171,5 @@ function paintLegend(legend) {
 
 function notes(log) {
   put(log, fleet.happenings.slice(0, 30).map(({ at, kind, text, invocation }) => h("li", { class: kind }, h("time", {}, format.clock(at)), " ", invocation ? h("a", { href: `#/invocation/${encodeURIComponent(invocation)}` }, format.line(text, 120)) : format.line(text, 120))));
-  if (fleet.happenings.length === 0) put(log, h("li", { class: "note" }, "Nothing out of the ordinary yet."));
+  if (fleet.happenings.length === 0) put(log, h("li", { class: "note" }, "Nothing out of the ordinary so far."));
 }

@@ -17,7 +17,7 @@ export function show(main) {
   const body = h("tbody");
   const empty = h("div", { class: "empty", hidden: true }, h("p", { class: "note" }, "Nothing has run yet."), h("p", {}, h("a", { href: "#/chat" }, "Ask something"), ", or in a terminal: ", h("code", {}, "dunlin invoke")));
   const table = h("table", { class: "runs" }, h("thead", {}, h("tr", {},
-    h("th", {}, "Invocation"), h("th", {}, "State"), h("th", {}, "Where"), h("th", { class: "wide" }, "Time"), h("th", { class: "num" }, "TTFT"), h("th", { class: "num" }, "Tokens"), h("th", { class: "num" }, "tok/s"), h("th", { class: "num" }, "J"), h("th", { class: "num wide" }, "Policy"), h("th", { class: "num wide" }, "Began"))), body);
+    h("th", {}, "Invocation"), h("th", {}, "State"), h("th", {}, "Board"), h("th", { class: "wide" }, "Time"), h("th", { class: "num" }, "TTFT"), h("th", { class: "num" }, "Tokens"), h("th", { class: "num" }, "tok/s"), h("th", { class: "num" }, "J"), h("th", { class: "num wide" }, "Policy"), h("th", { class: "num wide" }, "Submitted"))), body);
   put(main, h("div", { class: "head" }, h("h1", {}, "Invocations"), h("div", { class: "tools" }, search)), h("div", { class: "sheet scroll" }, table, empty), h("p", { class: "key" }, key()));
 
   const rows = keyed(body, makeRow, changeRow);
@@ -42,7 +42,7 @@ export function show(main) {
 }
 
 export function key() {
-  return [["queue", "waiting"], ["load", "loading"], ["prefill", "reading the prompt"], ["decode", "answering"]].map(([name, text]) => h("span", {}, h("i", { class: name }), text));
+  return [["queue", "queue"], ["load", "load"], ["prefill", "prefill"], ["decode", "decode"]].map(([name, text]) => h("span", {}, h("i", { class: name }), text));
 }
 
 function chosen() {

@@ -26,7 +26,7 @@ export function pareto(points, name) {
   return svg("svg", { class: "plot", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${name} against joules a token. On the front: ${best.map((point) => point.detail).join("; ")}` },
     x.ticks.map((tick) => [svg("line", { class: "axis", x1: x.of(tick), x2: x.of(tick), y1: BOX.top, y2: HEIGHT - BOX.bottom }), svg("text", { x: x.of(tick), y: HEIGHT - BOX.bottom + 16, "text-anchor": "middle" }, format.joules(tick))]),
     y.ticks.map((tick) => [svg("line", { class: "axis", x1: BOX.left, x2: WIDTH - BOX.right, y1: y.of(tick), y2: y.of(tick) }), svg("text", { x: BOX.left - 8, y: y.of(tick) + 4, "text-anchor": "end" }, format.ms(tick))]),
-    svg("text", { x: WIDTH - BOX.right, y: HEIGHT - 8, "text-anchor": "end" }, "joules a token →"),
+    svg("text", { x: WIDTH - BOX.right, y: HEIGHT - 8, "text-anchor": "end" }, "energy per token →"),
     svg("path", { class: "front", d: path }),
     points.map((point) => svg("circle", { cx: x.of(point.x), cy: y.of(point.y), r: best.includes(point) ? 6.5 : 4.5, class: point.emulated ? "emulated" : "", style: { "--of": point.colour } }, svg("title", {}, point.detail))),
     labels);

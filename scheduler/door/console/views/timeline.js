@@ -29,7 +29,7 @@ function row(invocation, attempts, index, expected, x, now) {
   const ended = last ? now : attempts[index + 1].after_ms ?? now;
   const bars = [];
   const bar = (name, from, to, text) => to > from && bars.push(svg("rect", { class: `bar ${name}`, x: x(from), y: y + 8, width: Math.max(1, x(to) - x(from)), height: 15, rx: 2 }, svg("title", {}, `${text}: ${format.ms(to - from)}`)));
-  if (index === 0) bar("queue", 0, attempt ? began : now, "waiting");
+  if (index === 0) bar("queue", 0, attempt ? began : now, "queue");
   if (!attempt) return [label(y, "no board yet"), bars];
   const first = invocation.first_token_ms;
   if (!last && (first === null || first === undefined || first > ended)) bars.push(lost(x(began), x(ended), y));
@@ -38,12 +38,12 @@ function row(invocation, attempts, index, expected, x, now) {
     const start = Math.max(began, Math.min(first ?? ended, ended));
     const read = index === 0 || first >= began ? start : usage?.ttft_ms ? Math.min(ended, began + usage.ttft_ms) : began;
     const load = Math.min(read - began, usage?.load_ms ?? 0);
-    bar("load", began, began + load, "loading");
-    bar("prefill", began + load, read, "reading the prompt");
-    bar("decode", read, ended, "answering");
+    bar("load", began, began + load, "load");
+    bar("prefill", began + load, read, "prefill");
+    bar("decode", read, ended, "decode");
     if (!last) bars.push(svg("path", { class: "bar lost", d: `M${x(ended) - 4} ${y + 11} l8 9 m0 -9 l-8 9` }, svg("title", {}, "the board was lost")));
   }
-  const marks = expected ? [mark(x(expected.first), y, "predicted first token"), mark(x(expected.end), y, "predicted end")] : [];
+  const marks = expected ? [mark(x(expected.first), y, "predicted TTFT"), mark(x(expected.end), y, "predicted end")] : [];
   return [label(y, format.line(attempt.node, 18)), bars, marks];
 }
 

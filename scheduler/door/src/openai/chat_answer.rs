@@ -14,8 +14,8 @@ use crate::{
     call::Answers,
     collected::{Collected, Reason, call_id},
     error::{Answered, ApiError},
-    limits::HEAD_HELD,
     sse::{self, Event, Gone},
+    tell::{self, Tell},
     took::{self, Tokens},
 };
 
@@ -57,15 +57,11 @@ fn message(of: &Collected) -> Value {
     message
 }
 
-pub(super) async fn stream(told: Told, mut answers: Answers) -> Answered<Response> {
-    answers.settle(HEAD_HELD).await?;
-    let (sender, mut response) = sse::channel();
-    name(&mut response, &answers.invocations);
-    tokio::spawn(async move {
-        let mut telling = Telling::new(told, &answers, sender);
-        // Who left hears nothing more, and its invocations end with `answers`.
-        drop(telling.tell(answers).await);
-    });
+pub(super) async fn stream(told: Told, answers: Answers) -> Answered<Response> {
+    let invocations = answers.invocations.clone();
+    let telling = |answers: &Answers, sender| Telling::new(told, answers, sender);
+    let mut response = tell::stream(answers, sse::channel(), telling).await?;
+    name(&mut response, &invocations);
     Ok(response)
 }
 
@@ -114,52 +110,6 @@ impl Telling {
         }
     }
 
-    async fn tell(&mut self, mut answers: Answers) -> Result<(), Gone> {
-        loop {
-            let next = tokio::select! {
-                next = answers.next() => next,
-                () = self.sender.gone() => return Err(Gone),
-            };
-            match next {
-                Some((index, Ok((number, piece)))) => self.piece(index, number, piece).await?,
-                Some((_, Err(error))) => return self.fail(&error).await,
-                None => break,
-            }
-        }
-        if self.told.usage {
-            let mut chunk = self.head.clone();
-            chunk["choices"] = json!([]);
-            chunk["usage"] = Tokens::of_choices(&self.finishes).usage();
-            took::tell(&mut chunk, &self.finishes);
-            self.sender.data(&chunk).await?;
-        }
-        self.sender.event(Event { data: "[DONE]", ..Event::default() }).await
-    }
-
-    async fn fail(&self, error: &ApiError) -> Result<(), Gone> {
-        self.sender.data(&error.document()).await
-    }
-
-    async fn piece(&mut self, index: usize, number: u64, piece: Piece) -> Result<(), Gone> {
-        if !std::mem::replace(&mut self.begun[index], true) {
-            let delta = json!({ "role": "assistant", "content": "", "refusal": null });
-            self.chunk(index, None, delta, Value::Null, Value::Null).await?;
-        }
-        let (delta, logprobs) = match piece {
-            Piece::Text(text) => (json!({ "content": text }), Value::Null),
-            Piece::Reasoning(text) => (json!({ "reasoning_content": text }), Value::Null),
-            Piece::Logprobs(list) => (json!({}), json!({ "content": list, "refusal": null })),
-            Piece::ToolCall(call) => (self.call(index, call), Value::Null),
-            Piece::Progress(_) | Piece::Json(_) => return Ok(()),
-            Piece::End(finish) => {
-                let reason = Reason::of(&finish).name();
-                self.finishes.push(*finish);
-                return self.chunk(index, Some(number), json!({}), Value::Null, reason.into()).await;
-            }
-        };
-        self.chunk(index, Some(number), delta, logprobs, Value::Null).await
-    }
-
     fn call(&mut self, index: usize, mut call: Value) -> Value {
         let number = call["index"].as_u64().unwrap_or(self.calls[index]);
         self.calls[index] = number + 1;
@@ -191,5 +141,46 @@ impl Telling {
             .map(|number| format!("{}:{number}", self.invocations[0]));
         let data = chunk.to_string();
         self.sender.event(Event { id: id.as_deref(), name: None, data: &data }).await
+    }
+}
+
+impl Tell for Telling {
+    async fn piece(&mut self, index: usize, number: u64, piece: Piece) -> Result<(), Gone> {
+        if !std::mem::replace(&mut self.begun[index], true) {
+            let delta = json!({ "role": "assistant", "content": "", "refusal": null });
+            self.chunk(index, None, delta, Value::Null, Value::Null).await?;
+        }
+        let (delta, logprobs) = match piece {
+            Piece::Text(text) => (json!({ "content": text }), Value::Null),
+            Piece::Reasoning(text) => (json!({ "reasoning_content": text }), Value::Null),
+            Piece::Logprobs(list) => (json!({}), json!({ "content": list, "refusal": null })),
+            Piece::ToolCall(call) => (self.call(index, call), Value::Null),
+            Piece::Progress(_) | Piece::Json(_) => return Ok(()),
+            Piece::End(finish) => {
+                let reason = Reason::of(&finish).name();
+                self.finishes.push(*finish);
+                return self.chunk(index, Some(number), json!({}), Value::Null, reason.into()).await;
+            }
+        };
+        self.chunk(index, Some(number), delta, logprobs, Value::Null).await
+    }
+
+    async fn end(&mut self) -> Result<(), Gone> {
+        if self.told.usage {
+            let mut chunk = self.head.clone();
+            chunk["choices"] = json!([]);
+            chunk["usage"] = Tokens::of_choices(&self.finishes).usage();
+            took::tell(&mut chunk, &self.finishes);
+            self.sender.data(&chunk).await?;
+        }
+        self.sender.event(Event { data: "[DONE]", ..Event::default() }).await
+    }
+
+    async fn fail(&mut self, error: &ApiError) -> Result<(), Gone> {
+        self.sender.data(&error.document()).await
+    }
+
+    fn sender(&self) -> &sse::Sender {
+        &self.sender
     }
 }
