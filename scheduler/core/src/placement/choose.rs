@@ -10,7 +10,11 @@ use super::{
 use crate::{Objective, WhenNothingFits};
 
 /// Scores that are within this share of the least are equal: what is at hand decides.
-pub(super) const TIE: f64 = 1.05;
+const TIE: f64 = 1.05;
+
+/// So are times to the first token that differ by so many seconds, which nobody notices: a share of next to nothing would keep
+/// requests waiting for a full node that is predicted to be some microseconds quicker.
+const UNNOTICED: f64 = 0.002;
 
 /// Indices of places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +56,10 @@ impl Manner {
 /// `order` names a place: node and row, for ties.
 pub(crate) fn choose<O: Ord>(places: &[Spot], manner: Manner, order: impl Fn(&Spot) -> O) -> Choice {
     let score = |place: &Spot| score(place, manner.objective);
-    let best =
-        |among: &dyn Fn(&Spot) -> bool, score: &dyn Fn(&Spot) -> f64| best(places, among, score, &order);
+    let objective = manner.objective;
+    let best = |among: &dyn Fn(&Spot) -> bool, score: &dyn Fn(&Spot) -> f64| {
+        best(places, among, score, &|least| tied_up_to(least, objective), &order)
+    };
     let enter = |at: usize| if places[at].open { Choice::Place(at) } else { Choice::Wait(Some(at)) };
 
     if let Some(at) = best(&|place| place.verdict == Verdict::Fits, &score) {
@@ -94,20 +100,28 @@ pub(super) fn score(place: &Spot, objective: Objective) -> f64 {
     }
 }
 
-/// The least by score. Ties go to what holds most of the prompt, then to what is resident, then to the earlier end, then
-/// to the idler node, then by name: an order in which the first of all is the first of every subset that has it.
+/// What is as good as this.
+pub(super) fn tied_up_to(least: f64, objective: Objective) -> f64 {
+    let share = least * TIE;
+    if objective == Objective::Latency { share.max(least + UNNOTICED) } else { share }
+}
+
+/// The least by score. Ties go to what is free, then to what holds most of the prompt, then to what is resident, then to the
+/// earlier end, then to the idler node, then by name: an order in which the first of all is the first of every subset that has it.
 fn best<O: Ord>(
     places: &[Spot],
     among: &dyn Fn(&Spot) -> bool,
     score: &dyn Fn(&Spot) -> f64,
+    tied: &dyn Fn(f64) -> f64,
     order: &dyn Fn(&Spot) -> O,
 ) -> Option<usize> {
     let candidates = || places.iter().enumerate().filter(|(_, place)| among(place));
     let least = candidates().map(|(_, place)| score(place)).min_by(f64::total_cmp)?;
-    let tied = candidates().filter(|(_, place)| score(place) <= least * TIE);
+    let most = tied(least);
+    let tied = candidates().filter(|(_, place)| score(place) <= most);
     let key = |place: &Spot| {
         let end = (place.completion.max(f64::MIN_POSITIVE).ln() / TIE.ln()).floor() as i64;
-        (Reverse(place.cached), !place.resident, end, place.in_flight, order(place))
+        (!place.open, Reverse(place.cached), !place.resident, end, place.in_flight, order(place))
     };
     tied.min_by_key(|(_, place)| key(place)).map(|(at, _)| at)
 }

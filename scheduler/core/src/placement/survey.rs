@@ -4,7 +4,7 @@ use dunlin_costs::{Prediction, Work};
 
 use super::{
     assess::{Assessment, CoTenant, Grounds, Guards, Verdict, assess},
-    choose::{TIE, score},
+    choose::{score, tied_up_to},
     decision::MAX_CANDIDATES,
     group::{Group, GroupId},
     point::{Least, Point},
@@ -161,7 +161,7 @@ impl Survey {
 
     fn is_outdone(&self, aim: &Aim<'_>, least: Least) -> bool {
         let fits = self.least.is_finite();
-        least.score > self.least * TIE || (fits && least.ttft > aim.guards.ttft)
+        least.score > tied_up_to(self.least, aim.objective) || (fits && least.ttft > aim.guards.ttft)
     }
 
     /// Tells how many looks that was worth.
