@@ -44,7 +44,7 @@ function paintBoard(body, node, name) {
     h("h1", {}, format.line(node.name, 60)),
     h("p", { class: "note" }, [format.line(node.class, 60), node.emulated ? "emulated: it does not exist, and paces itself by a model of one" : null].filter(Boolean).join(" · ")),
     node.gone && h("p", { class: "told", role: "status" }, `${stateText(node)}, since ${format.clock(node.changed ?? Date.now())}. What it ran goes on elsewhere, where another board has the model.`),
-    h("div", { class: "big" }, svg("svg", { viewBox: "0 0 60 16", preserveAspectRatio: "none", role: "img", "aria-label": "Watts of the last reports" }, svg("polyline", { class: "spark", points: sparkline(node.trace) }))),
+    power(node),
     facts([
       ["state", stateText(node)],
       ["mode", node.mode || "–"],
@@ -61,6 +61,15 @@ function paintBoard(body, node, name) {
     node.residents.length === 0 ? h("p", { class: "hush" }, "Nothing.") : residents(node),
     h("h2", {}, "Running here"),
     here(node));
+}
+
+/** What it drew, as far as this page has seen it. */
+function power(node) {
+  const seen = node.trace.filter((watts) => watts !== null);
+  if (seen.length < 2) return null;
+  const range = `${format.watts(Math.min(...seen))} to ${format.watts(Math.max(...seen))}`;
+  return h("figure", {}, svg("svg", { viewBox: "0 0 60 16", preserveAspectRatio: "none", role: "img", "aria-label": `Power of the last reports, ${range}` }, svg("polyline", { class: "spark", points: sparkline(node.trace) })),
+    h("figcaption", {}, `Power, last ${seen.length} reports: ${range}`));
 }
 
 export function facts(rows) {

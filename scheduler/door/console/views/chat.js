@@ -109,7 +109,8 @@ async function answer(turn, { model, policy, most }) {
       took.first ??= took.last;
       took.pieces += 1;
       whole += piece;
-      turn.text.append(piece);
+      // Many models begin with a space: it is theirs, and is not shown.
+      turn.text.append(whole.trim() === piece.trim() ? piece.trimStart() : piece);
       paintFoot(turn, { ...measured(took, began), ...end });
       follow(turn.element);
     }

@@ -89,7 +89,7 @@ function figuresOf(invocation) {
     ["TTFT", format.ms(invocation.first_token_ms)],
     ["total", format.ms(elapsed(invocation))],
     ["tokens", format.count(invocation.tokens)],
-    ["tokens/s", rate === null ? "–" : rate.toFixed(1)],
+    ["tokens/s", rate === null ? "–" : format.rate(rate, "").trim()],
     ["energy", energyText(usage)],
     ["prompt", usage ? `${format.count(usage.prompt_tokens)}${usage.cached_tokens ? ` + ${format.count(usage.cached_tokens)} cached` : ""}` : "–"],
     ["policy", format.line(invocation.policy, 30)],
