@@ -10,11 +10,7 @@ use super::{
 use crate::{Objective, WhenNothingFits};
 
 /// Scores that are within this share of the least are equal: what is at hand decides.
-const TIE: f64 = 1.05;
-
-/// So are times to the first token that differ by so many seconds, which nobody notices: a share of next to nothing would keep
-/// requests waiting for a full node that is predicted to be some microseconds quicker.
-const UNNOTICED: f64 = 0.002;
+pub(super) const TIE: f64 = 1.05;
 
 /// Indices of places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,14 +52,15 @@ impl Manner {
 /// `order` names a place: node and row, for ties.
 pub(crate) fn choose<O: Ord>(places: &[Spot], manner: Manner, order: impl Fn(&Spot) -> O) -> Choice {
     let score = |place: &Spot| score(place, manner.objective);
-    let objective = manner.objective;
-    let best = |among: &dyn Fn(&Spot) -> bool, score: &dyn Fn(&Spot) -> f64| {
-        best(places, among, score, &|least| tied_up_to(least, objective), &order)
-    };
+    let best =
+        |among: &dyn Fn(&Spot) -> bool, score: &dyn Fn(&Spot) -> f64| best(places, among, score, &order);
     let enter = |at: usize| if places[at].open { Choice::Place(at) } else { Choice::Wait(Some(at)) };
 
-    if let Some(at) = best(&|place| place.verdict == Verdict::Fits, &score) {
-        return enter(at);
+    let fits = |place: &Spot| place.verdict == Verdict::Fits;
+    if let Some(at) = best(&fits, &score) {
+        let free = best(&|place| fits(place) && place.open, &score);
+        let free = free.filter(|free| !is_worth_a_wait(&places[at], &places[*free], manner.objective));
+        return free.map_or_else(|| enter(at), Choice::Place);
     }
     if manner.patient && places.iter().any(|place| place.worth_waiting) {
         return Choice::Wait(None);
@@ -92,6 +89,12 @@ pub(crate) fn choose<O: Ord>(places: &[Spot], manner: Manner, order: impl Fn(&Sp
     best(&forced, &excess).map_or(Choice::Wait(None), Choice::Place)
 }
 
+/// Whether to wait for a node although another one that fits is free. For an earlier first token only if that is sure: a wait that
+/// is predicted from a stale row, or may well be longer than the whole way of the other, would leave nodes idle for nothing.
+fn is_worth_a_wait(full: &Spot, free: &Spot, objective: Objective) -> bool {
+    objective != Objective::Latency || (!full.stale && full.ttft_q90 < free.ttft_q90)
+}
+
 pub(super) fn score(place: &Spot, objective: Objective) -> f64 {
     match objective {
         Objective::Latency => place.ttft,
@@ -100,28 +103,20 @@ pub(super) fn score(place: &Spot, objective: Objective) -> f64 {
     }
 }
 
-/// What is as good as this.
-pub(super) fn tied_up_to(least: f64, objective: Objective) -> f64 {
-    let share = least * TIE;
-    if objective == Objective::Latency { share.max(least + UNNOTICED) } else { share }
-}
-
-/// The least by score. Ties go to what is free, then to what holds most of the prompt, then to what is resident, then to the
-/// earlier end, then to the idler node, then by name: an order in which the first of all is the first of every subset that has it.
+/// The least by score. Ties go to what holds most of the prompt, then to what is resident, then to the earlier end, then
+/// to the idler node, then by name: an order in which the first of all is the first of every subset that has it.
 fn best<O: Ord>(
     places: &[Spot],
     among: &dyn Fn(&Spot) -> bool,
     score: &dyn Fn(&Spot) -> f64,
-    tied: &dyn Fn(f64) -> f64,
     order: &dyn Fn(&Spot) -> O,
 ) -> Option<usize> {
     let candidates = || places.iter().enumerate().filter(|(_, place)| among(place));
     let least = candidates().map(|(_, place)| score(place)).min_by(f64::total_cmp)?;
-    let most = tied(least);
-    let tied = candidates().filter(|(_, place)| score(place) <= most);
+    let tied = candidates().filter(|(_, place)| score(place) <= least * TIE);
     let key = |place: &Spot| {
         let end = (place.completion.max(f64::MIN_POSITIVE).ln() / TIE.ln()).floor() as i64;
-        (!place.open, Reverse(place.cached), !place.resident, end, place.in_flight, order(place))
+        (Reverse(place.cached), !place.resident, end, place.in_flight, order(place))
     };
     tied.min_by_key(|(_, place)| key(place)).map(|(at, _)| at)
 }
