@@ -58,9 +58,12 @@ pub(crate) fn choose<O: Ord>(places: &[Spot], manner: Manner, order: impl Fn(&Sp
 
     let fits = |place: &Spot| place.verdict == Verdict::Fits;
     if let Some(at) = best(&fits, &score) {
+        if places[at].open {
+            return Choice::Place(at);
+        }
         let free = best(&|place| fits(place) && place.open, &score);
         let free = free.filter(|free| !is_worth_a_wait(&places[at], &places[*free], manner.objective));
-        return free.map_or_else(|| enter(at), Choice::Place);
+        return free.map_or(Choice::Wait(Some(at)), Choice::Place);
     }
     if manner.patient && places.iter().any(|place| place.worth_waiting) {
         return Choice::Wait(None);

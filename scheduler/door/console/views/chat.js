@@ -30,7 +30,7 @@ export function show(main, [wanted]) {
     put(list);
     text.focus();
   } }, "New chat");
-  put(main, h("div", { class: "head chat-options" }, h("h1", {}, "Chat"), h("div", { class: "tools" }, h("label", {}, "Model", model), h("label", {}, "Policy", policy), h("label", {}, "Max. tokens", most), again)), list,
+  put(main, h("div", { class: "head chat-options" }, h("h1", {}, "Chat"), h("div", { class: "tools" }, h("label", {}, "Model", model), h("label", {}, "Policy", policy), h("label", {}, "Max tokens", most), again)), list,
     h("form", { class: "ask", onsubmit: (event) => {
       event.preventDefault();
       talk.running ? talk.running.abort() : begin();

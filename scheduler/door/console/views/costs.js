@@ -60,7 +60,7 @@ function gather(decisions) {
 }
 
 function plot(title, name, places, value) {
-  const points = places.filter((place) => place.joules !== null).map((place) => ({ x: place.joules, y: value(place), label: `${place.node} ${place.point}`, emulated: place.emulated, colour: modelColour(place.model), detail: `${place.node}, ${place.point}, ${place.variant}: ${name} ${format.ms(value(place))}, ${format.joules(place.joules)} a token` }));
+  const points = places.filter((place) => place.joules !== null).map((place) => ({ x: place.joules, y: value(place), label: `${place.node} ${place.point}`, short: place.node, emulated: place.emulated, colour: modelColour(place.model), detail: `${place.node}, ${place.point}, ${place.variant}: ${name} ${format.ms(value(place))}, ${format.joules(place.joules)} a token` }));
   const unknown = places.length - points.length;
   return h("section", { class: "sheet" }, h("h2", {}, title), h("p", { class: "note small" }, `${name} against energy per token; the dotted line is the Pareto front`),
     points.length > 0 ? pareto(points, name) : h("p", { class: "empty" }, "No board here says what it draws."),

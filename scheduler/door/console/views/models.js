@@ -51,10 +51,10 @@ function row(alias, index, variant, residents) {
   const links = [["costs", "Costs"], ["chat", "Chat"]].map(([view, text]) => h("a", { href: `#/${view}/${encodeURIComponent(alias)}` }, text));
   return h("tr", {},
     h("td", { class: "name" }, index === 0 ? format.line(alias, 60) : ""),
-    h("td", { title: variant.digest }, h("i", { class: "dot", style: { "--of": modelColour(variant.digest) } }), format.line(variant.name || variant.alias, 50)),
-    h("td", { class: "num" }, variant.bytes ? format.bytes(variant.bytes) : "–"),
-    h("td", { class: "num" }, variant.quality ? `${(variant.quality * 100).toFixed(1)} %` : "–"),
-    h("td", { class: "num" }, format.count(variant.stored_on)),
-    h("td", {}, list.length > 0 ? [list, more] : "–"),
+    h("td", { class: "variant", title: variant.digest }, h("i", { class: "dot", style: { "--of": modelColour(variant.digest) } }), format.line(variant.name || variant.alias, 50)),
+    h("td", { class: "num size" }, variant.bytes ? format.bytes(variant.bytes) : "–"),
+    h("td", { class: "num quality" }, variant.quality ? `${(variant.quality * 100).toFixed(1)} %` : "–"),
+    h("td", { class: "num disk" }, format.count(variant.stored_on)),
+    h("td", { class: "memory-of" }, list.length > 0 ? [list, more] : "–"),
     h("td", { class: "num links" }, index === 0 ? [links[0], " ", links[1]] : ""));
 }

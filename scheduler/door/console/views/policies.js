@@ -61,8 +61,17 @@ export function show(main, [wanted]) {
     timer = setTimeout(check, CHECK_AFTER_MS);
   }
 
+  function press(which) {
+    for (const button of list.children) {
+      const pressed = button.dataset.name === which;
+      button.setAttribute("aria-pressed", String(pressed));
+      // On a phone not all of them are seen at once.
+      if (pressed) button.scrollIntoView({ block: "nearest", inline: "center" });
+    }
+  }
+
   async function open(which) {
-    for (const button of list.children) button.setAttribute("aria-pressed", String(button.dataset.name === which));
+    press(which);
     put(faults);
     if (which === "") {
       name.value = "";
@@ -95,7 +104,7 @@ export function show(main, [wanted]) {
     try {
       await send("PUT", `/v1/policies/${encodeURIComponent(name.value)}`, { toml: text.value }, aborting.signal);
       await refresh();
-      for (const button of list.children) button.setAttribute("aria-pressed", String(button.dataset.name === name.value));
+      press(name.value);
       say(verdict, `in force since ${format.clock(Date.now())}`);
     } catch (error) {
       if (error.name !== "AbortError") put(faults, h("li", { class: "told" }, error.message));
