@@ -141,3 +141,56 @@ pub(crate) fn merit(place: &Spot, objective: Objective) -> Merit {
     let misses = if place.verdict == Verdict::Fits { -1.0 } else { place.excess };
     Merit { misses, score: score(place, objective) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{catalog::ModelIndex, fleet::Slot, placement::RowIndex};
+
+    /// One that fits; times in seconds.
+    fn spot(slot: u32, open: bool, ttft: f64, ttft_q90: f64, stale: bool) -> Spot {
+        Spot {
+            slot: Slot(slot),
+            model: ModelIndex::default(),
+            row: RowIndex::default(),
+            bytes: 1,
+            good: true,
+            cached: 0,
+            resident: true,
+            open,
+            in_flight: 0,
+            verdict: Verdict::Fits,
+            excess: 0.0,
+            worth_waiting: false,
+            ttft,
+            completion: ttft,
+            joules: ttft,
+            ttft_q90,
+            stale,
+        }
+    }
+
+    #[track_caller]
+    fn check(objective: Objective, full: Spot, expected: Choice) {
+        let manner = Manner {
+            objective,
+            when_nothing_fits: WhenNothingFits::BestEffort,
+            patient: true,
+            begun: false,
+            degrade_below: u64::MAX,
+        };
+        let places = [full, spot(1, true, 0.05, 0.08, false)];
+        assert_eq!(choose(&places, manner, |place| place.slot.0), expected);
+    }
+
+    #[test]
+    fn a_wait_beside_a_free_node_has_to_be_sure() {
+        let sure = spot(0, false, 0.025, 0.03, false);
+        check(Objective::Latency, sure, Choice::Wait(Some(0)));
+        check(Objective::Latency, Spot { ttft_q90: 21.0, ..sure }, Choice::Place(1));
+        check(Objective::Latency, Spot { stale: true, ..sure }, Choice::Place(1));
+        check(Objective::Latency, Spot { stale: true, open: true, ..sure }, Choice::Place(0));
+        // Who wants few joules waits for them.
+        check(Objective::Energy, Spot { ttft_q90: 21.0, ..sure }, Choice::Wait(Some(0)));
+    }
+}
