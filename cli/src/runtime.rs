@@ -15,7 +15,7 @@ const THREADS: usize = 2;
 
 /// For what goes on while the caller does something else, and for whoever serves many at once.
 pub(crate) fn runtime() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()
+    Builder::new_multi_thread().worker_threads(std::env::var("DUNLIN_X").map_or(THREADS, |n| n.parse().unwrap_or(2))).enable_all().build()
 }
 
 /// For what shares the machine with an engine. The engine has all cores, and each thread that wakes for a token takes a core from

@@ -24,14 +24,17 @@ pub(super) fn hostile(programs: &Programs) -> anyhow::Result<Vec<Figure>> {
             let mut body = asked("hello", 1, false);
             let format = json!({ "name": "hostile", "schema": schema, "strict": true });
             body["response_format"] = json!({ "type": "json_schema", "json_schema": format });
-            let mut slowest = Duration::ZERO;
+            let (mut slowest, mut slowest_taken) = (Duration::ZERO, Duration::ZERO);
             for _ in 0..TRIES {
                 let (status, took, said) = timed(&address, &body).await?;
                 match status {
                     400 | 413 => slowest = slowest.max(took),
-                    200 => accepted.push(format!("{name} {:.0} ms", took.as_secs_f64() * 1e3)),
+                    200 => slowest_taken = slowest_taken.max(took),
                     _ => anyhow::bail!("{name} was answered with {status}: {said}"),
                 }
+            }
+            if slowest_taken > Duration::ZERO {
+                accepted.push(format!("{name} {:.0} ms", slowest_taken.as_secs_f64() * 1e3));
             }
             if slowest > worst.0 {
                 worst = (slowest, name);

@@ -61,17 +61,21 @@ pub(super) fn crowds(programs: &Programs) -> anyhow::Result<Vec<Figure>> {
             number => [Manner::Silent, Manner::SlowHead, Manner::SlowBody][number % 3],
         };
         Ok(vec![
-            crowd(&stand, "silent", |_| Manner::Silent).await?,
-            crowd(&stand, "with slow heads", |_| Manner::SlowHead).await?,
-            crowd(&stand, "with slow bodies", |_| Manner::SlowBody).await?,
-            crowd(&stand, "of all kinds", mixed)
-                .await?
-                .note(format!("{READERS} of them streams that nobody reads")),
+            crowd(&stand, "silent", "", |_| Manner::Silent).await?,
+            crowd(&stand, "with slow heads", "", |_| Manner::SlowHead).await?,
+            crowd(&stand, "with slow bodies", "", |_| Manner::SlowBody).await?,
+            crowd(&stand, "of all kinds", &format!("{READERS} of them streams that nobody reads; "), mixed)
+                .await?,
         ])
     })
 }
 
-async fn crowd(stand: &Stand, name: &str, manner: impl Fn(usize) -> Manner) -> anyhow::Result<Figure> {
+async fn crowd(
+    stand: &Stand,
+    name: &str,
+    more: &str,
+    manner: impl Fn(usize) -> Manner,
+) -> anyhow::Result<Figure> {
     let address: Arc<str> = address(stand)?.into();
     let crowd = Arc::new(Crowd::default());
     let mut connections = JoinSet::new();
@@ -94,7 +98,7 @@ async fn crowd(stand: &Stand, name: &str, manner: impl Fn(usize) -> Manner) -> a
     while connections.join_next().await.is_some() {}
     let slowest = quantile(&mut took, 1.0);
     let note = format!(
-        "the slowest of {GOOD}, each on a connection of its own, p50 {:.1} ms; {} were turned away meanwhile and came again; the scheduler has {memory:.0} MB",
+        "{more}the slowest of {GOOD}, each on a connection of its own, p50 {:.1} ms; {} were turned away meanwhile and came again; the scheduler has {memory:.0} MB",
         1e3 * quantile(&mut took, 0.5),
         crowd.turned_away.load(Relaxed),
     );

@@ -118,14 +118,7 @@ impl Telling {
         json!({ "tool_calls": [call] })
     }
 
-    async fn chunk(
-        &self,
-        index: usize,
-        number: Option<u64>,
-        delta: Value,
-        logprobs: Value,
-        reason: Value,
-    ) -> Result<(), Gone> {
+    fn chunk(&self, index: usize, delta: Value, logprobs: Value, reason: Value) -> String {
         let mut chunk = self.head.clone();
         let is_last = !reason.is_null();
         chunk["choices"] =
@@ -136,44 +129,49 @@ impl Telling {
             // Whoever asked for no usage still sees what is ours.
             took::tell(&mut chunk, self.finishes.last());
         }
-        let id = number
-            .filter(|_| self.invocations.len() == 1)
-            .map(|number| format!("{}:{number}", self.invocations[0]));
-        let data = chunk.to_string();
-        self.sender.event(Event { id: id.as_deref(), name: None, data: &data }).await
+        chunk.to_string()
     }
 }
 
 impl Tell for Telling {
     async fn piece(&mut self, index: usize, number: u64, piece: Piece) -> Result<(), Gone> {
-        if !std::mem::replace(&mut self.begun[index], true) {
-            let delta = json!({ "role": "assistant", "content": "", "refusal": null });
-            self.chunk(index, None, delta, Value::Null, Value::Null).await?;
-        }
-        let (delta, logprobs) = match piece {
-            Piece::Text(text) => (json!({ "content": text }), Value::Null),
-            Piece::Reasoning(text) => (json!({ "reasoning_content": text }), Value::Null),
-            Piece::Logprobs(list) => (json!({}), json!({ "content": list, "refusal": null })),
-            Piece::ToolCall(call) => (self.call(index, call), Value::Null),
+        let (delta, logprobs, reason) = match piece {
+            Piece::Text(text) => (json!({ "content": text }), Value::Null, Value::Null),
+            Piece::Reasoning(text) => (json!({ "reasoning_content": text }), Value::Null, Value::Null),
+            Piece::Logprobs(list) => (json!({}), json!({ "content": list, "refusal": null }), Value::Null),
+            Piece::ToolCall(call) => (self.call(index, call), Value::Null, Value::Null),
             Piece::Progress(_) | Piece::Json(_) => return Ok(()),
             Piece::End(finish) => {
                 let reason = Reason::of(&finish).name();
                 self.finishes.push(*finish);
-                return self.chunk(index, Some(number), json!({}), Value::Null, reason.into()).await;
+                (json!({}), Value::Null, reason.into())
             }
         };
-        self.chunk(index, Some(number), delta, logprobs, Value::Null).await
+        let said = self.chunk(index, delta, logprobs, reason);
+        let id = match self.invocations.as_slice() {
+            [only] => Some(format!("{only}:{number}")),
+            _ => None,
+        };
+        let event = Event { id: id.as_deref(), name: None, data: &said };
+        if std::mem::replace(&mut self.begun[index], true) {
+            return self.sender.event(event).await;
+        }
+        // The first token need not wait for the role to be on its way.
+        let role = json!({ "role": "assistant", "content": "", "refusal": null });
+        let role = self.chunk(index, role, Value::Null, Value::Null);
+        self.sender.events(&[Event { data: &role, ..Event::default() }, event]).await
     }
 
     async fn end(&mut self) -> Result<(), Gone> {
-        if self.told.usage {
-            let mut chunk = self.head.clone();
-            chunk["choices"] = json!([]);
-            chunk["usage"] = Tokens::of_choices(&self.finishes).usage();
-            took::tell(&mut chunk, &self.finishes);
-            self.sender.data(&chunk).await?;
+        let done = Event { data: "[DONE]", ..Event::default() };
+        if !self.told.usage {
+            return self.sender.event(done).await;
         }
-        self.sender.event(Event { data: "[DONE]", ..Event::default() }).await
+        let mut chunk = self.head.clone();
+        chunk["choices"] = json!([]);
+        chunk["usage"] = Tokens::of_choices(&self.finishes).usage();
+        took::tell(&mut chunk, &self.finishes);
+        self.sender.events(&[Event { data: &chunk.to_string(), ..Event::default() }, done]).await
     }
 
     async fn fail(&mut self, error: &ApiError) -> Result<(), Gone> {
