@@ -113,7 +113,17 @@ fn an_invocation_is_one_tree_of_spans_and_logs_have_its_ids() {
     assert_eq!(answer.status, 200, "{answer:?}");
 
     // The first request loads the model.
-    let layers = ["POST /v1/chat/completions", "invoke chat", "queue", "placement", "attempt", "load", "pipeline", "prefill", "decode"];
+    let layers = [
+        "POST /v1/chat/completions",
+        "invoke chat",
+        "queue",
+        "placement",
+        "attempt",
+        "load",
+        "pipeline",
+        "prefill",
+        "decode",
+    ];
     let (spans, _) = collector.spans(&layers);
     let id = |name: &str| spans[name]["spanId"].as_str().unwrap();
     let tree = [

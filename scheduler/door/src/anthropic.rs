@@ -15,6 +15,7 @@ use crate::{
     error::{Answered, ApiError},
     limits::MAX_TOKENS,
     openai::{self, Tools, Wish},
+    tell,
 };
 
 /// How it is told.
@@ -61,7 +62,9 @@ pub(crate) async fn messages(asked: Answered<Asked>) -> Result<Response, Message
     if streams {
         return Ok(anthropic_answer::stream(told, answers).await?);
     }
-    Ok(Json(anthropic_answer::whole(&told, answers).await?).into_response())
+    let invocations = answers.invocations.clone();
+    let document = Json(anthropic_answer::whole(&told, answers).await?);
+    Ok(tell::named(document.into_response(), &invocations))
 }
 
 fn read(mut fields: Fields) -> Answered<(Told, bool, Call)> {

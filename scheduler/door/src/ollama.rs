@@ -268,13 +268,14 @@ async fn answer(by: &Asking, kind: Kind, name: String, streams: bool, mut call: 
         is_first
     });
     let answers = by.begin_anew(call).await?;
+    let invocations = answers.invocations.clone();
     if !streams {
         let collected = Collected::all(answers).await?.into_iter().next().unwrap_or_default();
         let mut document = piece(kind, &name, &collected.text, &collected.tool_calls);
         if let Some(finish) = &collected.finish {
             end(&mut document, finish);
         }
-        return Ok(Json(document).into_response());
+        return Ok(tell::named(Json(document).into_response(), &invocations));
     }
     let telling = |_: &Answers, sender| Telling { kind, name, sender };
     Ok(tell::stream(answers, sse::lines(), telling).await?)

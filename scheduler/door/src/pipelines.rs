@@ -103,10 +103,9 @@ async fn only(desk: &Desk) -> Answered<String> {
 /// The answer of the pipeline as it gave it; what it took stands in the head.
 fn whole(finish: Finish) -> Response {
     let usage = document::usage(&finish.usage).to_string();
-    let mut response = finish.body.into_response();
+    let mut response = tell::named(finish.body.into_response(), &[finish.invocation]);
     let headers = response.headers_mut();
     for (name, value) in [
-        ("x-dunlin-invocation", finish.invocation.to_string()),
         ("x-dunlin-node", finish.usage.node.to_string()),
         ("x-dunlin-usage", usage),
         ("content-type", finish.content_type),

@@ -1,6 +1,8 @@
 //! Streams of answers: one loop for all APIs, each of which tells pieces in its own way.
 
 use axum::response::Response;
+use dunlin_protocol::InvocationId;
+use http::{HeaderName, HeaderValue};
 
 use crate::{
     answer::Piece,
@@ -9,6 +11,9 @@ use crate::{
     limits::HEAD_HELD,
     sse::{Gone, Sender},
 };
+
+/// By this name whoever has the answer finds out why it came from where it did, or cancels it.
+pub(crate) const INVOCATION: HeaderName = HeaderName::from_static("x-dunlin-invocation");
 
 /// What a kind of stream makes of what there is to tell. Who hears it is gone where it says so.
 pub(crate) trait Tell: Send + 'static {
@@ -45,12 +50,22 @@ pub(crate) async fn stream<T: Tell>(
     telling: impl FnOnce(&Answers, Sender) -> T,
 ) -> Answered<Response> {
     answers.settle(HEAD_HELD).await?;
+    let response = named(response, &answers.invocations);
     let mut telling = telling(&answers, sender);
     tokio::spawn(async move {
         // Who left hears nothing more, and its invocations end with `answers`.
         drop(tell(&mut telling, answers).await);
     });
     Ok(response)
+}
+
+/// With the names of the invocations in its head.
+pub(crate) fn named(mut response: Response, invocations: &[InvocationId]) -> Response {
+    let names: Vec<String> = invocations.iter().map(ToString::to_string).collect();
+    if let Ok(value) = HeaderValue::from_str(&names.join(",")) {
+        response.headers_mut().insert(INVOCATION, value);
+    }
+    response
 }
 
 async fn tell(telling: &mut impl Tell, mut answers: Answers) -> Result<(), Gone> {

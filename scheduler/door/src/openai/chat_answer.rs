@@ -5,7 +5,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use dunlin_protocol::InvocationId;
-use http::HeaderValue;
 use serde_json::{Value, json};
 
 use super::{chat::Told, now};
@@ -18,9 +17,6 @@ use crate::{
     tell::{self, Tell},
     took::{self, Tokens},
 };
-
-/// The names of the invocations, in the head of the answer.
-const INVOCATION: &str = "x-dunlin-invocation";
 
 pub(super) async fn whole(told: &Told, answers: Answers) -> Answered<Response> {
     let invocations = answers.invocations.clone();
@@ -39,9 +35,7 @@ pub(super) async fn whole(told: &Told, answers: Answers) -> Answered<Response> {
     document["choices"] = choices.collect();
     document["usage"] = Tokens::of_choices(finishes.iter().copied()).usage();
     took::tell(&mut document, finishes);
-    let mut response = Json(document).into_response();
-    name(&mut response, &invocations);
-    Ok(response)
+    Ok(tell::named(Json(document).into_response(), &invocations))
 }
 
 fn message(of: &Collected) -> Value {
@@ -58,18 +52,8 @@ fn message(of: &Collected) -> Value {
 }
 
 pub(super) async fn stream(told: Told, answers: Answers) -> Answered<Response> {
-    let invocations = answers.invocations.clone();
     let telling = |answers: &Answers, sender| Telling::new(told, answers, sender);
-    let mut response = tell::stream(answers, sse::channel(), telling).await?;
-    name(&mut response, &invocations);
-    Ok(response)
-}
-
-fn name(response: &mut Response, invocations: &[InvocationId]) {
-    let names: Vec<String> = invocations.iter().map(ToString::to_string).collect();
-    if let Ok(value) = HeaderValue::from_str(&names.join(",")) {
-        response.headers_mut().insert(INVOCATION, value);
-    }
+    tell::stream(answers, sse::channel(), telling).await
 }
 
 fn head(told: &Told, invocations: &[InvocationId], object: &str) -> Value {
@@ -163,15 +147,7 @@ impl Tell for Telling {
     }
 
     async fn end(&mut self) -> Result<(), Gone> {
-        let done = Event { data: "[DONE]", ..Event::default() };
-        if !self.told.usage {
-            return self.sender.event(done).await;
-        }
-        let mut chunk = self.head.clone();
-        chunk["choices"] = json!([]);
-        chunk["usage"] = Tokens::of_choices(&self.finishes).usage();
-        took::tell(&mut chunk, &self.finishes);
-        self.sender.events(&[Event { data: &chunk.to_string(), ..Event::default() }, done]).await
+        super::close(&self.sender, self.told.usage.then_some(&self.head), &self.finishes).await
     }
 
     async fn fail(&mut self, error: &ApiError) -> Result<(), Gone> {

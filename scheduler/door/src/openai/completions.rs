@@ -112,7 +112,8 @@ fn prompts(fields: &mut Fields) -> Answered<Vec<String>> {
 }
 
 async fn whole(told: &Told, answers: Answers) -> Answered<Response> {
-    let id = answers.invocations.first().map(ToString::to_string).unwrap_or_default();
+    let invocations = answers.invocations.clone();
+    let id = invocations.first().map(ToString::to_string).unwrap_or_default();
     let all = Collected::all(answers).await?;
     let choices = all.iter().zip(&told.echoes).enumerate().map(|(index, (of, echo))| {
         let logprobs = if told.logprobs { legacy(&of.logprobs, 0) } else { Value::Null };
@@ -124,7 +125,7 @@ async fn whole(told: &Told, answers: Answers) -> Answered<Response> {
     document["choices"] = choices.collect();
     document["usage"] = Tokens::of_choices(finishes.iter().copied()).usage();
     took::tell(&mut document, finishes);
-    Ok(Json(document).into_response())
+    Ok(tell::named(Json(document).into_response(), &invocations))
 }
 
 fn head(told: &Told, id: &str) -> Value {
@@ -218,14 +219,7 @@ impl Tell for Telling {
     }
 
     async fn end(&mut self) -> Result<(), Gone> {
-        if self.told.usage {
-            let mut chunk = self.head.clone();
-            chunk["choices"] = json!([]);
-            chunk["usage"] = Tokens::of_choices(&self.finishes).usage();
-            took::tell(&mut chunk, &self.finishes);
-            self.sender.data(&chunk).await?;
-        }
-        self.sender.event(Event { data: "[DONE]", ..Event::default() }).await
+        super::close(&self.sender, self.told.usage.then_some(&self.head), &self.finishes).await
     }
 
     fn sender(&self) -> &sse::Sender {

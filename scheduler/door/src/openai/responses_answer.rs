@@ -28,7 +28,8 @@ pub(super) async fn whole(told: &Told, answers: Answers) -> Answered<Response> {
     for (index, call) in collected.tool_calls.iter().enumerate() {
         items.push(function_call(invocation, index as u64, call, "completed"));
     }
-    Ok(Json(ended(told, invocation, items, &collected)).into_response())
+    let document = Json(ended(told, invocation, items, &collected));
+    Ok(tell::named(document.into_response(), &[invocation]))
 }
 
 fn first(answers: &Answers) -> InvocationId {
