@@ -17,6 +17,9 @@ use crate::{
 /// Deepest nesting of a body: schemas are nested, and nothing needs more.
 const MAX_DEPTH: usize = 64;
 
+/// Bodies of more bytes are read by a thread of their own: a megabyte takes tens of milliseconds.
+const ASIDE: usize = 64 << 10;
+
 /// A JSON object whose fields are taken one by one; what nobody took is not known.
 #[derive(Debug)]
 pub(crate) struct Fields(Map<String, Value>);
@@ -60,8 +63,18 @@ pub(crate) fn too_large() -> ApiError {
 /// As [`bytes`], and where it is no JSON object.
 pub(crate) async fn fields(body: Body) -> Answered<Fields> {
     let bytes = bytes(body).await?;
-    check_depth(&bytes)?;
-    match serde_json::from_slice(&bytes) {
+    if bytes.len() <= ASIDE {
+        return parsed(&bytes);
+    }
+    // Streams of others do not wait for it.
+    tokio::task::spawn_blocking(move || parsed(&bytes)).await.unwrap_or_else(|error| {
+        Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", error.to_string()))
+    })
+}
+
+fn parsed(bytes: &[u8]) -> Answered<Fields> {
+    check_depth(bytes)?;
+    match serde_json::from_slice(bytes) {
         Ok(Value::Object(fields)) => Ok(Fields(fields)),
         Ok(_) => {
             Err(ApiError::invalid("the body of the request has to be a JSON object")
