@@ -231,7 +231,7 @@ mod tests {
         let said = |name: &str| {
             let families = metrics.registry.gather();
             let family = families.into_iter().find(|family| family.name() == name).unwrap();
-            family.get_metric().iter().map(|of| of.get_counter().value()).collect::<Vec<_>>()
+            family.get_metric().iter().map(|of| of.get_counter().get_value()).collect::<Vec<_>>()
         };
         assert_eq!(said("dunlin_refusals_total"), [0.0; REASONS.len()]);
         assert_eq!(said("dunlin_leases_lost_total"), [0.0; FENCED.len()]);
