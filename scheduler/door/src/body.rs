@@ -338,7 +338,7 @@ mod tests {
     async fn a_body_has_time_by_what_it_brings() {
         let error = bytes(trickling(1)).await.unwrap_err();
         assert_eq!((error.status.as_u16(), error.code), (408, Some("request_timeout")));
-        assert!(error.message.contains("4 bytes came"), "{error:?}");
+        assert!(error.message.contains("5 bytes came"), "{error:?}");
         assert_eq!(bytes(trickling(30_000)).await.unwrap().len(), 900_000);
     }
 }
