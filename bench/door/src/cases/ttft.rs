@@ -13,6 +13,8 @@ use tokio::{task::JoinSet, time::sleep};
 use crate::http::{chat, client, paced};
 
 const AT_ONCE: usize = 64;
+/// Members share no connection with more: a connection has 64 streams, of which some are about to end.
+const OF_ONE_LINK: usize = 16;
 const ALONE: usize = 300;
 const WARMING: usize = 50;
 const LONG: Duration = Duration::from_secs(8);
@@ -33,13 +35,12 @@ pub(super) fn added(programs: &Programs) -> anyhow::Result<Vec<Figure>> {
     }
     block_on(async {
         stand.resident_on("tiny", NODES.len() as u32).await?;
-        let (client, member) =
-            (Arc::new(client(&stand, "tiny", Map::new())?), Arc::new(stand.client().await?));
+        let (client, member) = (Arc::new(client(&stand, "tiny", Map::new())?), stand.client().await?);
         for _ in 0..WARMING {
             chat(&client, &paced(0), 1).await?;
         }
         let mut figures = alone(&client, &member).await?;
-        figures.extend(under_way(client.clone(), member).await?);
+        figures.extend(under_way(&stand, client.clone()).await?);
         figures.push(back_to_back(client).await?);
         Ok(figures)
     })
@@ -55,26 +56,27 @@ async fn alone(client: &Client, member: &Member) -> anyhow::Result<Vec<Figure>> 
     figures("one after the other", by_http, as_member)
 }
 
-async fn under_way(client: Arc<Client>, member: Arc<Member>) -> anyhow::Result<Vec<Figure>> {
+async fn under_way(stand: &Stand, client: Arc<Client>) -> anyhow::Result<Vec<Figure>> {
+    let mut members = Vec::new();
+    for _ in 0..AT_ONCE / OF_ONE_LINK {
+        members.push(stand.client().await?);
+    }
+    let members = Arc::new(members);
+    let as_member = move |number: usize| {
+        let members = members.clone();
+        async move { Ok(members[number / OF_ONE_LINK].invoke(TOKENS, PACE_MS).await?.first) }
+    };
     let stagger =
         |number: usize| Duration::from_millis(u64::from(TOKENS * PACE_MS)) * number as u32 / AT_ONCE as u32;
     // Rows know nothing of an engine that computes nothing: its first streams are waited for too long, or not at all.
-    let warming = member.clone();
-    let warm = move || {
-        let member = warming.clone();
-        async move { Ok(member.invoke(TOKENS, PACE_MS).await?.first) }
-    };
-    concurrently(WARM, stagger, warm).await?;
-    let by_http = concurrently(LONG, stagger, move || {
+    concurrently(WARM, stagger, as_member.clone()).await?;
+    let by_http = concurrently(LONG, stagger, move |_| {
         let client = client.clone();
         async move { by_door(&client, TOKENS, PACE_MS).await }
     });
     let by_http = by_http.await?;
-    let as_member = concurrently(LONG, stagger, move || {
-        let member = member.clone();
-        async move { Ok(member.invoke(TOKENS, PACE_MS).await?.first) }
-    });
-    figures("64 streams under way", by_http, as_member.await?)
+    let as_member = concurrently(LONG, stagger, as_member).await?;
+    figures("64 streams under way", by_http, as_member)
 }
 
 /// Each begins when the one before has ended: as many as the machine has processors for.
@@ -83,7 +85,7 @@ async fn back_to_back(client: Arc<Client>) -> anyhow::Result<Figure> {
     let answers = concurrently(
         LONG,
         |_| Duration::ZERO,
-        move || {
+        move |_| {
             let client = client.clone();
             async move { by_door(&client, 1, 0).await }
         },
@@ -104,7 +106,7 @@ async fn by_door(client: &Client, tokens: u32, pace_ms: u32) -> anyhow::Result<D
 async fn concurrently<F>(
     long: Duration,
     begins: impl Fn(usize) -> Duration,
-    ask: impl Fn() -> F + Clone + Send + 'static,
+    ask: impl Fn(usize) -> F + Clone + Send + 'static,
 ) -> anyhow::Result<Vec<Duration>>
 where
     F: Future<Output = anyhow::Result<Duration>> + Send,
@@ -116,7 +118,7 @@ where
             sleep(wait).await;
             let (begin, mut answers) = (Instant::now(), Vec::new());
             while begin.elapsed() < long {
-                answers.push(ask().await?);
+                answers.push(ask(number).await?);
             }
             anyhow::Ok(answers)
         });
