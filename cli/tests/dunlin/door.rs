@@ -184,6 +184,7 @@ fn whoever_leaves_ends_the_work_in_every_state() {
         format!("agent --join {token} --scheduler {login} --name pi --emulate pi5-8g --folder {folder}");
     let board = Running::start(home.dunlin(&join).into_command());
     board.says("connected scheduler");
+    until("its models are known", || get(&format!("{url}/v1/models/llama-3.2-1b")).status == 200);
     for when in [
         // The first one loads the model.
         Leaves::AtOnce,

@@ -12,10 +12,10 @@ export function show(main, done) {
     enter(key.value.trim());
   } }, h("label", { for: "key" }, "API key"), h("div", { class: "row" }, key, button));
   put(main, h("div", { class: "sheet" },
-    h("h1", {}, "Dunlin"),
+    h("h1", {}, "Log in"),
     h("p", { class: "note" }, "The boards of this fleet: what runs where, how fast, at how many joules, and why there."),
     form, told,
-    h("p", { class: "small faint" }, "The key goes with each request, and is forgotten with this tab.")));
+    h("p", { class: "small note" }, h("code", {}, "dunlin console"), " prints a link that logs in; ", h("code", {}, "dunlin key new NAME"), " makes a key. It goes with each request, and is forgotten with this tab.")));
   key.focus();
 
   async function enter(given) {
