@@ -3,11 +3,11 @@
 mod cases;
 mod engines;
 mod guests;
-mod pairs;
 
 use std::path::PathBuf;
 
 use clap::Parser;
+use dunlin_bench_stand::pairs;
 use dunlin_gguf::synth::SynthShape;
 
 use engines::{Setting, synthetic};

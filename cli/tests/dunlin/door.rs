@@ -3,13 +3,14 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpStream,
+    time::Instant,
 };
 
 use serde_json::{Value, json};
 
 use crate::{
     clients::up,
-    fleet::{Running, two_ports},
+    fleet::{PATIENCE, Running, two_ports},
     http::{get, post},
     support::Home,
 };
@@ -100,4 +101,120 @@ fn who_makes_a_key_hears_that_it_is_not_encrypted() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && said.contains("can read the key: --http-cert"), "{said}");
     assert_eq!(home.dunlin("key new bob --json").json()["unencrypted"], true);
+}
+
+/// Where somebody leaves: after so much of the request, or once the answer is so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaves {
+    InTheHead,
+    InTheBody,
+    AtOnce,
+    /// Once the scheduler says that it runs; the prompt is long.
+    WhileItReads,
+    /// After the first token, of one answer or of several.
+    WhileItWrites(u32),
+    /// The answer was to come as a whole.
+    WhileItWaits,
+}
+
+/// On a board that takes its time.
+fn slow(stream: bool, n: u32, words: usize) -> String {
+    let message = json!({ "role": "user", "content": "disk nearly full ".repeat(words) });
+    json!({ "model": "llama-3.2-1b", "messages": [message], "max_tokens": 400, "n": n, "stream": stream })
+        .to_string()
+}
+
+/// Those that the scheduler knows, the newest first.
+fn invocations(url: &str) -> Vec<Value> {
+    let all = get(&format!("{url}/v1/invocations?limit=50")).json();
+    all["data"].as_array().unwrap().clone()
+}
+
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "it never came to this: {what}");
+    }
+}
+
+fn leave(url: &str, when: Leaves) {
+    let body = match when {
+        Leaves::WhileItReads => slow(true, 1, 300),
+        Leaves::WhileItWrites(n) => slow(true, n, 1),
+        Leaves::WhileItWaits => slow(false, 1, 1),
+        _ => slow(true, 1, 1),
+    };
+    let known = invocations(url).len();
+    let host = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    let head =
+        format!("POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", body.len());
+    let (head, half) = (head + "\r\n", &body[..body.len() / 2]);
+    match when {
+        Leaves::InTheHead => return stream.write_all(&head.as_bytes()[..head.len() - 2]).unwrap(),
+        Leaves::InTheBody => return stream.write_all((head + half).as_bytes()).unwrap(),
+        _ => stream.write_all((head + &body).as_bytes()).unwrap(),
+    }
+    let newest = || invocations(url).into_iter().next().filter(|_| invocations(url).len() > known);
+    match when {
+        Leaves::WhileItReads => until("placed", || newest().is_some_and(|of| of["attempts"][0].is_object())),
+        Leaves::WhileItWaits => {
+            until("first token", || newest().is_some_and(|of| of["tokens"].as_u64() > Some(0)))
+        }
+        Leaves::WhileItWrites(_) => {
+            let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+            assert!(
+                lines.any(|line| line.contains("\"content\":\"") && !line.contains("\"content\":\"\"")),
+                "no token"
+            );
+        }
+        _ => until("it is known", || newest().is_some()),
+    }
+}
+
+#[test]
+fn whoever_leaves_ends_the_work_in_every_state() {
+    let home = Home::new();
+    let (_up, url) = up(&home, "");
+    let token = home.dunlin("token new").stdout();
+    let login = std::fs::read_to_string(home.path("data/dunlin/fleet/login/scheduler")).unwrap();
+    let (token, login, folder) = (token.trim(), login.trim(), home.path("pi").display().to_string());
+    let join =
+        format!("agent --join {token} --scheduler {login} --name pi --emulate pi5-8g --folder {folder}");
+    let board = Running::start(home.dunlin(&join).into_command());
+    board.says("connected scheduler");
+    until("its models are known", || get(&format!("{url}/v1/models/llama-3.2-1b")).status == 200);
+    for when in [
+        // The first one loads the model.
+        Leaves::AtOnce,
+        Leaves::InTheHead,
+        Leaves::InTheBody,
+        Leaves::WhileItReads,
+        Leaves::WhileItWrites(1),
+        Leaves::WhileItWrites(3),
+        Leaves::WhileItWaits,
+    ] {
+        let known = invocations(&url).len();
+        leave(&url, when);
+        until("all have ended", || {
+            get(&format!("{url}/v1/invocations?live=true")).json()["data"] == json!([])
+        });
+        let all = invocations(&url);
+        let expected = match when {
+            Leaves::InTheHead | Leaves::InTheBody => 0,
+            Leaves::WhileItWrites(n) => n as usize,
+            _ => 1,
+        };
+        let new = &all[..all.len() - known];
+        assert_eq!(new.len(), expected, "{when:?}: {all:#?}");
+        for of in new {
+            assert_eq!(of["state"], "cancelled", "{when:?}: {of:#}");
+            assert!(of["tokens"].as_u64() < Some(400), "{when:?}: {of:#}");
+        }
+    }
+    // Nothing of all that is in the way of who stays.
+    let body = json!({ "model": "llama-3.2-1b", "messages": [{ "role": "user", "content": "hi" }], "max_tokens": 4 });
+    let answer = post(&format!("{url}/v1/chat/completions"), "", &body.to_string());
+    assert_eq!(answer.status, 200, "{answer:?}");
 }

@@ -113,11 +113,22 @@ fn an_invocation_is_one_tree_of_spans_and_logs_have_its_ids() {
     assert_eq!(answer.status, 200, "{answer:?}");
 
     // The first request loads the model.
-    let layers = ["invoke chat", "queue", "placement", "attempt", "load", "pipeline", "prefill", "decode"];
+    let layers = [
+        "POST /v1/chat/completions",
+        "invoke chat",
+        "queue",
+        "placement",
+        "attempt",
+        "load",
+        "pipeline",
+        "prefill",
+        "decode",
+    ];
     let (spans, _) = collector.spans(&layers);
     let id = |name: &str| spans[name]["spanId"].as_str().unwrap();
     let tree = [
-        ("invoke chat", CALLER, "dunlin-scheduler"),
+        ("POST /v1/chat/completions", CALLER, "dunlin-scheduler"),
+        ("invoke chat", id("POST /v1/chat/completions"), "dunlin-scheduler"),
         ("queue", id("invoke chat"), "dunlin-scheduler"),
         ("placement", id("invoke chat"), "dunlin-scheduler"),
         ("attempt", id("invoke chat"), "dunlin-scheduler"),
@@ -138,8 +149,20 @@ fn an_invocation_is_one_tree_of_spans_and_logs_have_its_ids() {
     assert_eq!(told("gen_ai.usage.output_tokens"), usage["completion_tokens"].as_u64());
     assert_eq!(told("gen_ai.usage.input_tokens"), usage["prompt_tokens"].as_u64());
     assert_eq!(attribute(root, "gen_ai.request.model"), "demo");
+    let request = &spans["POST /v1/chat/completions"];
+    for (name, value) in [
+        ("http.request.method", "POST"),
+        ("http.route", "/v1/chat/completions"),
+        ("url.path", "/v1/chat/completions"),
+        ("url.scheme", "http"),
+        ("http.response.status_code", "200"),
+        ("server.address", "127.0.0.1"),
+        ("client.address", "127.0.0.1"),
+    ] {
+        assert_eq!(attribute(request, name), value, "{name}: {request:#}");
+    }
     // What happened in it was not before it; both ends are by the clock of this machine.
-    let begin = nanos(root, "startTimeUnixNano");
+    let begin = nanos(request, "startTimeUnixNano");
     assert!(spans.values().all(|span| nanos(span, "startTimeUnixNano") >= begin - 1_000_000));
 
     logs_have_ids(&up, id("invoke chat"), id("attempt"));
@@ -147,11 +170,22 @@ fn an_invocation_is_one_tree_of_spans_and_logs_have_its_ids() {
     let headers = headers.replace("-01\r\n", "-00\r\n");
     assert_eq!(post(&format!("{url}/v1/chat/completions"), &headers, &body.to_string()).status, 200);
     let plain = post(&format!("{url}/v1/chat/completions"), "", &body.to_string()).json();
-    let (own, traces) = collector.spans(&["invoke chat", "decode"]);
+    let (own, traces) = collector.spans(&["POST /v1/chat/completions", "invoke chat", "decode"]);
     assert!(!traces.contains(TRACE), "{own:#?}");
+    assert_eq!(traces.len(), 1, "{own:#?}");
     let invocation = &plain["dunlin"]["invocation"];
     assert_eq!(attribute(&own["invoke chat"], "dunlin.invocation"), invocation, "{own:#?}");
-    assert_eq!(own["invoke chat"].get("parentSpanId"), None);
+    let request = &own["POST /v1/chat/completions"];
+    assert_eq!(own["invoke chat"]["parentSpanId"], request["spanId"]);
+    assert_eq!(request.get("parentSpanId"), None);
+    // What nobody could be found for is a fault of the server, what asks for nothing that there is none.
+    let late = post(&format!("{url}/v1/chat/completions"), "x-dunlin-deadline-ms: 1\r\n", &body.to_string());
+    let wrong = post(&format!("{url}/v1/embeddings"), "", "{}");
+    assert_eq!((late.status, wrong.status), (504, 400));
+    let (failed, _) = collector.spans(&["POST /v1/embeddings"]);
+    assert_eq!(attribute(&failed["POST /v1/embeddings"], "http.response.status_code"), "400");
+    assert_eq!(attribute(&failed["POST /v1/embeddings"], "error.type"), &Value::Null);
+    assert_eq!(attribute(&failed["POST /v1/chat/completions"], "error.type"), "504");
 }
 
 /// One line of the scheduler and one of the node.

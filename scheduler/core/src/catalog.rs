@@ -33,6 +33,7 @@ pub struct Variant {
 
 /// A model's place in the core's tables. Digests keep theirs for as long as the scheduler lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct ModelIndex(u16);
 
 impl ModelIndex {

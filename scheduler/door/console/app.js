@@ -115,9 +115,9 @@ const paintPulse = everyFrame(() => {
   const figures = [
     ["boards", boards, sum.gone > 0 ? "bad" : ""],
     ["running", sum.running],
-    ["waiting", queued, queued > 0 ? "warm" : ""],
-    ["now", rate > 0 ? format.rate(rate, "tok/s") : "–"],
-    ["drawing", sum.measured > 0 ? format.watts(sum.watts) : "–", "", sum.measured < sum.all - sum.gone ? `${sum.measured} of ${sum.all - sum.gone} boards say what they draw` : "all boards"],
+    ["queued", queued, queued > 0 ? "warm" : ""],
+    ["throughput", rate > 0 ? format.rate(rate, "tok/s") : "–"],
+    ["power", sum.measured > 0 ? format.watts(sum.watts) : "–", "", sum.measured < sum.all - sum.gone ? `${sum.measured} of ${sum.all - sum.gone} boards say what they draw` : "all boards"],
   ];
   if (sum.emulated > 0) figures.push(["emulated", `${sum.emulated} of ${sum.all}`, "", "Boards that do not exist, at the pace and power of a model of one"]);
   pulse(figures);

@@ -26,7 +26,7 @@ export function joules(value) {
 
 /** Joules of an answer in words: whose they are, and how they are known. */
 export function energy(of) {
-  const phases = known(of.prefill_joules) && known(of.decode_joules) ? `${joules(of.prefill_joules)} reading, ${joules(of.decode_joules)} writing; ` : "";
+  const phases = known(of.prefill_joules) && known(of.decode_joules) ? `${joules(of.prefill_joules)} prefill, ${joules(of.decode_joules)} decode; ` : "";
   const by = { metered: `metered (${of.source})`, declared: "from declared watts, not measured", emulated: "emulated: the board does not exist" }[of.provenance] ?? of.source;
   const error = known(of.error) ? `, ± ${Math.round(of.error * 100)} %` : "";
   return `${joules(of.marginal_joules)} above idle (${phases}${joules(of.total_joules)} with idle); ${of.scope}, ${by}${error}`;

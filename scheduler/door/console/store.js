@@ -90,7 +90,10 @@ const handlers = {
 function onModels(models) {
   fleet.variants = models.flatMap(({ alias, variants }) => variants.map((variant) => ({ alias, ...variant })));
   fleet.models.clear();
-  for (const variant of fleet.variants) fleet.models.set(variant.digest, variant);
+  for (const variant of fleet.variants) {
+    fleet.models.set(variant.digest, variant);
+    modelColour(variant.digest);
+  }
 }
 
 function onNode(said) {
@@ -162,11 +165,13 @@ export function modelName(digest) {
   return known.name && known.name !== known.alias ? `${known.alias} ${known.name}` : known.alias;
 }
 
-/** One of eight colours, the same for a model wherever it is. */
+const COLOURS = 12;
+const colours = new Map();
+
+/** The same for a model wherever it is, and no two alike while there are enough: in the order in which models were seen. */
 export function modelColour(digest) {
-  let sum = 0;
-  for (const letter of String(digest)) sum = (sum * 31 + letter.charCodeAt(0)) >>> 0;
-  return `var(--m${sum % 8})`;
+  if (!colours.has(digest)) colours.set(digest, colours.size % COLOURS);
+  return `var(--m${colours.get(digest)})`;
 }
 
 /** Milliseconds that an invocation took, or has taken until now. */

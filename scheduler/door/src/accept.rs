@@ -33,7 +33,7 @@ const PING_TIME: Duration = Duration::from_secs(20);
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(#[expect(dead_code, reason = "for logs")] pub(crate) SocketAddr);
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Until `closing`; then what is being answered is waited for.
 pub(crate) async fn accept(

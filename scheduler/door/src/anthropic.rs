@@ -1,25 +1,21 @@
 //! `POST /v1/messages`, as clients of Anthropic know it: what is asked.
 
-use std::sync::Arc;
-
 use axum::{
-    Extension, Json,
-    body::Body,
-    extract::State,
+    Json,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
     anthropic_answer,
-    auth::Caller,
-    body::{self, Fields, missing},
-    call::{self, Call, Manner},
-    desk::Desk,
+    asking::Asked,
+    body::{Fields, missing},
+    call::Call,
     error::{Answered, ApiError},
     limits::MAX_TOKENS,
     openai::{self, Tools, Wish},
+    tell,
 };
 
 /// How it is told.
@@ -59,19 +55,16 @@ pub(crate) fn document(error: &ApiError) -> Value {
     json!({ "type": "error", "error": { "type": kind, "message": error.message } })
 }
 
-pub(crate) async fn messages(
-    State(desk): State<Arc<Desk>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, MessagesError> {
-    let manner = Manner::read(&headers)?;
-    let (told, streams, call) = read(body::fields(body).await?)?;
-    let answers = call::begin(&desk, &caller, &manner, vec![call]).await?;
+pub(crate) async fn messages(asked: Answered<Asked>) -> Result<Response, MessagesError> {
+    let Asked { by, fields } = asked?;
+    let (told, streams, call) = read(fields)?;
+    let answers = by.begin_anew(call).await?;
     if streams {
         return Ok(anthropic_answer::stream(told, answers).await?);
     }
-    Ok(Json(anthropic_answer::whole(&told, answers).await?).into_response())
+    let invocations = answers.invocations.clone();
+    let document = Json(anthropic_answer::whole(&told, answers).await?);
+    Ok(tell::named(document.into_response(), &invocations))
 }
 
 fn read(mut fields: Fields) -> Answered<(Told, bool, Call)> {

@@ -9,9 +9,9 @@ use crate::{
     anthropic::{Told, document},
     call::Answers,
     collected::{Collected, Reason, call_id},
-    error::Answered,
-    limits::HEAD_HELD,
+    error::{Answered, ApiError},
     sse::{self, Event, Gone},
+    tell::{self, Tell},
     took::{self, Tokens},
 };
 
@@ -79,16 +79,16 @@ fn usage(tokens: Tokens) -> Value {
     })
 }
 
-pub(crate) async fn stream(told: Told, mut answers: Answers) -> Answered<Response> {
-    answers.settle(HEAD_HELD).await?;
-    let (sender, response) = sse::channel();
-    tokio::spawn(async move {
-        let invocation = first(&answers);
-        let mut telling = Telling { told, invocation, sender, blocks: 0, has_text: false, calls: 0 };
-        // Who left hears nothing more, and the invocation ends with `answers`.
-        drop(telling.tell(answers).await);
-    });
-    Ok(response)
+pub(crate) async fn stream(told: Told, answers: Answers) -> Answered<Response> {
+    let telling = |answers: &Answers, sender| Telling {
+        told,
+        invocation: first(answers),
+        sender,
+        blocks: 0,
+        has_text: false,
+        calls: 0,
+    };
+    tell::stream(answers, sse::channel(), telling).await
 }
 
 /// A message that is being told.
@@ -103,33 +103,13 @@ struct Telling {
     calls: u64,
 }
 
-impl Telling {
-    async fn event(&self, kind: &str, mut data: Value) -> Result<(), Gone> {
-        data["type"] = kind.into();
-        let data = data.to_string();
-        self.sender.event(Event { id: None, name: Some(kind), data: &data }).await
-    }
-
-    async fn tell(&mut self, mut answers: Answers) -> Result<(), Gone> {
+impl Tell for Telling {
+    async fn begin(&mut self) -> Result<(), Gone> {
         let message = message(&self.told, self.invocation);
-        self.event("message_start", json!({ "message": message })).await?;
-        loop {
-            let next = tokio::select! {
-                next = answers.next() => next,
-                () = self.sender.gone() => return Err(Gone),
-            };
-            match next {
-                Some((_, Ok((_, piece)))) => self.piece(piece).await?,
-                Some((_, Err(error))) => {
-                    let data = document(&error).to_string();
-                    return self.sender.event(Event { id: None, name: Some("error"), data: &data }).await;
-                }
-                None => return self.event("message_stop", json!({})).await,
-            }
-        }
+        self.event("message_start", json!({ "message": message })).await
     }
 
-    async fn piece(&mut self, piece: Piece) -> Result<(), Gone> {
+    async fn piece(&mut self, _: usize, _: u64, piece: Piece) -> Result<(), Gone> {
         match piece {
             Piece::Text(text) => {
                 if !std::mem::replace(&mut self.has_text, true) {
@@ -172,6 +152,27 @@ impl Telling {
             }
             _ => Ok(()),
         }
+    }
+
+    async fn fail(&mut self, error: &ApiError) -> Result<(), Gone> {
+        let data = document(error).to_string();
+        self.sender.event(Event { id: None, name: Some("error"), data: &data }).await
+    }
+
+    async fn end(&mut self) -> Result<(), Gone> {
+        self.event("message_stop", json!({})).await
+    }
+
+    fn sender(&self) -> &sse::Sender {
+        &self.sender
+    }
+}
+
+impl Telling {
+    async fn event(&self, kind: &str, mut data: Value) -> Result<(), Gone> {
+        data["type"] = kind.into();
+        let data = data.to_string();
+        self.sender.event(Event { id: None, name: Some(kind), data: &data }).await
     }
 
     /// The block that is open.

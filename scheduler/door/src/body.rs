@@ -3,36 +3,54 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use axum::body::Body;
+use bytes::BytesMut;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     error::{Answered, ApiError},
-    limits::{BODY_TIME, MAX_BODY},
+    limits::{BODY_GRACE, BODY_RATE, MAX_BODY},
 };
 
 /// Deepest nesting of a body: schemas are nested, and nothing needs more.
 const MAX_DEPTH: usize = 64;
+
+/// Bodies of more bytes are read by a thread of their own: a megabyte takes tens of milliseconds.
+const ASIDE: usize = 64 << 10;
 
 /// A JSON object whose fields are taken one by one; what nobody took is not known.
 #[derive(Debug)]
 pub(crate) struct Fields(Map<String, Value>);
 
 /// # Errors
-/// Too large, too slow, no JSON.
+/// Too large, too slow, or broken off.
 pub(crate) async fn bytes(body: Body) -> Answered<bytes::Bytes> {
-    match timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(ApiError::invalid(format!("the body broke off: {error}"))),
-        Err(_) => {
-            let message = format!("the body took longer than {} s", BODY_TIME.as_secs());
-            Err(ApiError { status: StatusCode::REQUEST_TIMEOUT, ..ApiError::invalid(message) }
-                .with_code("request_timeout"))
+    let (mut body, mut bytes, began) = (Limited::new(body, MAX_BODY), BytesMut::new(), Instant::now());
+    loop {
+        // Who sends a lot has time for it, who sends a byte now and then has not.
+        let until = began + BODY_GRACE + Duration::from_secs_f64(bytes.len() as f64 / BODY_RATE);
+        match timeout_at(until, body.frame()).await {
+            Ok(None) => return Ok(bytes.freeze()),
+            Ok(Some(Ok(frame))) => {
+                frame.data_ref().into_iter().for_each(|data| bytes.extend_from_slice(data))
+            }
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Ok(Some(Err(error))) => return Err(ApiError::invalid(format!("the body broke off: {error}"))),
+            Err(_) => return Err(too_slow(bytes.len())),
         }
     }
+}
+
+fn too_slow(received: usize) -> ApiError {
+    let message = format!(
+        "the body is too slow: {received} bytes came so far, it may take {} s and a second for each {} kB",
+        BODY_GRACE.as_secs(),
+        BODY_RATE / 1e3
+    );
+    ApiError { status: StatusCode::REQUEST_TIMEOUT, ..ApiError::invalid(message) }
+        .with_code("request_timeout")
 }
 
 pub(crate) fn too_large() -> ApiError {
@@ -45,8 +63,18 @@ pub(crate) fn too_large() -> ApiError {
 /// As [`bytes`], and where it is no JSON object.
 pub(crate) async fn fields(body: Body) -> Answered<Fields> {
     let bytes = bytes(body).await?;
-    check_depth(&bytes)?;
-    match serde_json::from_slice(&bytes) {
+    if bytes.len() <= ASIDE {
+        return parsed(&bytes);
+    }
+    // Streams of others do not wait for it.
+    tokio::task::spawn_blocking(move || parsed(&bytes)).await.unwrap_or_else(|error| {
+        Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", error.to_string()))
+    })
+}
+
+fn parsed(bytes: &[u8]) -> Answered<Fields> {
+    check_depth(bytes)?;
+    match serde_json::from_slice(bytes) {
         Ok(Value::Object(fields)) => Ok(Fields(fields)),
         Ok(_) => {
             Err(ApiError::invalid("the body of the request has to be a JSON object")
@@ -247,6 +275,9 @@ pub(crate) fn milliseconds(headers: &HeaderMap, name: &'static str) -> Answered<
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
+    use tokio::time::sleep;
+
     use super::*;
 
     fn of(json: &str) -> Fields {
@@ -293,5 +324,21 @@ mod tests {
         assert_eq!(code("[".repeat(100_000).into_bytes()).await, Some("invalid_json"));
         assert_eq!(code(vec![b' '; MAX_BODY + 1]).await, Some("request_too_large"));
         assert_eq!(code(format!(r#"{{"a": "{}"}}"#, "[".repeat(100)).into_bytes()).await, None);
+    }
+
+    /// Pieces of so many bytes, one a second, for half a minute.
+    fn trickling(piece: usize) -> Body {
+        Body::from_stream(stream::unfold(0, move |number| async move {
+            sleep(Duration::from_secs(1)).await;
+            (number < 30).then(|| (Ok::<_, axum::Error>(vec![b' '; piece]), number + 1))
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_has_time_by_what_it_brings() {
+        let error = bytes(trickling(1)).await.unwrap_err();
+        assert_eq!((error.status.as_u16(), error.code), (408, Some("request_timeout")));
+        assert!(error.message.contains("5 bytes came"), "{error:?}");
+        assert_eq!(bytes(trickling(30_000)).await.unwrap().len(), 900_000);
     }
 }

@@ -200,37 +200,35 @@ async fn admit(desk: &Arc<Desk>, caller: &Caller, manner: &Manner, model: &str) 
     Ok(())
 }
 
-/// Several answers, as their pieces come.
+/// One answer or several, as their pieces come.
 #[derive(Debug)]
 pub(crate) struct Answers {
     pub(crate) invocations: Vec<InvocationId>,
-    pieces: mpsc::Receiver<(usize, Answered<Numbered>)>,
+    pieces: Pieces,
     held: Option<(usize, Answered<Numbered>)>,
     left: usize,
-    /// Ends them when this is dropped.
-    _tasks: JoinSet<()>,
+    /// What the client has already is left out, up to this number.
+    from: u64,
+}
+
+/// Where they come from.
+#[derive(Debug)]
+enum Pieces {
+    /// Mostly there is one: nothing stands between it and whoever tells it.
+    OfOne(Box<Answer>),
+    /// Tasks end when this is dropped.
+    OfSeveral { pieces: mpsc::Receiver<(usize, Answered<Numbered>)>, _tasks: JoinSet<()> },
 }
 
 impl Answers {
-    /// Leaves out what the client has.
-    fn follow(answers: Vec<Answer>, from: u64) -> Self {
-        let (sender, pieces) = mpsc::channel(MAX_PIECES);
-        let invocations = answers.iter().map(Answer::invocation).collect();
-        let (mut tasks, left) = (JoinSet::new(), answers.len());
-        for (index, mut answer) in answers.into_iter().enumerate() {
-            let sender = sender.clone();
-            tasks.spawn(async move {
-                loop {
-                    let piece = answer.next().await;
-                    let is_last = matches!(piece, Err(_) | Ok((_, Piece::End(_))));
-                    let is_known = !is_last && piece.as_ref().is_ok_and(|(number, _)| *number <= from);
-                    if (!is_known && sender.send((index, piece)).await.is_err()) || is_last {
-                        return;
-                    }
-                }
-            });
-        }
-        Self { invocations, pieces, held: None, left, _tasks: tasks }
+    fn follow(mut answers: Vec<Answer>, from: u64) -> Self {
+        let invocations: Vec<InvocationId> = answers.iter().map(Answer::invocation).collect();
+        let left = answers.len();
+        let pieces = match answers.pop() {
+            Some(only) if answers.is_empty() => Pieces::OfOne(Box::new(only)),
+            last => Pieces::of_several(answers.into_iter().chain(last)),
+        };
+        Self { invocations, pieces, held: None, left, from }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -244,7 +242,7 @@ impl Answers {
         }
         let next = match self.held.take() {
             Some(held) => Some(held),
-            None => self.pieces.recv().await,
+            None => self.unknown().await,
         };
         match &next {
             Some((_, Ok((_, Piece::End(_))))) => self.left -= 1,
@@ -254,12 +252,27 @@ impl Answers {
         next
     }
 
+    /// The next one that the client does not have. Safe to drop and to call anew.
+    async fn unknown(&mut self) -> Option<(usize, Answered<Numbered>)> {
+        loop {
+            let next = match &mut self.pieces {
+                Pieces::OfOne(answer) => Some((0, answer.next().await)),
+                Pieces::OfSeveral { pieces, .. } => pieces.recv().await,
+            };
+            let is_known =
+                |number: u64, piece: &Piece| number <= self.from && !matches!(piece, Piece::End(_));
+            if !matches!(&next, Some((_, Ok((number, piece)))) if is_known(*number, piece)) {
+                return next;
+            }
+        }
+    }
+
     /// Waits a while for the first piece, so that what fails at once fails by its status.
     ///
     /// # Errors
     /// What failed at once.
     pub(crate) async fn settle(&mut self, time: Duration) -> Answered<()> {
-        match tokio::time::timeout(time, self.pieces.recv()).await {
+        match tokio::time::timeout(time, self.unknown()).await {
             Ok(Some((_, Err(error)))) => Err(error),
             Ok(first) => {
                 self.held = first;
@@ -267,6 +280,26 @@ impl Answers {
             }
             Err(_) => Ok(()),
         }
+    }
+}
+
+impl Pieces {
+    fn of_several(answers: impl Iterator<Item = Answer>) -> Self {
+        let (sender, pieces) = mpsc::channel(MAX_PIECES);
+        let mut tasks = JoinSet::new();
+        for (index, mut answer) in answers.enumerate() {
+            let sender = sender.clone();
+            tasks.spawn(async move {
+                loop {
+                    let piece = answer.next().await;
+                    let is_last = matches!(piece, Err(_) | Ok((_, Piece::End(_))));
+                    if sender.send((index, piece)).await.is_err() || is_last {
+                        return;
+                    }
+                }
+            });
+        }
+        Self::OfSeveral { pieces, _tasks: tasks }
     }
 }
 

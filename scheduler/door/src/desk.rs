@@ -27,6 +27,7 @@ use crate::{
     keys::Keys,
     limits::MAX_REQUESTS,
     metrics::Metrics,
+    span::HttpSpan,
 };
 
 /// How old the list of models may be where it is asked about one that it has.
@@ -153,16 +154,17 @@ impl Desk {
     }
 }
 
-/// The body of an answer, which has its place until it is sent.
+/// The body of an answer, which has its place until it is sent, and ends its span then.
 #[derive(Debug)]
 pub(crate) struct Placed {
     body: Body,
     _place: OwnedSemaphorePermit,
+    _span: Option<HttpSpan>,
 }
 
 impl Placed {
-    pub(crate) fn new(body: Body, place: OwnedSemaphorePermit) -> Self {
-        Self { body, _place: place }
+    pub(crate) fn new(body: Body, place: OwnedSemaphorePermit, span: Option<HttpSpan>) -> Self {
+        Self { body, _place: place, _span: span }
     }
 }
 

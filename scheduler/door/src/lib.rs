@@ -10,6 +10,7 @@ mod accept;
 mod answer;
 mod anthropic;
 mod anthropic_answer;
+mod asking;
 mod auth;
 mod body;
 mod call;
@@ -35,7 +36,9 @@ mod pipelines;
 mod policies;
 mod router;
 mod schema;
+mod span;
 mod sse;
+mod tell;
 mod tls;
 mod took;
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 /// Bytes of a request's body: what an invocation can carry, and the JSON around it.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// How long a body may take.
-pub const BODY_TIME: Duration = Duration::from_secs(30);
+/// How long a body may take at least, and how many bytes more it has to bring for each second more.
+pub const BODY_GRACE: Duration = Duration::from_secs(5);
+pub const BODY_RATE: f64 = 32e3;
 
 /// How long a connection may say nothing at first, and how long the head of a request may take.
 pub const FIRST_BYTE_TIME: Duration = Duration::from_secs(5);

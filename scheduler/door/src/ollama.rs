@@ -4,26 +4,26 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Json,
-    body::Body,
     extract::State,
     response::{IntoResponse, Response},
 };
 use dunlin_protocol::ModelSummary;
-use http::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::{
     answer::{Finish, Piece},
+    asking::{Asked, Asking},
     auth::Caller,
-    body::{self, Fields, missing},
-    call::{self, Answers, Call, Manner},
+    body::{Fields, missing},
+    call::{Answers, Call},
     collected::{Collected, Reason},
     desk::Desk,
     error::{Answered, ApiError},
-    limits::{DEFAULT_MAX_TOKENS, HEAD_HELD, MAX_TOKENS},
+    limits::{DEFAULT_MAX_TOKENS, MAX_TOKENS},
     openai::{self, Format, Tools, Wish},
     schema,
     sse::{self, Gone},
+    tell::{self, Tell},
     took,
 };
 
@@ -86,12 +86,8 @@ pub(crate) async fn tags(
     Ok(Json(json!({ "models": told.collect::<Vec<_>>() })))
 }
 
-pub(crate) async fn show(
-    State(desk): State<Arc<Desk>>,
-    Extension(caller): Extension<Caller>,
-    body: Body,
-) -> Told<Json<Value>> {
-    let mut fields = body::fields(body).await?;
+pub(crate) async fn show(asked: Answered<Asked>) -> Told<Json<Value>> {
+    let Asked { by: Asking { desk, caller, .. }, mut fields } = asked?;
     let name = model(&mut fields)?;
     let models = desk.models(Some(&name)).await?;
     let seen: Vec<&ModelSummary> = models.iter().filter(|model| caller.may_use(&model.alias)).collect();
@@ -126,31 +122,19 @@ fn details(model: &ModelSummary) -> Value {
     })
 }
 
-pub(crate) async fn chat(
-    State(desk): State<Arc<Desk>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Told {
-    let manner = Manner::read(&headers)?;
-    let mut fields = body::fields(body).await?;
+pub(crate) async fn chat(asked: Answered<Asked>) -> Told {
+    let Asked { by, mut fields } = asked?;
     let (name, streams, call) = common(&mut fields)?;
     let messages = fields.list("messages")?.ok_or_else(|| missing("messages"))?;
     let messages = messages.into_iter().map(message).collect::<Answered<Vec<_>>>()?;
     let tools = tools(&mut fields)?;
     let wish = wish(&mut fields, messages, tools)?;
     fields.done()?;
-    answer(&desk, &caller, &manner, Kind::Chat, name, streams, wish.call(call)).await
+    answer(&by, Kind::Chat, name, streams, wish.call(call)).await
 }
 
-pub(crate) async fn generate(
-    State(desk): State<Arc<Desk>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Told {
-    let manner = Manner::read(&headers)?;
-    let mut fields = body::fields(body).await?;
+pub(crate) async fn generate(asked: Answered<Asked>) -> Told {
+    let Asked { by, mut fields } = asked?;
     let (name, streams, mut call) = common(&mut fields)?;
     let prompt = fields.text("prompt")?.unwrap_or_default();
     let system = fields.text("system")?;
@@ -164,8 +148,8 @@ pub(crate) async fn generate(
         // What loads a model there, does here.
         fields.ignore(&["options", "format", "raw"]);
         fields.done()?;
-        desk.check_allowance(&caller, &name)?;
-        desk.warm(&name);
+        by.desk.check_allowance(&by.caller, &name)?;
+        by.desk.warm(&name);
         return Ok(Json(json!({ "model": name, "created_at": time(), "response": "", "done": true, "done_reason": "load" }))
             .into_response());
     }
@@ -194,7 +178,7 @@ pub(crate) async fn generate(
         wish.call(call)
     };
     fields.done()?;
-    answer(&desk, &caller, &manner, Kind::Generate, name, streams, call).await
+    answer(&by, Kind::Generate, name, streams, call).await
 }
 
 /// What both have. A stream is what this API has where nothing is said.
@@ -275,15 +259,7 @@ enum Kind {
     Generate,
 }
 
-async fn answer(
-    desk: &Arc<Desk>,
-    caller: &Caller,
-    manner: &Manner,
-    kind: Kind,
-    name: String,
-    streams: bool,
-    mut call: Call,
-) -> Told {
+async fn answer(by: &Asking, kind: Kind, name: String, streams: bool, mut call: Call) -> Told {
     // What was said first goes before what holds where nothing is said.
     let mut seen = Vec::new();
     call.params.retain(|param| {
@@ -291,43 +267,52 @@ async fn answer(
         seen.push(param.name.clone());
         is_first
     });
-    let mut answers = call::begin(desk, caller, manner, vec![call]).await?;
+    let answers = by.begin_anew(call).await?;
+    let invocations = answers.invocations.clone();
     if !streams {
         let collected = Collected::all(answers).await?.into_iter().next().unwrap_or_default();
         let mut document = piece(kind, &name, &collected.text, &collected.tool_calls);
         if let Some(finish) = &collected.finish {
             end(&mut document, finish);
         }
-        return Ok(Json(document).into_response());
+        return Ok(tell::named(Json(document).into_response(), &invocations));
     }
-    answers.settle(HEAD_HELD).await?;
-    let (sender, response) = sse::lines();
-    tokio::spawn(async move {
-        // Who left hears nothing more, and the invocation ends with `answers`.
-        drop(tell(kind, &name, answers, &sender).await);
-    });
-    Ok(response)
+    let telling = |_: &Answers, sender| Telling { kind, name, sender };
+    Ok(tell::stream(answers, sse::lines(), telling).await?)
 }
 
-async fn tell(kind: Kind, name: &str, mut answers: Answers, sender: &sse::Sender) -> Result<(), Gone> {
-    loop {
-        let next = tokio::select! {
-            next = answers.next() => next,
-            () = sender.gone() => return Err(Gone),
-        };
-        let line = match next {
-            None => return Ok(()),
-            Some((_, Err(error))) => json!({ "error": error.message }),
-            Some((_, Ok((_, Piece::Text(text))))) => piece(kind, name, &text, &[]),
-            Some((_, Ok((_, Piece::ToolCall(call))))) => piece(kind, name, "", &[call]),
-            Some((_, Ok((_, Piece::End(finish))))) => {
-                let mut document = piece(kind, name, "", &[]);
+/// A stream that is being told, in lines.
+struct Telling {
+    kind: Kind,
+    name: String,
+    sender: sse::Sender,
+}
+
+impl Tell for Telling {
+    async fn piece(&mut self, _: usize, _: u64, of: Piece) -> Result<(), Gone> {
+        let line = match of {
+            Piece::Text(text) => piece(self.kind, &self.name, &text, &[]),
+            Piece::ToolCall(call) => piece(self.kind, &self.name, "", &[call]),
+            Piece::End(finish) => {
+                let mut document = piece(self.kind, &self.name, "", &[]);
                 end(&mut document, &finish);
                 document
             }
-            Some(_) => continue,
+            _ => return Ok(()),
         };
-        sender.line(&line).await?;
+        self.sender.line(&line).await
+    }
+
+    async fn fail(&mut self, error: &ApiError) -> Result<(), Gone> {
+        self.sender.line(&json!({ "error": error.message })).await
+    }
+
+    async fn end(&mut self) -> Result<(), Gone> {
+        Ok(())
+    }
+
+    fn sender(&self) -> &sse::Sender {
+        &self.sender
     }
 }
 

@@ -8,21 +8,21 @@ use axum::{
     extract::{Path, Query, State},
     response::{IntoResponse, Response},
 };
-use dunlin_protocol::{Answer as Said, Ask};
+use dunlin_protocol::{Answer as Said, Ask, InvocationId};
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Value, json};
 
 use crate::{
-    answer::{Answer, Finish, Piece},
+    answer::{Finish, Piece},
     auth::Caller,
     body,
-    call::{self, Call, Manner},
+    call::{self, Answers, Call, Manner},
     desk::Desk,
     document,
     error::{Answered, ApiError},
-    limits::HEAD_HELD,
     policies,
     sse::{self, Event, Gone},
+    tell::{self, Tell},
     took,
 };
 
@@ -75,10 +75,12 @@ pub(crate) async fn invoke(
         None => only(&desk).await?,
     };
     call.body = body::bytes(body).await?.to_vec();
-    let mut answer = call::begin_one(&desk, &caller, &manner, call, 0).await?;
     if streams {
-        return stream(answer, manner.resumes.map_or(0, |(_, offset)| offset)).await;
+        let answers = call::begin(&desk, &caller, &manner, vec![call]).await?;
+        let telling = |answers: &Answers, sender| Telling { invocation: answers.invocations[0], sender };
+        return tell::stream(answers, sse::channel(), telling).await;
     }
+    let mut answer = call::begin_one(&desk, &caller, &manner, call, 0).await?;
     let finish = answer.end_of_all().await?;
     Ok(whole(finish))
 }
@@ -101,10 +103,9 @@ async fn only(desk: &Desk) -> Answered<String> {
 /// The answer of the pipeline as it gave it; what it took stands in the head.
 fn whole(finish: Finish) -> Response {
     let usage = document::usage(&finish.usage).to_string();
-    let mut response = finish.body.into_response();
+    let mut response = tell::named(finish.body.into_response(), &[finish.invocation]);
     let headers = response.headers_mut();
     for (name, value) in [
-        ("x-dunlin-invocation", finish.invocation.to_string()),
         ("x-dunlin-node", finish.usage.node.to_string()),
         ("x-dunlin-usage", usage),
         ("content-type", finish.content_type),
@@ -117,42 +118,13 @@ fn whole(finish: Finish) -> Response {
 }
 
 /// Events: `text`, `json`, `progress`, and at last `result` or `error`.
-async fn stream(mut answer: Answer, from: u64) -> Answered<Response> {
-    let first = match tokio::time::timeout(HEAD_HELD, answer.next()).await {
-        Ok(Err(error)) => return Err(error),
-        Ok(Ok(first)) => Some(first),
-        Err(_) => None,
-    };
-    let (sender, response) = sse::channel();
-    tokio::spawn(async move {
-        // Who left hears nothing more, and the invocation ends with `answer`.
-        drop(tell(answer, first, from, &sender).await);
-    });
-    Ok(response)
+struct Telling {
+    invocation: InvocationId,
+    sender: sse::Sender,
 }
 
-async fn tell(
-    mut answer: Answer,
-    mut first: Option<(u64, Piece)>,
-    from: u64,
-    sender: &sse::Sender,
-) -> Result<(), Gone> {
-    let invocation = answer.invocation();
-    loop {
-        let next = match first.take() {
-            Some(first) => Ok(first),
-            None => tokio::select! {
-                next = answer.next() => next,
-                () = sender.gone() => return Err(Gone),
-            },
-        };
-        let (number, piece) = match next {
-            Ok(next) => next,
-            Err(error) => {
-                let data = error.document().to_string();
-                return sender.event(Event { id: None, name: Some("error"), data: &data }).await;
-            }
-        };
+impl Tell for Telling {
+    async fn piece(&mut self, _: usize, number: u64, piece: Piece) -> Result<(), Gone> {
         let (name, data) = match piece {
             Piece::Text(text) => ("text", json!({ "text": text })),
             Piece::Progress(share) => ("progress", json!({ "progress": share })),
@@ -162,13 +134,24 @@ async fn tell(
             Piece::ToolCall(call) => ("json", json!({ "tool_calls": [call] })),
             Piece::End(finish) => {
                 let data = result(&finish).to_string();
-                return sender.event(Event { id: None, name: Some("result"), data: &data }).await;
+                return self.sender.event(Event { id: None, name: Some("result"), data: &data }).await;
             }
         };
-        if number > from {
-            let id = format!("{invocation}:{number}");
-            sender.event(Event { id: Some(&id), name: Some(name), data: &data.to_string() }).await?;
-        }
+        let (id, data) = (format!("{}:{number}", self.invocation), data.to_string());
+        self.sender.event(Event { id: Some(&id), name: Some(name), data: &data }).await
+    }
+
+    async fn fail(&mut self, error: &ApiError) -> Result<(), Gone> {
+        let data = error.document().to_string();
+        self.sender.event(Event { id: None, name: Some("error"), data: &data }).await
+    }
+
+    async fn end(&mut self) -> Result<(), Gone> {
+        Ok(())
+    }
+
+    fn sender(&self) -> &sse::Sender {
+        &self.sender
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    body::Body,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
     middleware::{Next, from_fn_with_state},
     response::Response,
@@ -13,11 +14,12 @@ use http::{Method, StatusCode};
 
 use crate::{
     anthropic, auth, console, deploy,
-    desk::Desk,
+    desk::{Desk, Placed},
     error::{Answered, ApiError},
     events, fleet, health, invocations,
     limits::MAX_BODY,
     metrics, ollama, openai, openapi, pipelines, policies,
+    span::HttpSpan,
 };
 
 pub(crate) fn router(desk: Arc<Desk>) -> Router {
@@ -99,22 +101,21 @@ pub(crate) fn known() -> Vec<(&'static str, &'static str)> {
 }
 
 /// No more at once than there is room for.
-async fn bound(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Answered<Response> {
+async fn bound(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) -> Answered<Response> {
     let Ok(place) = desk.places.clone().try_acquire_owned() else {
         let error =
             ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "too many requests at once");
         return Err(error.with_code("overloaded").retry_after(std::time::Duration::from_secs(1)));
     };
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = route.as_deref().unwrap_or("none");
     let method = request.method().clone();
+    let mut span = HttpSpan::begin(&desk, route, &mut request);
     let response = next.run(request).await;
-    desk.metrics.answered(
-        route.as_deref().unwrap_or("none"),
-        method_name(&method),
-        response.status().as_u16(),
-    );
+    desk.metrics.answered(route, method_name(&method), response.status().as_u16());
+    span.iter_mut().for_each(|span| span.answered(response.status()));
     // A body that is streamed keeps its place.
-    Ok(response.map(|body| axum::body::Body::new(crate::desk::Placed::new(body, place))))
+    Ok(response.map(|body| Body::new(Placed::new(body, place, span))))
 }
 
 /// Anybody can invent methods.

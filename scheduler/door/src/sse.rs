@@ -64,23 +64,38 @@ fn respond(
     response
 }
 
-impl Sender {
-    /// # Errors
-    /// [`Gone`]: the client has left, or takes nothing.
-    pub(crate) async fn event(&self, event: Event<'_>) -> Result<(), Gone> {
-        let mut text = String::with_capacity(event.data.len() + 32);
-        for (field, value) in [("id", event.id), ("event", event.name)] {
+impl Event<'_> {
+    fn write(&self, text: &mut String) {
+        text.reserve(self.data.len() + 64);
+        for (field, value) in [("id", self.id), ("event", self.name)] {
             if let Some(value) = value {
-                text += field;
-                text += ": ";
-                text += value;
+                *text += field;
+                *text += ": ";
+                *text += value;
                 text.push('\n');
             }
         }
         // JSON has no line breaks of its own, whatever it quotes.
-        text += "data: ";
-        text += event.data;
-        text += "\n\n";
+        *text += "data: ";
+        *text += self.data;
+        *text += "\n\n";
+    }
+}
+
+impl Sender {
+    /// # Errors
+    /// [`Gone`]: the client has left, or takes nothing.
+    pub(crate) async fn event(&self, event: Event<'_>) -> Result<(), Gone> {
+        self.events(&[event]).await
+    }
+
+    /// Several at once: one way to the client instead of one for each.
+    ///
+    /// # Errors
+    /// As [`Self::event`].
+    pub(crate) async fn events(&self, events: &[Event<'_>]) -> Result<(), Gone> {
+        let mut text = String::new();
+        events.iter().for_each(|event| event.write(&mut text));
         self.bytes(Bytes::from(text)).await
     }
 

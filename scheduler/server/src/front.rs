@@ -7,6 +7,7 @@ use dunlin_protocol::{
     Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, FleetId, FromInvocation, InvocationId,
     Submit,
 };
+use dunlin_traces::Exporter;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
 pub struct Front {
     questions: Arc<Questions>,
     changes: watch::Receiver<u64>,
+    traces: Option<Exporter>,
 }
 
 /// What an invocation says, from its beginning or from some emission on.
@@ -35,8 +37,17 @@ pub struct Following {
 }
 
 impl Front {
-    pub(crate) fn new(questions: Arc<Questions>, changes: watch::Receiver<u64>) -> Self {
-        Self { questions, changes }
+    pub(crate) fn new(
+        questions: Arc<Questions>,
+        changes: watch::Receiver<u64>,
+        traces: Option<Exporter>,
+    ) -> Self {
+        Self { questions, changes, traces }
+    }
+
+    /// Who is told of spans, if anybody is.
+    pub fn traces(&self) -> Option<&Exporter> {
+        self.traces.as_ref()
     }
 
     pub fn fleet(&self) -> &FleetId {

@@ -140,7 +140,7 @@ impl Server {
             build: options.build,
             connections: AtomicU64::new(0),
         };
-        let front = Front::new(questions.clone(), driver.changes());
+        let front = Front::new(questions.clone(), driver.changes(), traces.clone());
         let (fails, failed) = watch::channel(false);
         let driver = tokio::spawn(async move {
             // Nothing of it is kept: whoever supervises the process starts it anew, and nodes tell what they hold.

@@ -2,12 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use dunlin_bench_stand::{Figure, Programs, quantile};
 use dunlin_scheduler_core::{Input, InvocationId, NodeEvent, NodeId, Objective};
-
-use crate::{
-    figure::{Figure, quantile},
-    stand::Programs,
-};
 
 #[path = "../../../../scheduler/core/tests/fleet/boards.rs"]
 #[allow(dead_code, reason = "the tests of the core use all of it")]

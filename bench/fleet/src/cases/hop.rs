@@ -5,14 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dunlin_bench_stand::{Answered, Client, Figure, Programs, Stand, block_on, quantile};
 use tokio::task::JoinSet;
-
-use super::block_on;
-use crate::{
-    client::{Answered, Client},
-    figure::{Figure, quantile},
-    stand::{Programs, Stand},
-};
 
 /// Invocations under way at once.
 const AT_ONCE: usize = 16;

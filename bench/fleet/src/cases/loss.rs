@@ -8,16 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Notify, task::JoinSet, time::sleep};
-
-use super::block_on;
-use crate::{
-    client::Answered,
-    figure::{Figure, quantile},
-    process::resident_bytes,
-    stand::{Programs, Stand},
-    text::letter,
+use dunlin_bench_stand::{
+    Answered, Figure, Programs, Stand, block_on, letter,
+    process::{children, resident_bytes},
+    quantile,
 };
+use tokio::{sync::Notify, task::JoinSet, time::sleep};
 
 const STREAMS: usize = 50;
 const TOKENS: u32 = 300;
@@ -135,7 +131,7 @@ pub(super) fn memory(programs: &Programs) -> anyhow::Result<Vec<Figure>> {
     block_on(async { stand.connected(1).await })?;
     let mb = |pid: u32| resident_bytes(pid) as f64 / 1e6;
     let agent = stand.pid_of("ada")?;
-    let worker: f64 = crate::process::children(agent).into_iter().map(mb).sum();
+    let worker: f64 = children(agent).into_iter().map(mb).sum();
     Ok(vec![
         Figure::at_most("memory: scheduler with one node", 50.0, mb(stand.scheduler.pid()), "MB"),
         Figure::at_most("memory: agent without models", 40.0, mb(agent), "MB")

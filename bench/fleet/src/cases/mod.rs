@@ -5,15 +5,7 @@ mod hop;
 mod loss;
 mod tokens;
 
-use crate::{figure::Figure, stand::Programs};
-
-/// Some figures that are measured together.
-pub(crate) struct Case {
-    pub(crate) name: &'static str,
-    /// What a quiet machine is to show.
-    pub(crate) target: &'static str,
-    pub(crate) run: fn(&Programs) -> anyhow::Result<Vec<Figure>>,
-}
+use dunlin_bench_stand::Case;
 
 pub(crate) const ALL: &[Case] = &[
     Case {
@@ -29,7 +21,3 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "restart", target: "kill -9 of the scheduler: 20 agents back <= 3.5 s", run: loss::restart },
     Case { name: "memory", target: "scheduler <= 50 MB, agent <= 40 MB without models", run: loss::memory },
 ];
-
-fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(future)
-}

@@ -3,17 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use dunlin_bench_stand::{
+    Client, Figure, Programs, Stand, block_on,
+    process::{children, cpu_time},
+    quantile, rounded,
+};
 use dunlin_gguf::synth::{Mix, SynthShape, synth};
 use serde_json::Value;
 use tokio::{task::JoinSet, time::sleep};
-
-use super::block_on;
-use crate::{
-    client::Client,
-    figure::{Figure, quantile, rounded},
-    process::{children, cpu_time},
-    stand::{Programs, Stand},
-};
 
 const STREAMS: usize = 8;
 const TOKENS: u32 = 600;

@@ -13,7 +13,7 @@ use crate::{
     fleet::member::{Address, Member, PORT, node_name},
     folders::Folders,
     interrupt::Interrupt,
-    runtime::{SHUTDOWN, runtime},
+    runtime::{SHUTDOWN, for_many},
     terminal, version,
 };
 
@@ -63,7 +63,7 @@ impl Scheduler {
     /// # Errors
     /// If it cannot listen, or its folder cannot be used.
     pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
-        let runtime = runtime()?;
+        let runtime = for_many()?;
         let done = runtime.block_on(async {
             let interrupt = Interrupt::watch()?;
             let server = start(&self.options).await?;

@@ -16,7 +16,7 @@ use crate::{
     fleet::member::Member,
     folders::Folders,
     interrupt::Interrupt,
-    runtime::{SHUTDOWN, runtime},
+    runtime::{SHUTDOWN, for_many},
     terminal,
 };
 
@@ -47,7 +47,7 @@ impl Up {
     /// # Errors
     /// As `dunlin scheduler` and `dunlin agent`.
     pub(crate) fn execute(&self, global: Global) -> anyhow::Result<()> {
-        let runtime = runtime()?;
+        let runtime = for_many()?;
         let done = runtime.block_on(async {
             let interrupt = Interrupt::watch()?;
             let folders = Folders::find()?;

@@ -56,8 +56,14 @@ pub(crate) fn choose<O: Ord>(places: &[Spot], manner: Manner, order: impl Fn(&Sp
         |among: &dyn Fn(&Spot) -> bool, score: &dyn Fn(&Spot) -> f64| best(places, among, score, &order);
     let enter = |at: usize| if places[at].open { Choice::Place(at) } else { Choice::Wait(Some(at)) };
 
-    if let Some(at) = best(&|place| place.verdict == Verdict::Fits, &score) {
-        return enter(at);
+    let fits = |place: &Spot| place.verdict == Verdict::Fits;
+    if let Some(at) = best(&fits, &score) {
+        if places[at].open {
+            return Choice::Place(at);
+        }
+        let free = best(&|place| fits(place) && place.open, &score);
+        let free = free.filter(|free| !is_worth_a_wait(&places[at], &places[*free], manner.objective));
+        return free.map_or(Choice::Wait(Some(at)), Choice::Place);
     }
     if manner.patient && places.iter().any(|place| place.worth_waiting) {
         return Choice::Wait(None);
@@ -84,6 +90,12 @@ pub(crate) fn choose<O: Ord>(places: &[Spot], manner: Manner, order: impl Fn(&Sp
         place.verdict == Verdict::PushesOthers && place.open && acceptable(place) && !manner.patient
     };
     best(&forced, &excess).map_or(Choice::Wait(None), Choice::Place)
+}
+
+/// Whether to wait for a node although another one that fits is free. For an earlier first token only if that is sure: a wait that
+/// is predicted from a stale row, or may well be longer than the whole way of the other, would leave nodes idle for nothing.
+fn is_worth_a_wait(full: &Spot, free: &Spot, objective: Objective) -> bool {
+    objective != Objective::Latency || (!full.stale && full.ttft_q90 < free.ttft_q90)
 }
 
 pub(super) fn score(place: &Spot, objective: Objective) -> f64 {
@@ -128,4 +140,57 @@ impl Merit {
 pub(crate) fn merit(place: &Spot, objective: Objective) -> Merit {
     let misses = if place.verdict == Verdict::Fits { -1.0 } else { place.excess };
     Merit { misses, score: score(place, objective) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{catalog::ModelIndex, fleet::Slot, placement::RowIndex};
+
+    /// One that fits; times in seconds.
+    fn spot(slot: u32, open: bool, ttft: f64, ttft_q90: f64, stale: bool) -> Spot {
+        Spot {
+            slot: Slot(slot),
+            model: ModelIndex::default(),
+            row: RowIndex::default(),
+            bytes: 1,
+            good: true,
+            cached: 0,
+            resident: true,
+            open,
+            in_flight: 0,
+            verdict: Verdict::Fits,
+            excess: 0.0,
+            worth_waiting: false,
+            ttft,
+            completion: ttft,
+            joules: ttft,
+            ttft_q90,
+            stale,
+        }
+    }
+
+    #[track_caller]
+    fn check(objective: Objective, full: Spot, expected: Choice) {
+        let manner = Manner {
+            objective,
+            when_nothing_fits: WhenNothingFits::BestEffort,
+            patient: true,
+            begun: false,
+            degrade_below: u64::MAX,
+        };
+        let places = [full, spot(1, true, 0.05, 0.08, false)];
+        assert_eq!(choose(&places, manner, |place| place.slot.0), expected);
+    }
+
+    #[test]
+    fn a_wait_beside_a_free_node_has_to_be_sure() {
+        let sure = spot(0, false, 0.025, 0.03, false);
+        check(Objective::Latency, sure, Choice::Wait(Some(0)));
+        check(Objective::Latency, Spot { ttft_q90: 21.0, ..sure }, Choice::Place(1));
+        check(Objective::Latency, Spot { stale: true, ..sure }, Choice::Place(1));
+        check(Objective::Latency, Spot { stale: true, open: true, ..sure }, Choice::Place(0));
+        // Who wants few joules waits for them.
+        check(Objective::Energy, Spot { ttft_q90: 21.0, ..sure }, Choice::Wait(Some(0)));
+    }
 }

@@ -113,6 +113,7 @@ impl Candidate {
             ttft: ttft.mean,
             completion: completion.mean,
             joules: joules.map_or(f64::INFINITY, |joules| joules.marginal),
+            ttft_q90: ttft.q90,
             ..self.place
         };
         Self { verdict: assessment.verdict, prediction: assessment.prediction, place, ..self.clone() }

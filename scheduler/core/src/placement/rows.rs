@@ -7,6 +7,7 @@ use dunlin_costs::{Row, RowKey};
 /// A row's place in the core's tables. Keys keep theirs for as long as the scheduler lives, so calibrations outlast a
 /// change of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct RowIndex(u32);
 
 /// Rows that are ever known: of more, the last are left out.

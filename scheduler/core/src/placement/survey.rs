@@ -44,6 +44,10 @@ pub(crate) struct Spot {
     pub(crate) ttft: f64,
     pub(crate) completion: f64,
     pub(crate) joules: f64,
+    /// What 90 % stay below, in seconds.
+    pub(crate) ttft_q90: f64,
+    /// What it takes has been far from its row for long.
+    pub(crate) stale: bool,
 }
 
 pub(crate) type Counts = [u32; Verdict::COUNT];
@@ -207,7 +211,9 @@ impl Survey {
             let worth_waiting =
                 assessment.verdict.is_crowded() && idle_would_fit(point, &grounds, &aim.guards, site);
             let good = aim.guards.allow(quality);
-            let spot = Spot { good, worth_waiting, ..Spot::of(site, point, variant, &work, &assessment) };
+            let stale = calibration.is_stale();
+            let spot =
+                Spot { good, worth_waiting, stale, ..Spot::of(site, point, variant, &work, &assessment) };
             if spot.open && spot.verdict == Verdict::Fits {
                 enters = true;
                 self.least = self.least.min(score(&spot, aim.objective));
@@ -237,6 +243,8 @@ impl Spot {
             ttft: ttft.mean,
             completion: completion.mean,
             joules: joules.map_or(f64::INFINITY, |joules| joules.marginal),
+            ttft_q90: ttft.q90,
+            stale: false,
         }
     }
 }

@@ -44,11 +44,11 @@ function paintBoard(body, node, name) {
     h("h1", {}, format.line(node.name, 60)),
     h("p", { class: "note" }, [format.line(node.class, 60), node.emulated ? "emulated: it does not exist, and paces itself by a model of one" : null].filter(Boolean).join(" · ")),
     node.gone && h("p", { class: "told", role: "status" }, `${stateText(node)}, since ${format.clock(node.changed ?? Date.now())}. What it ran goes on elsewhere, where another board has the model.`),
-    h("div", { class: "big" }, svg("svg", { viewBox: "0 0 60 16", preserveAspectRatio: "none", role: "img", "aria-label": "Watts of the last reports" }, svg("polyline", { class: "spark", points: sparkline(node.trace) }))),
+    power(node),
     facts([
       ["state", stateText(node)],
       ["mode", node.mode || "–"],
-      ["draws", format.watts(node.watts)],
+      ["power", format.watts(node.watts)],
       ["temperature", `${format.celsius(health.temperature_c)}${health.thermal && health.thermal !== "cool" ? `, ${health.thermal}` : ""}`],
       ["battery", health.battery_percent === null || health.battery_percent === undefined ? "none" : `${health.battery_percent} %, ${health.on_battery ? "in use" : "on mains"}`],
       ["memory", `${format.bytes(node.memory.free_bytes)} free of ${format.bytes(node.memory.total_bytes)}`],
@@ -63,12 +63,21 @@ function paintBoard(body, node, name) {
     here(node));
 }
 
+/** What it drew, as far as this page has seen it. */
+function power(node) {
+  const seen = node.trace.filter((watts) => watts !== null);
+  if (seen.length < 2) return null;
+  const range = `${format.watts(Math.min(...seen))} to ${format.watts(Math.max(...seen))}`;
+  return h("figure", {}, svg("svg", { viewBox: "0 0 60 16", preserveAspectRatio: "none", role: "img", "aria-label": `Power of the last reports, ${range}` }, svg("polyline", { class: "spark", points: sparkline(node.trace) })),
+    h("figcaption", {}, `Power, last ${seen.length} reports: ${range}`));
+}
+
 export function facts(rows) {
   return h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
 function residents(node) {
-  return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Model", "State", "Runs at"].map((text) => h("th", {}, text)), ["Running", "Memory", "KV"].map((text) => h("th", { class: "num" }, text)))),
+  return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Model", "State", "Operating point"].map((text) => h("th", {}, text)), ["Running", "Memory", "KV"].map((text) => h("th", { class: "num" }, text)))),
     h("tbody", {}, node.residents.map((resident) => h("tr", {},
       h("td", {}, h("i", { class: "dot", style: { "--of": modelColour(resident.model) } }), format.line(modelName(resident.model), 40)),
       h("td", {}, resident.state),

@@ -30,7 +30,7 @@ export function show(main, [wanted]) {
     put(list);
     text.focus();
   } }, "New chat");
-  put(main, h("div", { class: "head chat-options" }, h("h1", {}, "Chat"), h("div", { class: "tools" }, h("label", {}, "Model", model), h("label", {}, "Policy", policy), h("label", {}, "Tokens at most", most), again)), list,
+  put(main, h("div", { class: "head chat-options" }, h("h1", {}, "Chat"), h("div", { class: "tools" }, h("label", {}, "Model", model), h("label", {}, "Policy", policy), h("label", {}, "Max tokens", most), again)), list,
     h("form", { class: "ask", onsubmit: (event) => {
       event.preventDefault();
       talk.running ? talk.running.abort() : begin();
@@ -109,7 +109,8 @@ async function answer(turn, { model, policy, most }) {
       took.first ??= took.last;
       took.pieces += 1;
       whole += piece;
-      turn.text.append(piece);
+      // Many models begin with a space: it is theirs, and is not shown.
+      turn.text.append(whole.trim() === piece.trim() ? piece.trimStart() : piece);
       paintFoot(turn, { ...measured(took, began), ...end });
       follow(turn.element);
     }
@@ -141,15 +142,15 @@ function paintFoot({ foot, element }, { ttft, rate, usage, timings, energy, node
   const pace = tokens > 1 && decode > 0 ? ((tokens - 1) * 1000) / decode : rate;
   const items = [
     failure && h("span", { class: "bad" }, format.line(failure, 400)),
-    ttft !== null && h("span", { title: "from the click to the first word, on this page" }, `first token ${format.ms(ttft)}`),
+    ttft !== null && h("span", { title: "time to first token, as this page saw it" }, `TTFT ${format.ms(ttft)}`),
     pace && h("span", {}, format.rate(pace, "tok/s")),
     tokens && h("span", {}, `${format.count(tokens)} tokens`),
-    usage && !energy && h("span", {}, "joules not known"),
+    usage && !energy && h("span", {}, "energy unknown"),
     energy && h("span", { title: format.energy(energy) }, `${format.joules(energy.total_joules)}${energy.provenance === "declared" ? " by declared watts" : ""}`),
-    energy && tokens > 0 && h("span", {}, `${format.joules(energy.total_joules / tokens)} a token`),
+    energy && tokens > 0 && h("span", {}, `${format.joules(energy.total_joules / tokens)}/token`),
     node && h("span", {}, [format.line(node, 40), typeof point === "string" ? point : point?.mode].filter(Boolean).join(" ")),
     emulated && h("span", { class: "emulated" }, "emulated"),
-    id && usage && h("a", { href: `#/invocation/${encodeURIComponent(invocationOf(id))}` }, "why there"),
+    id && usage && h("a", { href: `#/invocation/${encodeURIComponent(invocationOf(id))}` }, "placement"),
   ];
   put(foot, items);
   if (failure && failure !== "stopped") element.classList.add("failed");

@@ -17,7 +17,7 @@ export function show(main, [wanted]) {
   const choice = h("select", { "aria-label": "Model", onchange: () => (location.hash = `#/costs/${encodeURIComponent(choice.value)}`) }, names.map((name) => h("option", { value: name }, format.line(name, 50))));
   if (names.length > 0) choice.value = wanted ?? names[0];
   const body = h("div");
-  put(main, h("div", { class: "head" }, h("h1", {}, "Costs"), h("span", { class: "note" }, "time against joules, for each place that an answer could come from"), h("div", { class: "tools" }, choice)), body);
+  put(main, h("div", { class: "head" }, h("h1", {}, "Costs"), h("span", { class: "note" }, "time against joules, for each operating point that was a candidate"), h("div", { class: "tools" }, choice)), body);
   const aborting = new AbortController();
   if (names.length === 0) put(body, nothing());
   else load(body, choice.value, aborting.signal);
@@ -36,9 +36,9 @@ async function load(body, alias, signal) {
   if (places.length === 0) return put(body, nothing());
   put(body,
     h("div", { class: "plots" },
-      plot("First token", "TTFT", places, (place) => place.ttft),
-      plot("Each further token", "TPOT", places, (place) => place.tpot)),
-    h("section", { class: "sheet" }, h("h2", {}, "Places"), h("div", { class: "scroll" }, table(places)),
+      plot("Time to first token", "TTFT", places, (place) => place.ttft),
+      plot("Time per output token", "TPOT", places, (place) => place.tpot)),
+    h("section", { class: "sheet" }, h("h2", {}, "Operating points"), h("div", { class: "scroll" }, table(places)),
       h("p", { class: "note small" }, `As predicted when each was last a candidate, over the last ${of.length} invocations; joules are those that an answer adds to what the board draws anyway. Emulated boards are drawn hollow, and do not exist.`)));
 }
 
@@ -60,9 +60,9 @@ function gather(decisions) {
 }
 
 function plot(title, name, places, value) {
-  const points = places.filter((place) => place.joules !== null).map((place) => ({ x: place.joules, y: value(place), label: `${place.node} ${place.point}`, emulated: place.emulated, colour: modelColour(place.model), detail: `${place.node}, ${place.point}, ${place.variant}: ${name} ${format.ms(value(place))}, ${format.joules(place.joules)} a token` }));
+  const points = places.filter((place) => place.joules !== null).map((place) => ({ x: place.joules, y: value(place), label: `${place.node} ${place.point}`, short: place.node, emulated: place.emulated, colour: modelColour(place.model), detail: `${place.node}, ${place.point}, ${place.variant}: ${name} ${format.ms(value(place))}, ${format.joules(place.joules)} a token` }));
   const unknown = places.length - points.length;
-  return h("section", { class: "sheet" }, h("h2", {}, title), h("p", { class: "note small" }, `${name} against joules a token; the dotted line joins what nothing else beats in both`),
+  return h("section", { class: "sheet" }, h("h2", {}, title), h("p", { class: "note small" }, `${name} against energy per token; the dotted line is the Pareto front`),
     points.length > 0 ? pareto(points, name) : h("p", { class: "empty" }, "No board here says what it draws."),
     unknown > 0 && points.length > 0 && h("p", { class: "faint small" }, `${unknown} without joules are not shown.`));
 }
@@ -73,9 +73,9 @@ function median(values) {
 }
 
 function table(places) {
-  const numbers = ["TTFT", "TPOT", "J / token", "Answers", "TTFT off by", "TPOT off by"];
+  const numbers = ["TTFT", "TPOT", "J/token", "Answers", "TTFT error", "TPOT error"];
   const rows = places.sort((a, b) => b.took.length - a.took.length || (a.joules ?? 1e9) - (b.joules ?? 1e9));
-  return h("table", {}, h("thead", {}, h("tr", {}, ["Board", "Runs at", "Model"].map((text) => h("th", {}, text)), numbers.map((text) => h("th", { class: "num" }, text)))),
+  return h("table", {}, h("thead", {}, h("tr", {}, ["Board", "Operating point", "Model"].map((text) => h("th", {}, text)), numbers.map((text) => h("th", { class: "num" }, text)))),
     h("tbody", {}, rows.map((place) => {
       const off = (took, said) => {
         const middle = median(place.took.map((of) => (of.said[said] > 0 && of.usage[took] > 0 ? Math.abs(of.usage[took] / of.said[said] - 1) * 100 : NaN)));

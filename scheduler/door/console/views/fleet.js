@@ -2,12 +2,14 @@
 
 import { everyFrame, h, keyed, put, say, svg } from "../dom.js";
 import * as format from "../format.js";
-import { fleet, modelColour, modelName, watch } from "../store.js";
+import { fleet, LIVE, modelColour, modelName, rateOf, watch } from "../store.js";
 import { openBoard } from "./board.js";
 
 /** With more boards than this, tiles are small. */
 const LARGE = 60;
-const ORDERS = { name: "name", load: "load", power: "power", heat: "heat", class: "kind of board" };
+/** Invocations that are shown beside the map. */
+const RUNNING = 8;
+const ORDERS = { name: "name", load: "load", power: "power", heat: "heat", class: "class" };
 
 /** Made once: to compare by a new one each time takes most of a frame. */
 const { compare } = new Intl.Collator("en", { numeric: true });
@@ -16,7 +18,7 @@ let order = "name";
 let filter = "";
 
 export function show(main) {
-  const search = h("input", { type: "search", placeholder: "Search: name, kind, model, state", "aria-label": "Search boards", value: filter, oninput: () => {
+  const search = h("input", { type: "search", placeholder: "Search: name, class, model, state", "aria-label": "Search boards", value: filter, oninput: () => {
     filter = search.value;
     paint();
   } });
@@ -28,13 +30,15 @@ export function show(main) {
   const count = h("span", { class: "note" });
   const map = h("div", { class: "map", role: "group", "aria-label": "Boards", onkeydown: (event) => move(event, map) });
   const legend = h("p", { class: "legend small" });
-  const log = h("ol", { class: "log" });
+  const log = h("ol", { class: "log", "aria-label": "Events" });
+  const live = h("ol", { class: "log", "aria-label": "Running" });
+  const idle = h("p", { class: "note small" });
   const empty = h("div", { class: "empty", hidden: true });
   put(main,
-    h("div", { class: "head" }, h("h1", {}, "The flock"), count, h("div", { class: "tools" }, search, by)),
+    h("div", { class: "head" }, h("h1", {}, "Fleet"), count, h("div", { class: "tools" }, search, by)),
     h("div", { class: "shore" },
       h("div", {}, map, empty, legend),
-      h("aside", { "aria-label": "What happened" }, h("h2", {}, "Field notes"), log)));
+      h("aside", {}, h("h2", {}, "Running"), live, idle, h("h2", {}, "Events"), log)));
 
   const tiles = keyed(map, makeTile, changeTile);
   const paint = everyFrame(() => {
@@ -47,9 +51,17 @@ export function show(main) {
     paintLegend(legend);
   });
   const paintLog = everyFrame(() => notes(log));
-  const stops = [watch(["nodes", "models"], paint), watch(["happenings"], paintLog)];
+  const rows = keyed(live, makeRun, changeRun);
+  const paintLive = everyFrame(() => {
+    const running = [...fleet.invocations.values()].filter(({ state }) => LIVE.has(state));
+    rows(running.slice(-RUNNING).reverse().map((invocation) => [invocation.id, invocation]));
+    live.hidden = running.length === 0;
+    say(idle, running.length === 0 ? "Nothing runs." : running.length > RUNNING ? `and ${running.length - RUNNING} more` : "");
+  });
+  const stops = [watch(["nodes", "models"], paint), watch(["happenings"], paintLog), watch(["invocations"], paintLive)];
   paint();
   paintLog();
+  paintLive();
   return () => stops.forEach((stop) => stop());
 }
 
@@ -92,8 +104,9 @@ function changeTile(row, node) {
   say(parts.kind, node.gone ? `${stateText(node)} since ${format.clock(node.changed ?? Date.now())}` : `${kind}${node.emulated ? " · emulated" : ""}${node.state === "ready" ? "" : ` · ${node.state}`}`);
   say(parts.work, node.gone ? "" : node.running > 0 ? `${node.running}` : "");
   parts.work.title = `${node.running} running`;
-  say(parts.watts, node.gone ? "" : format.watts(node.watts));
-  say(parts.heat, node.gone ? "" : format.celsius(health.temperature_c));
+  say(parts.watts, node.gone ? "" : node.watts === null ? "no meter" : format.watts(node.watts));
+  parts.watts.classList.toggle("none", node.watts === null);
+  say(parts.heat, node.gone || health.temperature_c === null || health.temperature_c === undefined ? "" : format.celsius(health.temperature_c));
   parts.heat.className = `heat ${{ warm: "warm", throttled: "bad" }[health.thermal] ?? ""}`;
   say(parts.battery, node.gone || health.battery_percent === null || health.battery_percent === undefined ? "" : `${health.on_battery ? "▽" : "△"} ${health.battery_percent} %`);
   parts.battery.className = `battery ${health.on_battery && health.battery_percent < 20 ? "bad" : ""}`;
@@ -166,10 +179,24 @@ function paintLegend(legend) {
   const key = JSON.stringify([...names]);
   if (legend.childElementCount > 0 && key === legendKey) return;
   legendKey = key;
-  put(legend, [...names].sort().slice(0, 12).map(([name, colour]) => h("span", {}, h("i", { style: { "--of": colour } }), format.line(name, 40))), [...fleet.nodes.values()].some((node) => node.emulated) && h("span", {}, h("i", { class: "dashed" }), "emulated: the board does not exist"));
+  put(legend, names.size > 0 && h("span", {}, "in memory:"), [...names].sort().slice(0, 12).map(([name, colour]) => h("span", {}, h("i", { style: { "--of": colour } }), format.line(name, 40))), [...fleet.nodes.values()].some((node) => node.emulated) && h("span", {}, h("i", { class: "dashed" }), "emulated: the board does not exist"));
+}
+
+function makeRun({ id }) {
+  const what = h("a", { href: `#/invocation/${encodeURIComponent(id)}` });
+  const where = h("span", { class: "faint" });
+  const pace = h("span", { class: "num" });
+  return { element: h("li", { class: "run" }, what, pace, where), what, where, pace };
+}
+
+function changeRun({ what, where, pace }, invocation) {
+  const rate = rateOf(invocation);
+  say(what, format.line(`${invocation.pipeline} ${invocation.model}`, 32));
+  say(where, `${format.line(invocation.attempts.at(-1)?.node ?? "queued", 24)} · ${format.count(invocation.tokens)} tokens`);
+  say(pace, rate === null ? "" : format.rate(rate, "tok/s"));
 }
 
 function notes(log) {
   put(log, fleet.happenings.slice(0, 30).map(({ at, kind, text, invocation }) => h("li", { class: kind }, h("time", {}, format.clock(at)), " ", invocation ? h("a", { href: `#/invocation/${encodeURIComponent(invocation)}` }, format.line(text, 120)) : format.line(text, 120))));
-  if (fleet.happenings.length === 0) put(log, h("li", { class: "note" }, "Nothing out of the ordinary yet."));
+  if (fleet.happenings.length === 0) put(log, h("li", { class: "note" }, "Nothing out of the ordinary so far."));
 }

@@ -86,16 +86,16 @@ function figuresOf(invocation) {
   const rate = rateOf(invocation);
   const rows = [
     ["state", invocation.state],
-    ["first token", format.ms(invocation.first_token_ms)],
-    ["in all", format.ms(elapsed(invocation))],
+    ["TTFT", format.ms(invocation.first_token_ms)],
+    ["total", format.ms(elapsed(invocation))],
     ["tokens", format.count(invocation.tokens)],
-    ["pace", rate === null ? "–" : format.rate(rate, "tok/s")],
+    ["tokens/s", rate === null ? "–" : format.rate(rate, "").trim()],
     ["energy", energyText(usage)],
-    ["prompt", usage ? `${format.count(usage.prompt_tokens)}${usage.cached_tokens ? ` + ${format.count(usage.cached_tokens)} held` : ""}` : "–"],
+    ["prompt", usage ? `${format.count(usage.prompt_tokens)}${usage.cached_tokens ? ` + ${format.count(usage.cached_tokens)} cached` : ""}` : "–"],
     ["policy", format.line(invocation.policy, 30)],
   ];
   const { prefill_joules: reading, decode_joules: writing } = usage?.energy ?? {};
-  if (reading !== undefined && writing !== undefined) rows.splice(6, 0, ["reading, writing", `${format.joules(reading)}, ${format.joules(writing)}`]);
+  if (reading !== undefined && writing !== undefined) rows.splice(6, 0, ["prefill, decode", `${format.joules(reading)}, ${format.joules(writing)}`]);
   const failure = invocation.error && h("div", { class: "told" }, format.line(invocation.error.message, 600));
   return [rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))), failure];
 }
@@ -107,8 +107,8 @@ function energyText(usage) {
 }
 
 function decision(decision) {
-  const title = decision.attempt === null || decision.attempt === undefined ? "Why it waits" : decision.attempt === 0 ? "Why there" : `Why there, attempt ${decision.attempt}`;
-  const head = ["Board", "Runs at", "Model"].map((text) => h("th", {}, text)).concat(["TTFT", "90 % below", "TPOT", "90 % below", "In all", "J"].map((text) => h("th", { class: "num" }, text)), h("th", {}, "Verdict"));
+  const title = decision.attempt === null || decision.attempt === undefined ? "Placement: why it waits" : decision.attempt === 0 ? "Placement" : `Placement, attempt ${decision.attempt}`;
+  const head = ["Board", "Operating point", "Model"].map((text) => h("th", {}, text)).concat(["TTFT", "p90", "TPOT", "p90", "Total", "Energy"].map((text) => h("th", { class: "num" }, text)), h("th", {}, "Verdict"));
   return h("section", { class: "sheet" }, h("h2", {}, title, " ", h("small", { class: "faint" }, format.clock(decision.unix_ms))),
     h("div", { class: "scroll" }, h("table", { class: "why" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, decision.candidates.map(candidate), decision.actual && actual(decision)))),
     decision.others?.length > 0 && h("p", { class: "note" }, decision.others.map(({ verdict, count }) => `${count} more: ${verdict}`).join(" · ")),
@@ -131,7 +131,7 @@ function candidate(of) {
 function actual({ actual: usage, candidates }) {
   const said = candidates.find(({ chosen }) => chosen)?.predicted ?? {};
   const pair = (took, predicted) => h("td", { class: "num" }, time(took), took ? h("small", { class: "faint" }, ` ${format.against(took, predicted)}`) : "");
-  return h("tr", { class: "actual" }, h("td", {}, format.line(usage.node, 30)), h("td", {}, "what it took"), h("td", {}, ""),
+  return h("tr", { class: "actual" }, h("td", {}, format.line(usage.node, 30)), h("td", {}, "actual"), h("td", {}, ""),
     pair(usage.ttft_ms, said.ttft_ms), h("td"), pair(usage.tpot_p50_ms, said.tpot_ms), h("td"), pair(usage.total_ms, said.total_ms),
     h("td", { class: "num" }, joulesOf(usage) === null ? "–" : format.joules(joulesOf(usage))), h("td", {}, `${format.count(usage.output_tokens)} tokens${usage.emulated ? ", emulated" : ""}`));
 }

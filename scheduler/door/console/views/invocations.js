@@ -17,7 +17,7 @@ export function show(main) {
   const body = h("tbody");
   const empty = h("div", { class: "empty", hidden: true }, h("p", { class: "note" }, "Nothing has run yet."), h("p", {}, h("a", { href: "#/chat" }, "Ask something"), ", or in a terminal: ", h("code", {}, "dunlin invoke")));
   const table = h("table", { class: "runs" }, h("thead", {}, h("tr", {},
-    h("th", {}, "Invocation"), h("th", {}, "State"), h("th", {}, "Where"), h("th", { class: "wide" }, "Time"), h("th", { class: "num" }, "TTFT"), h("th", { class: "num" }, "Tokens"), h("th", { class: "num" }, "tok/s"), h("th", { class: "num" }, "J"), h("th", { class: "num wide" }, "Policy"), h("th", { class: "num wide" }, "Began"))), body);
+    h("th", {}, "Invocation"), h("th", {}, "State"), h("th", {}, "Board"), h("th", { class: "wide" }, "Time"), h("th", { class: "num" }, "Total"), h("th", { class: "num" }, "TTFT"), h("th", { class: "num" }, "Tokens"), h("th", { class: "num" }, "tok/s"), h("th", { class: "num" }, "Energy"), h("th", { class: "num wide" }, "Policy"), h("th", { class: "num wide" }, "Submitted"))), body);
   put(main, h("div", { class: "head" }, h("h1", {}, "Invocations"), h("div", { class: "tools" }, search)), h("div", { class: "sheet scroll" }, table, empty), h("p", { class: "key" }, key()));
 
   const rows = keyed(body, makeRow, changeRow);
@@ -42,7 +42,7 @@ export function show(main) {
 }
 
 export function key() {
-  return [["queue", "waiting"], ["load", "loading"], ["prefill", "reading the prompt"], ["decode", "answering"]].map(([name, text]) => h("span", {}, h("i", { class: name }), text));
+  return [["queue", "queue"], ["load", "load"], ["prefill", "prefill"], ["decode", "decode"]].map(([name, text]) => h("span", {}, h("i", { class: name }), text));
 }
 
 function chosen() {
@@ -56,7 +56,7 @@ function chosen() {
 
 function makeRow(invocation) {
   const cell = (name = "") => h("td", { class: name });
-  const cells = { id: cell(), state: cell(), where: cell(), time: cell("wide"), ttft: cell("num"), tokens: cell("num"), rate: cell("num"), joules: cell("num"), policy: cell("num wide"), began: cell("num wide faint") };
+  const cells = { id: cell("what"), state: cell(), where: cell("where"), time: cell("wide"), total: cell("num total"), ttft: cell("num ttft"), tokens: cell("num tokens"), rate: cell("num rate"), joules: cell("num joules"), policy: cell("num wide"), began: cell("num wide faint") };
   const open = () => (location.hash = `#/invocation/${encodeURIComponent(invocation.id)}`);
   cells.id.append(h("a", { href: `#/invocation/${encodeURIComponent(invocation.id)}` }, format.line(invocation.pipeline, 30)), h("span", { class: "faint small" }, ` ${format.line(invocation.model, 30)}`));
   const element = h("tr", { data: { open: "yes" }, onclick: (event) => event.target.closest("a") || open() }, Object.values(cells));
@@ -69,17 +69,18 @@ function changeRow(row, invocation) {
   row.drawn = invocation;
   const { cells } = row;
   if (!isSame) changeCells(cells, invocation);
+  say(cells.total, format.ms(elapsed(invocation)));
   paintPhases(row, invocation);
 }
 
 function changeCells(cells, invocation) {
   say(cells.state, invocation.state);
-  cells.state.className = `state-${String(invocation.state).replace(/\W/g, "")}`;
+  cells.state.className = `state state-${String(invocation.state).replace(/\W/g, "")}`;
   say(cells.where, invocation.attempts.map(({ node }) => format.line(node, 24)).join(" → ") || "–");
   say(cells.ttft, format.ms(invocation.first_token_ms));
   say(cells.tokens, format.count(invocation.tokens));
   const rate = rateOf(invocation);
-  say(cells.rate, rate === null ? "–" : rate.toFixed(1));
+  say(cells.rate, rate === null ? "–" : format.rate(rate, "").trim());
   const joules = joulesOf(invocation.usage);
   say(cells.joules, joules === null ? "–" : format.joules(joules));
   cells.joules.title = invocation.usage?.emulated ? "emulated" : "";
@@ -96,7 +97,7 @@ function paintPhases(row, invocation) {
     put(row.cells.time, row.picture);
   }
   parts.forEach(({ ms }, index) => row.bars[index].style.setProperty("--size", String(Math.max(1, Math.round(ms)))));
-  row.picture.setAttribute("aria-label", parts.map(({ name, ms }) => `${name} ${format.ms(ms)}`).join(", "));
+  row.picture?.setAttribute("aria-label", parts.map(({ name, ms }) => `${name} ${format.ms(ms)}`).join(", "));
 }
 
 export function joulesOf(usage) {

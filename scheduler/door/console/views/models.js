@@ -21,7 +21,7 @@ function paintModels(body) {
   }
   if (aliases.size === 0) return put(body, h("div", { class: "empty" }, h("p", { class: "note" }, "No models yet."), h("p", {}, "Give the fleet one: ", h("code", {}, "dunlin models push demo"))));
   const where = places();
-  put(body, [...aliases].sort(([a], [b]) => a.localeCompare(b)).map(([alias, variants]) => section(alias, variants, where)));
+  put(body, table([...aliases].sort(([a], [b]) => a.localeCompare(b)), where));
 }
 
 /** Boards that have a model in memory, by its digest. */
@@ -37,22 +37,24 @@ function places() {
   return where;
 }
 
-function section(alias, variants, where) {
-  return h("section", { class: "sheet" },
-    h("div", { class: "head" }, h("h2", {}, format.line(alias, 60)), h("div", { class: "tools" }, h("a", { href: `#/costs/${encodeURIComponent(alias)}` }, "Its costs"), h("a", { href: `#/chat/${encodeURIComponent(alias)}` }, "Chat with it"))),
-    h("div", { class: "scroll" }, h("table", {},
-      h("thead", {}, h("tr", {}, h("th", {}, "Variant"), h("th", { class: "num" }, "Size"), h("th", { class: "num" }, "Quality"), h("th", { class: "num" }, "On disk"), h("th", {}, "In memory"))),
-      h("tbody", {}, variants.map((variant) => row(variant, where.get(variant.digest) ?? []))))));
+function table(aliases, where) {
+  const names = [["Model"], ["Variant"], ["Size", "num"], ["Quality", "num"], ["On disk", "num"], ["In memory"], [""]];
+  return h("section", { class: "sheet scroll" }, h("table", { class: "models" },
+    h("thead", {}, h("tr", {}, names.map(([name, kind]) => h("th", { class: kind }, name)))),
+    aliases.map(([alias, variants]) => h("tbody", {}, variants.map((variant, index) => row(alias, index, variant, where.get(variant.digest) ?? []))))));
 }
 
-function row(variant, residents) {
-  const shown = residents.slice(0, 12).map(({ node, resident }) => h("span", {}, `${format.line(node.name, 30)}${node.emulated ? " (emulated)" : ""}${resident.state === "ready" ? "" : ` ${resident.state}`}${resident.running ? `, ${resident.running} running` : ""}`));
-  const list = shown.flatMap((item, index) => (index > 0 ? [" · ", item] : [item]));
+function row(alias, index, variant, residents) {
+  const shown = residents.slice(0, 12).map(({ node, resident }) => h("span", {}, format.line(node.name, 30), node.emulated && h("small", { class: "note" }, " emulated"), resident.state === "ready" ? "" : ` ${resident.state}`, resident.running ? `, ${resident.running} running` : ""));
+  const list = shown.flatMap((item, at) => (at > 0 ? [" · ", item] : [item]));
   const more = residents.length > 12 ? ` and ${residents.length - 12} more` : "";
+  const links = [["costs", "Costs"], ["chat", "Chat"]].map(([view, text]) => h("a", { href: `#/${view}/${encodeURIComponent(alias)}` }, text));
   return h("tr", {},
-    h("td", { title: variant.digest }, h("i", { class: "dot", style: { "--of": modelColour(variant.digest) } }), format.line(variant.name || variant.alias, 50)),
-    h("td", { class: "num" }, variant.bytes ? format.bytes(variant.bytes) : "–"),
-    h("td", { class: "num" }, variant.quality ? `${(variant.quality * 100).toFixed(1)} %` : "–"),
-    h("td", { class: "num" }, format.count(variant.stored_on)),
-    h("td", {}, list.length > 0 ? [list, more] : "–"));
+    h("td", { class: "name" }, index === 0 ? format.line(alias, 60) : ""),
+    h("td", { class: "variant", title: variant.digest }, h("i", { class: "dot", style: { "--of": modelColour(variant.digest) } }), format.line(variant.name || variant.alias, 50)),
+    h("td", { class: "num size" }, variant.bytes ? format.bytes(variant.bytes) : "–"),
+    h("td", { class: "num quality" }, variant.quality ? `${(variant.quality * 100).toFixed(1)} %` : "–"),
+    h("td", { class: "num disk" }, format.count(variant.stored_on)),
+    h("td", { class: "memory-of" }, list.length > 0 ? [list, more] : "–"),
+    h("td", { class: "num links" }, index === 0 ? [links[0], " ", links[1]] : ""));
 }

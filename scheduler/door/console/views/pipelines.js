@@ -98,6 +98,6 @@ function upload(path, file, bar, signal) {
 }
 
 function table(pipelines) {
-  return h("table", {}, h("thead", {}, h("tr", {}, ["Name", "What it does", "Component"].map((text) => h("th", {}, text)))),
+  return h("table", { class: "pipelines" }, h("thead", {}, h("tr", {}, ["Name", "What it does", "Component"].map((text) => h("th", {}, text)))),
     h("tbody", {}, pipelines.map(({ name, description, component }) => h("tr", {}, h("td", {}, format.line(name, 60)), h("td", { class: "note" }, format.line(description, 160) || "–"), h("td", {}, component ? h("code", { title: component }, format.short(String(component).replace(/^\w+:/, ""))) : "comes with Dunlin")))));
 }

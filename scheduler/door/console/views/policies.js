@@ -14,8 +14,8 @@ export function show(main, [wanted]) {
   const text = h("textarea", { "aria-label": "The policy, as TOML", spellcheck: "false", wrap: "off", autocapitalize: "off" });
   const faults = h("ul", { class: "faults", "aria-live": "polite" });
   const verdict = h("span", { class: "note", role: "status" });
-  const save = h("button", { class: "main", type: "button", disabled: true }, "Put in force");
-  put(main, h("div", { class: "head" }, h("h1", {}, "Policies"), h("span", { class: "note" }, "what a placement is to keep to, and what it is to be good at")),
+  const save = h("button", { class: "main", type: "button", disabled: true }, "Apply");
+  put(main, h("div", { class: "head" }, h("h1", {}, "Policies"), h("span", { class: "note" }, "targets that a placement has to keep, and what it optimises")),
     h("div", { class: "desk" }, list, h("div", {},
       h("div", { class: "head" }, name, verdict, h("div", { class: "tools" }, save)),
       h("div", { class: "editor" }, lines, text), faults)));
@@ -37,7 +37,7 @@ export function show(main, [wanted]) {
       wrong = new Set(said.faults.map(({ line }) => line));
       put(faults, said.faults.map((fault) => h("li", {}, h("button", { type: "button", onclick: () => go(fault) }, h("span", { class: "at" }, `line ${fault.line}, column ${fault.column}`), format.line(fault.text, 500)))));
       save.disabled = said.faults.length > 0;
-      say(verdict, said.faults.length === 0 ? "can be used" : "");
+      say(verdict, said.faults.length === 0 ? "valid" : "");
     } catch (error) {
       if (error.name === "AbortError") return;
       put(faults, h("li", { class: "told" }, error.message));
@@ -61,8 +61,17 @@ export function show(main, [wanted]) {
     timer = setTimeout(check, CHECK_AFTER_MS);
   }
 
+  function press(which) {
+    for (const button of list.children) {
+      const pressed = button.dataset.name === which;
+      button.setAttribute("aria-pressed", String(pressed));
+      // On a phone not all of them are seen at once.
+      if (pressed) button.scrollIntoView({ block: "nearest", inline: "center" });
+    }
+  }
+
   async function open(which) {
-    for (const button of list.children) button.setAttribute("aria-pressed", String(button.dataset.name === which));
+    press(which);
     put(faults);
     if (which === "") {
       name.value = "";
@@ -95,7 +104,7 @@ export function show(main, [wanted]) {
     try {
       await send("PUT", `/v1/policies/${encodeURIComponent(name.value)}`, { toml: text.value }, aborting.signal);
       await refresh();
-      for (const button of list.children) button.setAttribute("aria-pressed", String(button.dataset.name === name.value));
+      press(name.value);
       say(verdict, `in force since ${format.clock(Date.now())}`);
     } catch (error) {
       if (error.name !== "AbortError") put(faults, h("li", { class: "told" }, error.message));

@@ -4,8 +4,8 @@ import { svg } from "../dom.js";
 import * as format from "../format.js";
 import { elapsed, LIVE } from "../store.js";
 
-const WIDTH = 1000;
-const LEFT = 130;
+/** On a phone as wide as that is, so that its letters are as large as others. */
+const [WIDTH, LEFT] = matchMedia("(max-width: 780px)").matches ? [420, 92] : [1000, 130];
 const ROW = 40;
 const TOP = 12;
 
@@ -29,7 +29,7 @@ function row(invocation, attempts, index, expected, x, now) {
   const ended = last ? now : attempts[index + 1].after_ms ?? now;
   const bars = [];
   const bar = (name, from, to, text) => to > from && bars.push(svg("rect", { class: `bar ${name}`, x: x(from), y: y + 8, width: Math.max(1, x(to) - x(from)), height: 15, rx: 2 }, svg("title", {}, `${text}: ${format.ms(to - from)}`)));
-  if (index === 0) bar("queue", 0, attempt ? began : now, "waiting");
+  if (index === 0) bar("queue", 0, attempt ? began : now, "queue");
   if (!attempt) return [label(y, "no board yet"), bars];
   const first = invocation.first_token_ms;
   if (!last && (first === null || first === undefined || first > ended)) bars.push(lost(x(began), x(ended), y));
@@ -38,13 +38,13 @@ function row(invocation, attempts, index, expected, x, now) {
     const start = Math.max(began, Math.min(first ?? ended, ended));
     const read = index === 0 || first >= began ? start : usage?.ttft_ms ? Math.min(ended, began + usage.ttft_ms) : began;
     const load = Math.min(read - began, usage?.load_ms ?? 0);
-    bar("load", began, began + load, "loading");
-    bar("prefill", began + load, read, "reading the prompt");
-    bar("decode", read, ended, "answering");
+    bar("load", began, began + load, "load");
+    bar("prefill", began + load, read, "prefill");
+    bar("decode", read, ended, "decode");
     if (!last) bars.push(svg("path", { class: "bar lost", d: `M${x(ended) - 4} ${y + 11} l8 9 m0 -9 l-8 9` }, svg("title", {}, "the board was lost")));
   }
-  const marks = expected ? [mark(x(expected.first), y, "predicted first token"), mark(x(expected.end), y, "predicted end")] : [];
-  return [label(y, format.line(attempt.node, 18)), bars, marks];
+  const marks = expected ? [mark(x(expected.first), y, "predicted TTFT"), mark(x(expected.end), y, "predicted end")] : [];
+  return [label(y, format.line(attempt.node, LEFT < 100 ? 12 : 18)), bars, marks];
 }
 
 function expectation(attempt, explanation) {
@@ -60,10 +60,11 @@ const lost = (from, to, y) => svg("rect", { class: "lost", x: from, y: y + 8, wi
 const mark = (x, y, text) => svg("path", { class: "expected", d: `M${x - 4} ${y + 1} h8 l-4 6 z` }, svg("title", {}, text));
 
 function axis(span, x, height) {
-  const step = span / 5;
-  return Array.from({ length: 6 }, (_, index) => {
+  const parts = WIDTH < 500 ? 3 : 5;
+  const step = span / parts;
+  return Array.from({ length: parts + 1 }, (_, index) => {
     const at = index * step;
-    return [svg("line", { class: "axis", x1: x(at), x2: x(at), y1: 4, y2: height - 18 }), svg("text", { x: x(at), y: height - 4, "text-anchor": index === 5 ? "end" : "middle" }, at === 0 ? "0" : format.ms(at))];
+    return [svg("line", { class: "axis", x1: x(at), x2: x(at), y1: 4, y2: height - 18 }), svg("text", { x: x(at), y: height - 4, "text-anchor": index === parts ? "end" : "middle" }, at === 0 ? "0" : format.ms(at))];
   });
 }
 

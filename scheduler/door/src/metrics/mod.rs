@@ -8,7 +8,7 @@ mod labels;
 mod scrape;
 
 use dunlin_protocol::{Energy, FailureCode, PredictedCosts, Usage};
-use dunlin_scheduler::look::{Finished, Observe, State};
+use dunlin_scheduler::look::{FENCED, Finished, Observe, State};
 use prometheus::{HistogramVec, Registry};
 
 use self::{families::Families, labels::Labels};
@@ -38,6 +38,10 @@ impl Metrics {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let of = Families::register(&registry)?;
+        // A counter that begins at its first increment hides it from `rate` and `increase`: it begins at nothing.
+        for reason in REASONS {
+            of.refusals.with_label_values(&[reason]);
+        }
         Ok(Self { registry, labels: Labels::default(), of })
     }
 
@@ -50,6 +54,14 @@ impl Metrics {
     pub(crate) fn connections(&self, open: usize) {
         self.of.connections.set(open as i64);
     }
+
+    /// There are nodes of this class, of which none may ever be given up.
+    fn knows(&self, class: &str) {
+        let class = self.labels.class(class);
+        for reason in FENCED {
+            self.of.leases.with_label_values(&[class.as_str(), reason]);
+        }
+    }
 }
 
 impl Observe for Metrics {
@@ -57,7 +69,10 @@ impl Observe for Metrics {
         let of = finished.invocation;
         let model = self.labels.model(&of.model);
         let pipeline = self.labels.pipeline(&of.pipeline);
-        self.of.invocations.with_label_values(&[pipeline.as_str(), &model, of.state.name()]).inc();
+        for end in State::ENDS {
+            let count = u64::from(end == of.state);
+            self.of.invocations.with_label_values(&[pipeline.as_str(), &model, end.name()]).inc_by(count);
+        }
         for attempt in &finished.attempts {
             let class = self.labels.class(attempt.class);
             self.of.attempts.with_label_values(&[model.as_str(), &class, attempt.outcome]).inc();
@@ -158,6 +173,25 @@ impl Held<'_> {
     }
 }
 
+/// All that [`reason`] says.
+const REASONS: [&str; 15] = [
+    "not_found",
+    "overloaded",
+    "no_fit",
+    "quarantined",
+    "unavailable",
+    "memory",
+    "load",
+    "engine",
+    "pipeline",
+    "limit",
+    "deadline",
+    "invalid",
+    "forbidden",
+    "not_resumable",
+    "other",
+];
+
 fn reason(code: FailureCode) -> &'static str {
     use FailureCode as Code;
     match code {
@@ -186,5 +220,23 @@ mod tests {
     #[test]
     fn all_names_can_be_registered() {
         Metrics::new().unwrap();
+    }
+
+    #[test]
+    fn what_may_happen_is_counted_from_nothing() {
+        use FailureCode as Code;
+
+        let metrics = Metrics::new().unwrap();
+        metrics.knows("pi5-8g");
+        let said = |name: &str| {
+            let families = metrics.registry.gather();
+            let family = families.into_iter().find(|family| family.name() == name).unwrap();
+            family.get_metric().iter().map(|of| of.get_counter().get_value()).collect::<Vec<_>>()
+        };
+        assert_eq!(said("dunlin_refusals_total"), [0.0; REASONS.len()]);
+        assert_eq!(said("dunlin_leases_lost_total"), [0.0; FENCED.len()]);
+        for code in [Code::NoFit, Code::Exhausted, Code::Unsupported, Code::NotResumable, Code::DiskFull] {
+            assert!(REASONS.contains(&reason(code)), "{code:?}");
+        }
     }
 }

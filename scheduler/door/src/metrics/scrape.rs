@@ -21,6 +21,7 @@ const MAX_NODES: usize = 1024;
 
 pub(crate) async fn metrics(State(desk): State<Arc<Desk>>) -> Answered<Response> {
     let look = desk.front.look().await?;
+    look.nodes.iter().for_each(|node| desk.metrics.knows(&node.joined.class));
     let mut families = desk.metrics.registry.gather();
     families.extend(fleet(&look, &desk.options.build).map_err(|error| broken(&error))?.gather());
     families.sort_by(|a, b| a.name().cmp(b.name()));

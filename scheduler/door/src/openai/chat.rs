@@ -1,9 +1,6 @@
 //! `POST /v1/chat/completions`: what is asked. A completion is an invocation of `chat`, and `n` of them are `n`.
 
-use std::sync::Arc;
-
-use axum::{Extension, body::Body, extract::State, response::Response};
-use http::HeaderMap;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::{
@@ -11,10 +8,9 @@ use super::{
     parameters::{OF_NO_EFFECT, logprobs, model, sampling, stream},
 };
 use crate::{
-    auth::Caller,
+    asking::Asked,
     body::{self, Fields, wrong},
-    call::{self, Call, Manner, check_choices},
-    desk::Desk,
+    call::{Call, check_choices},
     error::{Answered, ApiError},
     limits::{DEFAULT_MAX_TOKENS, MAX_CHOICES, MAX_TOKENS},
     schema,
@@ -64,21 +60,9 @@ pub(crate) struct Told {
     pub(crate) logprobs: bool,
 }
 
-pub(crate) async fn complete(
-    State(desk): State<Arc<Desk>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered<Response> {
-    let manner = Manner::read(&headers)?;
-    let (told, calls) = read(body::fields(body).await?)?;
-    if manner.resumes.is_some() && calls.len() > 1 {
-        return Err(ApiError::unsupported(
-            "last-event-id",
-            "a stream of several answers cannot be taken up again",
-        ));
-    }
-    let answers = call::begin(&desk, &caller, &manner, calls).await?;
+pub(crate) async fn complete(Asked { by, fields }: Asked) -> Answered<Response> {
+    let (told, calls) = read(fields)?;
+    let answers = by.begin(calls).await?;
     if told.streams {
         chat_answer::stream(told, answers).await
     } else {

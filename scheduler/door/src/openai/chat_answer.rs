@@ -5,7 +5,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use dunlin_protocol::InvocationId;
-use http::HeaderValue;
 use serde_json::{Value, json};
 
 use super::{chat::Told, now};
@@ -14,13 +13,10 @@ use crate::{
     call::Answers,
     collected::{Collected, Reason, call_id},
     error::{Answered, ApiError},
-    limits::HEAD_HELD,
     sse::{self, Event, Gone},
+    tell::{self, Tell},
     took::{self, Tokens},
 };
-
-/// The names of the invocations, in the head of the answer.
-const INVOCATION: &str = "x-dunlin-invocation";
 
 pub(super) async fn whole(told: &Told, answers: Answers) -> Answered<Response> {
     let invocations = answers.invocations.clone();
@@ -39,9 +35,7 @@ pub(super) async fn whole(told: &Told, answers: Answers) -> Answered<Response> {
     document["choices"] = choices.collect();
     document["usage"] = Tokens::of_choices(finishes.iter().copied()).usage();
     took::tell(&mut document, finishes);
-    let mut response = Json(document).into_response();
-    name(&mut response, &invocations);
-    Ok(response)
+    Ok(tell::named(Json(document).into_response(), &invocations))
 }
 
 fn message(of: &Collected) -> Value {
@@ -57,23 +51,9 @@ fn message(of: &Collected) -> Value {
     message
 }
 
-pub(super) async fn stream(told: Told, mut answers: Answers) -> Answered<Response> {
-    answers.settle(HEAD_HELD).await?;
-    let (sender, mut response) = sse::channel();
-    name(&mut response, &answers.invocations);
-    tokio::spawn(async move {
-        let mut telling = Telling::new(told, &answers, sender);
-        // Who left hears nothing more, and its invocations end with `answers`.
-        drop(telling.tell(answers).await);
-    });
-    Ok(response)
-}
-
-fn name(response: &mut Response, invocations: &[InvocationId]) {
-    let names: Vec<String> = invocations.iter().map(ToString::to_string).collect();
-    if let Ok(value) = HeaderValue::from_str(&names.join(",")) {
-        response.headers_mut().insert(INVOCATION, value);
-    }
+pub(super) async fn stream(told: Told, answers: Answers) -> Answered<Response> {
+    let telling = |answers: &Answers, sender| Telling::new(told, answers, sender);
+    tell::stream(answers, sse::channel(), telling).await
 }
 
 fn head(told: &Told, invocations: &[InvocationId], object: &str) -> Value {
@@ -114,52 +94,6 @@ impl Telling {
         }
     }
 
-    async fn tell(&mut self, mut answers: Answers) -> Result<(), Gone> {
-        loop {
-            let next = tokio::select! {
-                next = answers.next() => next,
-                () = self.sender.gone() => return Err(Gone),
-            };
-            match next {
-                Some((index, Ok((number, piece)))) => self.piece(index, number, piece).await?,
-                Some((_, Err(error))) => return self.fail(&error).await,
-                None => break,
-            }
-        }
-        if self.told.usage {
-            let mut chunk = self.head.clone();
-            chunk["choices"] = json!([]);
-            chunk["usage"] = Tokens::of_choices(&self.finishes).usage();
-            took::tell(&mut chunk, &self.finishes);
-            self.sender.data(&chunk).await?;
-        }
-        self.sender.event(Event { data: "[DONE]", ..Event::default() }).await
-    }
-
-    async fn fail(&self, error: &ApiError) -> Result<(), Gone> {
-        self.sender.data(&error.document()).await
-    }
-
-    async fn piece(&mut self, index: usize, number: u64, piece: Piece) -> Result<(), Gone> {
-        if !std::mem::replace(&mut self.begun[index], true) {
-            let delta = json!({ "role": "assistant", "content": "", "refusal": null });
-            self.chunk(index, None, delta, Value::Null, Value::Null).await?;
-        }
-        let (delta, logprobs) = match piece {
-            Piece::Text(text) => (json!({ "content": text }), Value::Null),
-            Piece::Reasoning(text) => (json!({ "reasoning_content": text }), Value::Null),
-            Piece::Logprobs(list) => (json!({}), json!({ "content": list, "refusal": null })),
-            Piece::ToolCall(call) => (self.call(index, call), Value::Null),
-            Piece::Progress(_) | Piece::Json(_) => return Ok(()),
-            Piece::End(finish) => {
-                let reason = Reason::of(&finish).name();
-                self.finishes.push(*finish);
-                return self.chunk(index, Some(number), json!({}), Value::Null, reason.into()).await;
-            }
-        };
-        self.chunk(index, Some(number), delta, logprobs, Value::Null).await
-    }
-
     fn call(&mut self, index: usize, mut call: Value) -> Value {
         let number = call["index"].as_u64().unwrap_or(self.calls[index]);
         self.calls[index] = number + 1;
@@ -168,14 +102,7 @@ impl Telling {
         json!({ "tool_calls": [call] })
     }
 
-    async fn chunk(
-        &self,
-        index: usize,
-        number: Option<u64>,
-        delta: Value,
-        logprobs: Value,
-        reason: Value,
-    ) -> Result<(), Gone> {
+    fn chunk(&self, index: usize, delta: Value, logprobs: Value, reason: Value) -> String {
         let mut chunk = self.head.clone();
         let is_last = !reason.is_null();
         chunk["choices"] =
@@ -186,10 +113,48 @@ impl Telling {
             // Whoever asked for no usage still sees what is ours.
             took::tell(&mut chunk, self.finishes.last());
         }
-        let id = number
-            .filter(|_| self.invocations.len() == 1)
-            .map(|number| format!("{}:{number}", self.invocations[0]));
-        let data = chunk.to_string();
-        self.sender.event(Event { id: id.as_deref(), name: None, data: &data }).await
+        chunk.to_string()
+    }
+}
+
+impl Tell for Telling {
+    async fn piece(&mut self, index: usize, number: u64, piece: Piece) -> Result<(), Gone> {
+        let (delta, logprobs, reason) = match piece {
+            Piece::Text(text) => (json!({ "content": text }), Value::Null, Value::Null),
+            Piece::Reasoning(text) => (json!({ "reasoning_content": text }), Value::Null, Value::Null),
+            Piece::Logprobs(list) => (json!({}), json!({ "content": list, "refusal": null }), Value::Null),
+            Piece::ToolCall(call) => (self.call(index, call), Value::Null, Value::Null),
+            Piece::Progress(_) | Piece::Json(_) => return Ok(()),
+            Piece::End(finish) => {
+                let reason = Reason::of(&finish).name();
+                self.finishes.push(*finish);
+                (json!({}), Value::Null, reason.into())
+            }
+        };
+        let said = self.chunk(index, delta, logprobs, reason);
+        let id = match self.invocations.as_slice() {
+            [only] => Some(format!("{only}:{number}")),
+            _ => None,
+        };
+        let event = Event { id: id.as_deref(), name: None, data: &said };
+        if std::mem::replace(&mut self.begun[index], true) {
+            return self.sender.event(event).await;
+        }
+        // The first token need not wait for the role to be on its way.
+        let role = json!({ "role": "assistant", "content": "", "refusal": null });
+        let role = self.chunk(index, role, Value::Null, Value::Null);
+        self.sender.events(&[Event { data: &role, ..Event::default() }, event]).await
+    }
+
+    async fn end(&mut self) -> Result<(), Gone> {
+        super::close(&self.sender, self.told.usage.then_some(&self.head), &self.finishes).await
+    }
+
+    async fn fail(&mut self, error: &ApiError) -> Result<(), Gone> {
+        self.sender.data(&error.document()).await
+    }
+
+    fn sender(&self) -> &sse::Sender {
+        &self.sender
     }
 }

@@ -1,14 +1,9 @@
 //! `POST /v1/completions`: a text that is gone on with. Each prompt, and each answer to it, is an invocation of `complete`.
 
-use std::sync::Arc;
-
 use axum::{
-    Extension, Json,
-    body::Body,
-    extract::State,
+    Json,
     response::{IntoResponse, Response},
 };
-use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -18,14 +13,14 @@ use super::{
 };
 use crate::{
     answer::{Finish, Piece},
-    auth::Caller,
-    body::{self, Fields, missing, wrong},
-    call::{self, Answers, Call, Manner, check_choices},
+    asking::Asked,
+    body::{Fields, missing, wrong},
+    call::{Answers, Call, check_choices},
     collected::{Collected, Reason},
-    desk::Desk,
     error::{Answered, ApiError},
-    limits::{HEAD_HELD, MAX_CHOICES, MAX_TOKENS},
+    limits::{MAX_CHOICES, MAX_TOKENS},
     sse::{self, Event, Gone},
+    tell::{self, Tell},
     took::{self, Tokens},
 };
 
@@ -46,22 +41,15 @@ struct Told {
     echoes: Vec<String>,
 }
 
-pub(crate) async fn complete(
-    State(desk): State<Arc<Desk>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered<Response> {
-    let manner = Manner::read(&headers)?;
-    let (told, calls) = read(body::fields(body).await?)?;
-    if manner.resumes.is_some() && calls.len() > 1 {
-        return Err(ApiError::unsupported(
-            "last-event-id",
-            "a stream of several answers cannot be taken up again",
-        ));
+pub(crate) async fn complete(Asked { by, fields }: Asked) -> Answered<Response> {
+    let (told, calls) = read(fields)?;
+    let answers = by.begin(calls).await?;
+    if told.streams {
+        let telling = |answers: &Answers, sender| Telling::new(told, answers, sender);
+        tell::stream(answers, sse::channel(), telling).await
+    } else {
+        whole(&told, answers).await
     }
-    let answers = call::begin(&desk, &caller, &manner, calls).await?;
-    if told.streams { streamed(told, answers).await } else { whole(&told, answers).await }
 }
 
 fn read(mut fields: Fields) -> Answered<(Told, Vec<Call>)> {
@@ -124,7 +112,8 @@ fn prompts(fields: &mut Fields) -> Answered<Vec<String>> {
 }
 
 async fn whole(told: &Told, answers: Answers) -> Answered<Response> {
-    let id = answers.invocations.first().map(ToString::to_string).unwrap_or_default();
+    let invocations = answers.invocations.clone();
+    let id = invocations.first().map(ToString::to_string).unwrap_or_default();
     let all = Collected::all(answers).await?;
     let choices = all.iter().zip(&told.echoes).enumerate().map(|(index, (of, echo))| {
         let logprobs = if told.logprobs { legacy(&of.logprobs, 0) } else { Value::Null };
@@ -136,7 +125,7 @@ async fn whole(told: &Told, answers: Answers) -> Answered<Response> {
     document["choices"] = choices.collect();
     document["usage"] = Tokens::of_choices(finishes.iter().copied()).usage();
     took::tell(&mut document, finishes);
-    Ok(Json(document).into_response())
+    Ok(tell::named(Json(document).into_response(), &invocations))
 }
 
 fn head(told: &Told, id: &str) -> Value {
@@ -173,66 +162,69 @@ fn legacy(list: &[Value], at: usize) -> Value {
     })
 }
 
-async fn streamed(told: Told, mut answers: Answers) -> Answered<Response> {
-    answers.settle(HEAD_HELD).await?;
-    let (sender, response) = sse::channel();
-    tokio::spawn(async move {
-        // Who left hears nothing more, and its invocations end with `answers`.
-        drop(tell(&told, answers, &sender).await);
-    });
-    Ok(response)
+/// A stream that is being told.
+struct Telling {
+    told: Told,
+    id: String,
+    head: Value,
+    sender: sse::Sender,
+    /// What is still to be said before each answer.
+    echoes: Vec<String>,
+    /// Characters of each answer that were told.
+    lengths: Vec<usize>,
+    finishes: Vec<Finish>,
 }
 
-async fn tell(told: &Told, mut answers: Answers, sender: &sse::Sender) -> Result<(), Gone> {
-    let id = answers.invocations.first().map(ToString::to_string).unwrap_or_default();
-    let (head, mut finishes, mut echoes) = (head(told, &id), Vec::new(), told.echoes.clone());
-    let mut lengths = vec![0; answers.count()];
-    let is_alone = answers.count() == 1;
-    loop {
-        let next = tokio::select! {
-            next = answers.next() => next,
-            () = sender.gone() => return Err(Gone),
-        };
-        let (index, number, piece) = match next {
-            Some((index, Ok((number, piece)))) => (index, number, piece),
-            Some((_, Err(error))) => return sender.data(&error.document()).await,
-            None => break,
-        };
+impl Telling {
+    fn new(told: Told, answers: &Answers, sender: sse::Sender) -> Self {
+        let id = answers.invocations.first().map(ToString::to_string).unwrap_or_default();
+        let (head, echoes) = (head(&told, &id), told.echoes.clone());
+        Self { head, id, sender, echoes, lengths: vec![0; answers.count()], finishes: Vec::new(), told }
+    }
+}
+
+impl Tell for Telling {
+    async fn piece(&mut self, index: usize, number: u64, piece: Piece) -> Result<(), Gone> {
+        let mut echo = || std::mem::take(&mut self.echoes[index]);
         let (text, logprobs, reason) = match piece {
-            Piece::Text(text) => (std::mem::take(&mut echoes[index]) + &text, Value::Null, Value::Null),
+            Piece::Text(text) => (echo() + &text, Value::Null, Value::Null),
             Piece::Logprobs(list) => {
-                let told = legacy(&list, lengths[index]);
+                let told = legacy(&list, self.lengths[index]);
                 let characters = |of: &Value| of["token"].as_str().map_or(0, |text| text.chars().count());
-                lengths[index] += list.iter().map(characters).sum::<usize>();
+                self.lengths[index] += list.iter().map(characters).sum::<usize>();
                 (String::new(), told, Value::Null)
             }
             Piece::End(finish) => {
                 let reason = Reason::of(&finish).name();
-                finishes.push(*finish);
-                (std::mem::take(&mut echoes[index]), Value::Null, reason.into())
+                self.finishes.push(*finish);
+                (echo(), Value::Null, reason.into())
             }
-            _ => continue,
+            _ => return Ok(()),
         };
-        let mut chunk = head.clone();
+        let mut chunk = self.head.clone();
         chunk["choices"] =
             json!([{ "index": index, "text": text, "logprobs": logprobs, "finish_reason": reason }]);
-        if told.usage {
+        if self.told.usage {
             chunk["usage"] = Value::Null;
         } else if !reason.is_null() {
-            took::tell(&mut chunk, finishes.last());
+            took::tell(&mut chunk, self.finishes.last());
         }
-        let event = is_alone.then(|| format!("{id}:{number}"));
+        let event = (self.lengths.len() == 1).then(|| format!("{}:{number}", self.id));
         let data = chunk.to_string();
-        sender.event(Event { id: event.as_deref(), name: None, data: &data }).await?;
+        self.sender.event(Event { id: event.as_deref(), name: None, data: &data }).await
     }
-    if told.usage {
-        let mut chunk = head.clone();
-        chunk["choices"] = json!([]);
-        chunk["usage"] = Tokens::of_choices(&finishes).usage();
-        took::tell(&mut chunk, &finishes);
-        sender.data(&chunk).await?;
+
+    async fn fail(&mut self, error: &ApiError) -> Result<(), Gone> {
+        self.sender.data(&error.document()).await
     }
-    sender.event(Event { data: "[DONE]", ..Event::default() }).await
+
+    async fn end(&mut self) -> Result<(), Gone> {
+        super::close(&self.sender, self.told.usage.then_some(&self.head), &self.finishes).await
+    }
+
+    fn sender(&self) -> &sse::Sender {
+        &self.sender
+    }
 }
 
 #[cfg(test)]

@@ -1,31 +1,21 @@
 //! `POST /v1/embeddings`: an invocation of `embed`.
 
-use std::sync::Arc;
-
-use axum::{Extension, Json, body::Body, extract::State};
+use axum::Json;
 use data_encoding::BASE64;
-use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::parameters::{OF_NO_EFFECT, model};
 use crate::{
-    auth::Caller,
-    body::{self, Fields, missing, wrong},
-    call::{self, Call, Manner},
-    desk::Desk,
+    answer::Finish,
+    asking::{Asked, Asking},
+    body::{Fields, missing, wrong},
+    call::{self, Call},
     error::{Answered, ApiError},
     limits::MAX_TEXTS,
     took,
 };
 
-pub(crate) async fn embed(
-    State(desk): State<Arc<Desk>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered<Json<Value>> {
-    let manner = Manner::read(&headers)?;
-    let mut fields = body::fields(body).await?;
+pub(crate) async fn embed(Asked { by, mut fields }: Asked) -> Answered<Json<Value>> {
     let name = model(&mut fields)?;
     let texts = texts(&mut fields)?;
     let in_base64 = match fields.text("encoding_format")?.as_deref() {
@@ -39,7 +29,7 @@ pub(crate) async fn embed(
     let dimensions = fields.integer("dimensions", 1..=1_000_000)?;
     fields.ignore(OF_NO_EFFECT);
     fields.done()?;
-    let vectors = vectors(&desk, &caller, &manner, &name, texts).await?;
+    let vectors = vectors(&by, &name, texts).await?;
     let width = vectors.width();
     if let Some(dimensions) = dimensions.filter(|dimensions| *dimensions != width as i64) {
         let message =
@@ -72,7 +62,7 @@ fn texts(fields: &mut Fields) -> Answered<Vec<Value>> {
 
 /// # Errors
 /// If they are too many, none, or no texts.
-pub(crate) fn check_texts(param: &str, list: &[Value]) -> Answered<()> {
+fn check_texts(param: &str, list: &[Value]) -> Answered<()> {
     if list.is_empty() || list.len() > MAX_TEXTS {
         return Err(ApiError::invalid_field(
             param,
@@ -92,10 +82,10 @@ pub(crate) fn check_texts(param: &str, list: &[Value]) -> Answered<()> {
 
 /// What the pipeline answers.
 #[derive(Debug)]
-pub(crate) struct Vectors {
-    pub(crate) rows: Vec<Vec<f32>>,
-    pub(crate) tokens: u32,
-    pub(crate) finish: crate::answer::Finish,
+struct Vectors {
+    rows: Vec<Vec<f32>>,
+    tokens: u32,
+    finish: Finish,
 }
 
 impl Vectors {
@@ -106,18 +96,12 @@ impl Vectors {
 
 /// # Errors
 /// As calls.
-pub(crate) async fn vectors(
-    desk: &Arc<Desk>,
-    caller: &Caller,
-    manner: &Manner,
-    model: &str,
-    texts: Vec<Value>,
-) -> Answered<Vectors> {
+async fn vectors(by: &Asking, model: &str, texts: Vec<Value>) -> Answered<Vectors> {
     let mut call = Call { pipeline: "embed".into(), model: model.to_owned(), ..Call::default() };
     call.content_type = "application/json".into();
     call.body = Value::Array(texts).to_string().into_bytes();
     call.param("raw", true);
-    let mut answer = call::begin_one(desk, caller, manner, call, 0).await?;
+    let mut answer = call::begin_one(&by.desk, &by.caller, &by.manner, call, 0).await?;
     let finish = answer.end_of_all().await?;
     let broken = || {
         ApiError::new(http::StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the vectors cannot be read")

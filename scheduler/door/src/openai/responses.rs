@@ -1,9 +1,6 @@
 //! `POST /v1/responses`: what is asked. Nothing is kept here between two of them: each brings its whole conversation.
 
-use std::sync::Arc;
-
-use axum::{Extension, body::Body, extract::State, response::Response};
-use http::HeaderMap;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::{
@@ -14,10 +11,9 @@ use super::{
     responses_answer,
 };
 use crate::{
-    auth::Caller,
+    asking::Asked,
     body::{self, Fields, missing},
-    call::{self, Call, Manner},
-    desk::Desk,
+    call::Call,
     error::{Answered, ApiError},
     limits::{DEFAULT_MAX_TOKENS, MAX_TOKENS},
 };
@@ -48,21 +44,9 @@ pub(super) struct Told {
     pub(super) metadata: Value,
 }
 
-pub(crate) async fn respond(
-    State(desk): State<Arc<Desk>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered<Response> {
-    let manner = Manner::read(&headers)?;
-    if manner.resumes.is_some() {
-        return Err(ApiError::unsupported(
-            "last-event-id",
-            "a stream of a response cannot be taken up again",
-        ));
-    }
-    let (told, streams, call) = read(body::fields(body).await?)?;
-    let answers = call::begin(&desk, &caller, &manner, vec![call]).await?;
+pub(crate) async fn respond(Asked { by, fields }: Asked) -> Answered<Response> {
+    let (told, streams, call) = read(fields)?;
+    let answers = by.begin_anew(call).await?;
     if streams {
         responses_answer::stream(told, answers).await
     } else {

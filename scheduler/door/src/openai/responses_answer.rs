@@ -13,8 +13,8 @@ use crate::{
     call::Answers,
     collected::{Collected, Reason, call_id},
     error::{Answered, ApiError},
-    limits::HEAD_HELD,
     sse::{self, Event, Gone},
+    tell::{self, Tell},
     took::{self, Tokens},
 };
 
@@ -28,7 +28,8 @@ pub(super) async fn whole(told: &Told, answers: Answers) -> Answered<Response> {
     for (index, call) in collected.tool_calls.iter().enumerate() {
         items.push(function_call(invocation, index as u64, call, "completed"));
     }
-    Ok(Json(ended(told, invocation, items, &collected)).into_response())
+    let document = Json(ended(told, invocation, items, &collected));
+    Ok(tell::named(document.into_response(), &[invocation]))
 }
 
 fn first(answers: &Answers) -> InvocationId {
@@ -110,17 +111,17 @@ fn function_call(invocation: InvocationId, index: u64, call: &Value, status: &st
     })
 }
 
-pub(super) async fn stream(told: Told, mut answers: Answers) -> Answered<Response> {
-    answers.settle(HEAD_HELD).await?;
-    let (sender, response) = sse::channel();
-    tokio::spawn(async move {
-        let invocation = first(&answers);
-        let mut telling =
-            Telling { told, invocation, sender, sequence: 0, items: Vec::new(), has_text: false };
-        // Who left hears nothing more, and the invocation ends with `answers`.
-        drop(telling.tell(answers).await);
-    });
-    Ok(response)
+pub(super) async fn stream(told: Told, answers: Answers) -> Answered<Response> {
+    let telling = |answers: &Answers, sender| Telling {
+        told,
+        invocation: first(answers),
+        sender,
+        sequence: 0,
+        items: Vec::new(),
+        has_text: false,
+        collected: Collected::default(),
+    };
+    tell::stream(answers, sse::channel(), telling).await
 }
 
 /// A response that is being told.
@@ -132,53 +133,18 @@ struct Telling {
     items: Vec<Value>,
     /// The message is open.
     has_text: bool,
+    collected: Collected,
 }
 
-impl Telling {
-    async fn event(&mut self, kind: &str, mut data: Value) -> Result<(), Gone> {
-        data["type"] = kind.into();
-        data["sequence_number"] = self.sequence.into();
-        self.sequence += 1;
-        let data = data.to_string();
-        self.sender.event(Event { id: None, name: Some(kind), data: &data }).await
-    }
-
-    async fn tell(&mut self, mut answers: Answers) -> Result<(), Gone> {
+impl Tell for Telling {
+    async fn begin(&mut self) -> Result<(), Gone> {
         let begun = json!({ "response": document(&self.told, self.invocation, "in_progress") });
         self.event("response.created", begun.clone()).await?;
-        self.event("response.in_progress", begun).await?;
-        let mut collected = Collected::default();
-        loop {
-            let next = tokio::select! {
-                next = answers.next() => next,
-                () = self.sender.gone() => return Err(Gone),
-            };
-            match next {
-                Some((_, Ok((_, piece)))) => {
-                    self.piece(&piece, &mut collected).await?;
-                    collected.take(piece);
-                }
-                Some((_, Err(error))) => return self.fail(&error).await,
-                None => break,
-            }
-        }
-        if !self.has_text && self.items.is_empty() {
-            self.open_message().await?;
-        }
-        self.close_message(&collected.text).await?;
-        let ended = ended(&self.told, self.invocation, self.items.clone(), &collected);
-        let kind = if ended["status"] == "incomplete" { "response.incomplete" } else { "response.completed" };
-        self.event(kind, json!({ "response": ended })).await
+        self.event("response.in_progress", begun).await
     }
 
-    async fn fail(&mut self, error: &ApiError) -> Result<(), Gone> {
-        let mut document = document(&self.told, self.invocation, "failed");
-        document["error"] = json!({ "code": error.code, "message": error.message });
-        self.event("response.failed", json!({ "response": document })).await
-    }
-
-    async fn piece(&mut self, piece: &Piece, collected: &mut Collected) -> Result<(), Gone> {
-        match piece {
+    async fn piece(&mut self, _: usize, _: u64, piece: Piece) -> Result<(), Gone> {
+        match &piece {
             Piece::Text(text) => {
                 if !self.has_text {
                     self.open_message().await?;
@@ -190,14 +156,46 @@ impl Telling {
                     "delta": text,
                     "logprobs": [],
                 });
-                self.event("response.output_text.delta", data).await
+                self.event("response.output_text.delta", data).await?;
             }
             Piece::ToolCall(call) => {
-                self.close_message(&collected.text).await?;
-                self.function_call(call, collected.tool_calls.len() as u64).await
+                self.close_message().await?;
+                self.function_call(call, self.collected.tool_calls.len() as u64).await?;
             }
-            _ => Ok(()),
+            _ => {}
         }
+        self.collected.take(piece);
+        Ok(())
+    }
+
+    async fn fail(&mut self, error: &ApiError) -> Result<(), Gone> {
+        let mut document = document(&self.told, self.invocation, "failed");
+        document["error"] = json!({ "code": error.code, "message": error.message });
+        self.event("response.failed", json!({ "response": document })).await
+    }
+
+    async fn end(&mut self) -> Result<(), Gone> {
+        if !self.has_text && self.items.is_empty() {
+            self.open_message().await?;
+        }
+        self.close_message().await?;
+        let ended = ended(&self.told, self.invocation, self.items.clone(), &self.collected);
+        let kind = if ended["status"] == "incomplete" { "response.incomplete" } else { "response.completed" };
+        self.event(kind, json!({ "response": ended })).await
+    }
+
+    fn sender(&self) -> &sse::Sender {
+        &self.sender
+    }
+}
+
+impl Telling {
+    async fn event(&mut self, kind: &str, mut data: Value) -> Result<(), Gone> {
+        data["type"] = kind.into();
+        data["sequence_number"] = self.sequence.into();
+        self.sequence += 1;
+        let data = data.to_string();
+        self.sender.event(Event { id: None, name: Some(kind), data: &data }).await
     }
 
     async fn open_message(&mut self) -> Result<(), Gone> {
@@ -209,21 +207,22 @@ impl Telling {
         self.event("response.content_part.added", data).await
     }
 
-    async fn close_message(&mut self, text: &str) -> Result<(), Gone> {
+    async fn close_message(&mut self) -> Result<(), Gone> {
         if !std::mem::take(&mut self.has_text) {
             return Ok(());
         }
-        let (index, item) = (self.items.len(), message(self.invocation, text, "completed"));
+        let text = self.collected.text.clone();
+        let (index, item) = (self.items.len(), message(self.invocation, &text, "completed"));
         let at = json!({ "item_id": item["id"], "output_index": index, "content_index": 0 });
         let with = |name: &str, value: Value| {
             let mut data = at.clone();
             data[name] = value;
             data
         };
-        let mut done = with("text", text.into());
+        let mut done = with("text", text.as_str().into());
         done["logprobs"] = json!([]);
         self.event("response.output_text.done", done).await?;
-        self.event("response.content_part.done", with("part", text_part(text))).await?;
+        self.event("response.content_part.done", with("part", text_part(&text))).await?;
         self.event("response.output_item.done", json!({ "output_index": index, "item": item })).await?;
         self.items.push(item);
         Ok(())

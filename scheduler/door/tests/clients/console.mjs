@@ -48,7 +48,7 @@ async function chat(page) {
   const turns = await page.locator(".turn").count();
   assert.equal(turns, 2);
   assert.equal(await page.locator(".turn img, .turn b").count(), 0, "text became markup");
-  assert.match(await page.locator(".turn .foot").last().innerText(), /first token .* (ms|s)/);
+  assert.match(await page.locator(".turn .foot").last().innerText(), /TTFT .* (ms|s)/);
   await page.locator(".turn .foot a").last().click();
   await page.waitForSelector("tr.chosen");
   await page.waitForSelector("tr.actual");

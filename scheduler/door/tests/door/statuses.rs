@@ -12,7 +12,7 @@ use crate::house::House;
 
 /// Statuses that the document names and that no request of these tests brings about, and why not.
 const UNSEEN: [(u16, &str); 3] = [
-    (408, "a body has half a minute"),
+    (408, "a body has some seconds; `body.rs` tests it"),
     (422, "a pipeline says so, and there is no node to run one"),
     (500, "a bug, or a broken engine"),
 ];

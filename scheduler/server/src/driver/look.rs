@@ -116,6 +116,9 @@ pub enum State {
 }
 
 impl State {
+    /// Those that an invocation ends in.
+    pub const ENDS: [Self; 5] = [Self::Done, Self::Failed, Self::Cancelled, Self::Expired, Self::Refused];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -154,11 +157,14 @@ pub struct AttemptEnd<'a> {
     pub outcome: &'static str,
 }
 
+/// Why nodes are given up, in a word each.
+pub const FENCED: [&str; 5] = ["superseded", "unknown", "silent", "wedged", "no-room"];
+
 /// Hears of what happens; called in the middle of everything, so it must not wait.
 pub trait Observe: fmt::Debug + Send + Sync {
     fn finished(&self, finished: &Finished<'_>);
 
-    /// A node of this class was given up, and why, in a word.
+    /// A node of this class was given up, and why: one of [`FENCED`].
     fn fenced(&self, class: &str, reason: &'static str);
 }
 
@@ -307,5 +313,24 @@ pub(super) fn outcome(ended: &Ended) -> &'static str {
         Outcome::Cancelled => "cancelled",
         Outcome::Expired => "expired",
         Outcome::HandedOver => "handed-over",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin_scheduler_core::{Fenced, Lapse};
+
+    use super::*;
+
+    #[test]
+    fn whatever_a_node_is_given_up_for_has_a_word() {
+        let all = [
+            Fenced::Superseded,
+            Fenced::Unknown,
+            Fenced::Lapsed(Lapse::Silent),
+            Fenced::Lapsed(Lapse::Wedged),
+            Fenced::NoRoom,
+        ];
+        assert_eq!(all.map(convert::fenced), FENCED);
     }
 }

@@ -4,20 +4,20 @@ use serde::Serialize;
 
 /// One line of the result.
 #[derive(Debug, Serialize)]
-pub(crate) struct Figure {
-    pub(crate) what: String,
-    pub(crate) asked: String,
-    pub(crate) measured: String,
+pub struct Figure {
+    pub what: String,
+    pub asked: String,
+    pub measured: String,
     /// Absent where nothing is asked.
-    pub(crate) holds: Option<bool>,
+    pub holds: Option<bool>,
     /// What has to be known to read it.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) note: String,
+    pub note: String,
 }
 
 impl Figure {
     /// Something that is to be at most so much, in the unit of both.
-    pub(crate) fn at_most(what: impl Into<String>, limit: f64, value: f64, unit: &str) -> Self {
+    pub fn at_most(what: impl Into<String>, limit: f64, value: f64, unit: &str) -> Self {
         let text = |value: f64| format!("{} {unit}", rounded(value));
         Self {
             what: what.into(),
@@ -28,7 +28,7 @@ impl Figure {
         }
     }
 
-    pub(crate) fn at_least(what: impl Into<String>, limit: f64, value: f64, unit: &str) -> Self {
+    pub fn at_least(what: impl Into<String>, limit: f64, value: f64, unit: &str) -> Self {
         let text = |value: f64| format!("{} {unit}", rounded(value));
         Self {
             what: what.into(),
@@ -40,7 +40,7 @@ impl Figure {
     }
 
     /// Something that is only to be known.
-    pub(crate) fn plain(what: impl Into<String>, measured: impl Into<String>) -> Self {
+    pub fn plain(what: impl Into<String>, measured: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             asked: String::new(),
@@ -50,12 +50,12 @@ impl Figure {
         }
     }
 
-    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
+    pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
         self
     }
 
-    pub(crate) fn print(&self) {
+    pub fn print(&self) {
         let mark = match self.holds {
             Some(true) => "ok  ",
             Some(false) => "MISS",
@@ -69,7 +69,7 @@ impl Figure {
 }
 
 /// Three digits that matter.
-pub(crate) fn rounded(value: f64) -> String {
+pub fn rounded(value: f64) -> String {
     let digits = match value.abs() {
         value if value >= 100.0 => 0,
         value if value >= 10.0 => 1,
@@ -79,7 +79,7 @@ pub(crate) fn rounded(value: f64) -> String {
 }
 
 /// Of values that are sorted here.
-pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
+pub fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
     values.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)

@@ -21,27 +21,27 @@ use serde_bytes::ByteBuf;
 
 /// A connection with the rights of whoever is logged in.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub struct Client {
     link: Link,
     _dialer: Dialer,
 }
 
 /// What came of an invocation, and when.
 #[derive(Debug, Default)]
-pub(crate) struct Answered {
-    pub(crate) accepted: Duration,
-    pub(crate) placed: Duration,
+pub struct Answered {
+    pub accepted: Duration,
+    pub placed: Duration,
     /// To the first text.
-    pub(crate) first: Duration,
-    pub(crate) total: Duration,
-    pub(crate) text: String,
+    pub first: Duration,
+    pub total: Duration,
+    pub text: String,
     /// Where its attempts ran.
-    pub(crate) nodes: Vec<NodeId>,
-    pub(crate) tpot_us: u64,
+    pub nodes: Vec<NodeId>,
+    pub tpot_us: u64,
 }
 
 impl Client {
-    pub(crate) async fn connect(folder: &Path, address: SocketAddr) -> anyhow::Result<Self> {
+    pub async fn connect(folder: &Path, address: SocketAddr) -> anyhow::Result<Self> {
         let folder = Folder::open(folder)?;
         let (trust, credential) = folder.identity()?.context("nobody is logged in")?;
         let credentials = Arc::new(Credentials::new(trust, credential, Chain::Leaf));
@@ -52,7 +52,7 @@ impl Client {
         Ok(Self { link, _dialer: dialer })
     }
 
-    pub(crate) async fn fleet(&self) -> anyhow::Result<FleetSummary> {
+    pub async fn fleet(&self) -> anyhow::Result<FleetSummary> {
         let (mut to, mut from) = self.link.open::<Opening, Answer>().await?;
         to.send(&Opening::Ask(Box::new(Ask::Fleet))).await?;
         match from.receive().await? {
@@ -61,13 +61,29 @@ impl Client {
         }
     }
 
+    /// How many nodes have a model in memory.
+    ///
+    /// # Errors
+    /// If the scheduler does not answer.
+    pub async fn resident(&self, alias: &str) -> anyhow::Result<u32> {
+        let (mut to, mut from) = self.link.open::<Opening, Answer>().await?;
+        to.send(&Opening::Ask(Box::new(Ask::Models { after: None }))).await?;
+        match from.receive().await? {
+            Some(Answer::Models(page)) => {
+                let known = page.items.iter().find(|model| model.alias == alias);
+                Ok(known.into_iter().flat_map(|model| &model.variants).map(|of| of.resident).sum())
+            }
+            other => anyhow::bail!("the models were asked for, and {other:?} came"),
+        }
+    }
+
     /// Has `chat` say so many tokens, one each `pace_ms`, and listens to the end.
-    pub(crate) async fn invoke(&self, tokens: u32, pace_ms: u32) -> anyhow::Result<Answered> {
+    pub async fn invoke(&self, tokens: u32, pace_ms: u32) -> anyhow::Result<Answered> {
         self.invoke_watched(tokens, pace_ms, |_| ()).await
     }
 
     /// `watch` sees the text so far whenever it grows.
-    pub(crate) async fn invoke_watched(
+    pub async fn invoke_watched(
         &self,
         tokens: u32,
         pace_ms: u32,

@@ -19,15 +19,15 @@ const ROUNDS: usize = 10;
 
 /// A median, and the interval that holds it with 95 % confidence (percentile bootstrap, Efron 1979).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Median {
-    pub(crate) value: f64,
-    pub(crate) low: f64,
-    pub(crate) high: f64,
-    pub(crate) count: usize,
+pub struct Median {
+    pub value: f64,
+    pub low: f64,
+    pub high: f64,
+    pub count: usize,
 }
 
 impl Median {
-    pub(crate) fn of(values: &[f64]) -> Self {
+    pub fn of(values: &[f64]) -> Self {
         Self::of_rounds(&values.chunks(1).collect::<Vec<_>>())
     }
 
@@ -63,7 +63,7 @@ impl fmt::Display for Median {
 
 /// What two ways of doing the same thing yielded, pair by pair.
 #[derive(Debug, Default)]
-pub(crate) struct Pairs {
+pub struct Pairs {
     ours: Vec<f64>,
     theirs: Vec<f64>,
     /// Pairs of each round; none where each pair is one.
@@ -72,7 +72,7 @@ pub(crate) struct Pairs {
 
 impl Pairs {
     /// At least `count` pairs, of which each round yields as many as it is asked for.
-    pub(crate) fn in_rounds(
+    pub fn in_rounds(
         count: usize,
         mut round: impl FnMut(usize) -> anyhow::Result<Self>,
     ) -> anyhow::Result<Self> {
@@ -90,7 +90,7 @@ impl Pairs {
     }
 
     /// Runs both `count` times, taking turns.
-    pub(crate) fn interleave(
+    pub fn interleave(
         count: usize,
         mut ours: impl FnMut() -> anyhow::Result<f64>,
         mut theirs: impl FnMut() -> anyhow::Result<f64>,
@@ -115,17 +115,17 @@ impl Pairs {
     }
 
     /// Of ours by theirs.
-    pub(crate) fn ratio(&self) -> Median {
+    pub fn ratio(&self) -> Median {
         self.median(|ours, theirs| ours / theirs)
     }
 
     /// Of ours less theirs.
-    pub(crate) fn difference(&self) -> Median {
+    pub fn difference(&self) -> Median {
         self.median(|ours, theirs| ours - theirs)
     }
 
     /// Says how two speeds compare.
-    pub(crate) fn report_rates(&self) {
+    pub fn report_rates(&self) {
         let (ours, theirs) = (median(self.ours.clone()), median(self.theirs.clone()));
         println!("{} x ({ours:.0} against {theirs:.0} tokens/s)", self.ratio());
     }
@@ -142,7 +142,7 @@ impl Pairs {
     }
 }
 
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {

@@ -3,11 +3,9 @@
 //!
 //! What it does with a generation, the prompt says: `pace=20` is a token each 20 ms after the first, which comes at once.
 
-#[path = "text.rs"]
-mod text;
-
 use std::{io, os::fd::AsFd, process::ExitCode, time::Duration};
 
+use dunlin_bench_stand::letter;
 use dunlin_engine_handle::{
     Generate, StopReason,
     fake::{self, Fake, Script, ScriptEnd},
@@ -39,7 +37,7 @@ fn answer(generate: &Generate) -> Script {
     let pace = Duration::from_millis(digits.and_then(|digits| digits.parse().ok()).unwrap_or(0));
     let pieces = (0..generate.max_tokens as usize).map(|position| {
         let pause = if position == 0 { Duration::ZERO } else { pace };
-        (pause, text::letter(position).to_string())
+        (pause, letter(position).to_string())
     });
     Script { pieces: pieces.collect(), end: ScriptEnd::Stop(StopReason::MaxTokens) }
 }

@@ -14,29 +14,36 @@ use std::{
 
 use anyhow::Context as _;
 use dunlin_gguf::synth::{Mix, SynthShape, synth};
+use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 use crate::client::Client;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at what takes its time.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Where the executables are.
 #[derive(Debug, Clone)]
-pub(crate) struct Programs {
-    pub(crate) dunlin: PathBuf,
+pub struct Programs {
+    pub dunlin: PathBuf,
     /// The engine that computes nothing.
-    pub(crate) fake: PathBuf,
-    pub(crate) engine: PathBuf,
+    pub fake: PathBuf,
+    pub engine: PathBuf,
 }
 
 impl Programs {
     /// Beside this one.
-    pub(crate) fn find() -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn find() -> anyhow::Result<Self> {
         let here = std::env::current_exe()?;
         let beside = |name: &str| {
             let path = here.with_file_name(name);
-            anyhow::ensure!(path.is_file(), "{} is not built: ./x bench fleet builds it", path.display());
+            anyhow::ensure!(path.is_file(), "{} is not built: ./x bench builds it", path.display());
             Ok(path)
         };
         Ok(Self {
@@ -49,7 +56,7 @@ impl Programs {
 
 /// A process, and what it says.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
 }
@@ -68,23 +75,24 @@ impl Running {
         Ok(Self { child, lines })
     }
 
-    fn says(&self, words: &str) -> anyhow::Result<()> {
+    /// The line with these words.
+    fn says(&self, words: &str) -> anyhow::Result<String> {
         let mut said = String::new();
         loop {
             match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(words) => return Ok(()),
+                Ok(line) if line.contains(words) => return Ok(line),
                 Ok(line) => said += &(line + "\n"),
                 Err(_) => anyhow::bail!("it never said {words:?}, but:\n{said}"),
             }
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// As a power cut would end it.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         // It may have ended by itself.
         drop(self.child.kill());
         drop(self.child.wait());
@@ -99,35 +107,63 @@ impl Drop for Running {
 
 /// A scheduler and its agents.
 #[derive(Debug)]
-pub(crate) struct Stand {
+pub struct Stand {
     // In the order in which they are dropped.
-    pub(crate) agents: BTreeMap<String, Running>,
-    pub(crate) scheduler: Running,
+    pub agents: BTreeMap<String, Running>,
+    pub scheduler: Running,
     programs: Programs,
     home: TempDir,
     port: u16,
+    /// Where its scheduler speaks HTTP.
+    http: Option<String>,
 }
 
 impl Stand {
-    pub(crate) fn found(programs: &Programs) -> anyhow::Result<Self> {
+    /// # Errors
+    /// If its scheduler does not come up.
+    pub fn found(programs: &Programs) -> anyhow::Result<Self> {
+        Self::begin(programs, &[], "you are logged in").map(|(stand, _)| stand)
+    }
+
+    /// As [`Self::found`], with HTTP for whoever is on this machine.
+    ///
+    /// # Errors
+    /// If its scheduler does not come up.
+    pub fn with_http(programs: &Programs) -> anyhow::Result<Self> {
+        let (mut stand, line) = Self::begin(programs, &["--http", "127.0.0.1:0"], "speaks OpenAI's API")?;
+        stand.http = line.split_once("/v1 speaks").map(|(url, _)| url.trim().to_owned());
+        Ok(stand)
+    }
+
+    /// And the line that says that it is ready.
+    fn begin(programs: &Programs, more: &[&str], ready: &str) -> anyhow::Result<(Self, String)> {
         let home = tempfile::tempdir()?;
         let port = two_ports()?;
         let mut command = command(programs, home.path());
-        let scheduler = Running::start(scheduler(&mut command, port))?;
-        scheduler.says("you are logged in")?;
+        let scheduler = Running::start(scheduler(&mut command, port).args(more))?;
+        let line = scheduler.says(ready)?;
         let agents = BTreeMap::new();
-        Ok(Self { agents, scheduler, programs: programs.clone(), home, port })
+        Ok((Self { agents, scheduler, programs: programs.clone(), home, port, http: None }, line))
     }
 
-    /// Starts the scheduler again where it was killed.
-    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
+    /// `http://HOST:PORT`.
+    ///
+    /// # Errors
+    /// If it was founded without HTTP.
+    pub fn url(&self) -> anyhow::Result<&str> {
+        self.http.as_deref().context("this fleet speaks no HTTP")
+    }
+
+    /// Starts the scheduler again where it was killed, without HTTP.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
         let mut command = command(&self.programs, self.home.path());
         self.scheduler = Running::start(scheduler(&mut command, self.port))?;
+        self.http = None;
         Ok(())
     }
 
     /// An agent whose engines compute nothing, or with the real engine.
-    pub(crate) fn join(&mut self, name: &str, real_engine: bool, more: &[&str]) -> anyhow::Result<()> {
+    pub fn join(&mut self, name: &str, real_engine: bool, more: &[&str]) -> anyhow::Result<()> {
         let token = self.said(["token", "new"])?;
         let folder = self.home.path().join(name);
         let scheduler = format!("127.0.0.1:{}", self.port);
@@ -152,22 +188,38 @@ impl Stand {
     }
 
     /// Gives the fleet a model, so small that it is nothing but a name.
-    pub(crate) fn push_tiny(&self) -> anyhow::Result<()> {
+    pub fn push_tiny(&self) -> anyhow::Result<()> {
         let path = self.home.path().join("tiny.gguf");
         synth(&SynthShape::TINY, Mix::Q8_0, 1, &path, |_| ())?;
         self.push(&path, "tiny")
     }
 
-    pub(crate) fn push(&self, path: &Path, alias: &str) -> anyhow::Result<()> {
+    /// # Errors
+    /// If the scheduler does not take it.
+    pub fn push(&self, path: &Path, alias: &str) -> anyhow::Result<()> {
         self.said([OsStr::new("models"), "push".as_ref(), path.as_ref(), "--alias".as_ref(), alias.as_ref()])
             .map(drop)
     }
 
+    /// Has so many nodes keep a model in memory, and returns once they do.
+    ///
+    /// # Errors
+    /// If they do not.
+    pub async fn resident_on(&self, alias: &str, nodes: u32) -> anyhow::Result<()> {
+        let models: Vec<Value> = serde_json::from_str(&self.said(["models", "ls", "--json"])?)?;
+        let known = models.iter().find(|model| model["alias"] == alias).context("no such model")?;
+        let digest = known["variants"][0]["digest"].as_str().context("a model without a digest")?;
+        self.said(["models", "alias", alias, digest, "--resident-on", &nodes.to_string()])?;
+        let (client, began) = (self.client().await?, Instant::now());
+        while client.resident(alias).await? < nodes {
+            anyhow::ensure!(began.elapsed() < PATIENCE, "{alias} did not become resident on {nodes} nodes");
+            sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
     /// What a command says that works.
-    pub(crate) fn said<A: AsRef<OsStr>>(
-        &self,
-        arguments: impl IntoIterator<Item = A>,
-    ) -> anyhow::Result<String> {
+    pub fn said<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> anyhow::Result<String> {
         let output = command(&self.programs, self.home.path()).args(arguments).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         anyhow::ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
@@ -175,7 +227,7 @@ impl Stand {
     }
 
     /// A command that works without the fleet, with the real engine.
-    pub(crate) fn said_alone<A: AsRef<OsStr>>(
+    pub fn said_alone<A: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
     ) -> anyhow::Result<String> {
@@ -186,13 +238,13 @@ impl Stand {
         Ok(text)
     }
 
-    pub(crate) async fn client(&self) -> anyhow::Result<Client> {
+    pub async fn client(&self) -> anyhow::Result<Client> {
         let login = self.home.path().join("data/dunlin/fleet/login");
         Client::connect(&login, SocketAddr::from(([127, 0, 0, 1], self.port))).await
     }
 
     /// Returns once so many nodes are connected.
-    pub(crate) async fn connected(&self, nodes: u32) -> anyhow::Result<()> {
+    pub async fn connected(&self, nodes: u32) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
             if let Ok(client) = self.client().await
@@ -204,7 +256,7 @@ impl Stand {
         }
     }
 
-    pub(crate) fn pid_of(&self, agent: &str) -> anyhow::Result<u32> {
+    pub fn pid_of(&self, agent: &str) -> anyhow::Result<u32> {
         self.agents.get(agent).map(Running::pid).with_context(|| format!("no agent {agent}"))
     }
 }
