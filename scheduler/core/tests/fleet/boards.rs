@@ -74,7 +74,11 @@ pub(crate) fn row(board: &Board, model: u8, threads: u16) -> Arc<Row> {
             warm_ms: (1000.0 * f64::from(model)).into(),
             ..LoadCosts::default()
         },
-        memory: Memory { weights_bytes: u64::from(model) << 30, kv_bytes_per_token: 32 << 10 },
+        memory: Memory {
+            weights_bytes: u64::from(model) << 30,
+            kv_bytes_per_token: 32 << 10,
+            ..Memory::default()
+        },
         prefill: Prefill {
             p0_ms: 5.0.into(),
             p1_ms_per_token: (board.read_ms * size).into(),
@@ -89,7 +93,7 @@ pub(crate) fn row(board: &Board, model: u8, threads: u16) -> Arc<Row> {
             measured_depth: CONTEXT,
         },
         power: Some(power),
-        quality: Quality { perplexity: None, accuracy: Some(quality(model)) },
+        quality: Quality { accuracy: Some(quality(model)), ..Quality::default() },
         fit: dunlin_costs::Fit::default(),
     };
     Arc::new(Row::try_from(parts).expect("a sound row"))
