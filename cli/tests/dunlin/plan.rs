@@ -144,6 +144,11 @@ fn boards_that_do_nothing_rest_in_their_lowest_mode() {
         (&"7W".into(), &"low-mode".into())
     );
     assert_eq!(node(&fleet, awake)["state"], "ready", "one stays awake");
+    // The next scheduler knows of it, and in which mode it was.
+    fleet.restart_scheduler(|| ());
+    wait_until(&fleet, awake, |node| node["state"] == "ready");
+    let rests = wait_until(&fleet, parked, |node| node["health"]["mode"] == "7W");
+    assert_eq!(rests["state"], "parked", "{rests:#}");
     // Nobody else may serve it.
     fleet.dunlin(&format!("cordon {awake}")).stdout();
     let answer = fleet.json(&invoke(SMALL));

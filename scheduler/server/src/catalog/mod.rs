@@ -364,6 +364,7 @@ mod tests {
         let parked = |node: &str, byte| ParkedNode {
             node: node.parse().unwrap(),
             since: at(9),
+            is_off: byte > 1,
             inventory: vec![byte; 3],
         };
         catalog.set_parked(parked("pi-1", 1)).await.unwrap();

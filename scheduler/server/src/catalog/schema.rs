@@ -111,6 +111,7 @@ CREATE TABLE keys (
 CREATE TABLE parked (
     node TEXT PRIMARY KEY,
     since INTEGER NOT NULL,
+    is_off INTEGER NOT NULL,
     inventory BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 ",

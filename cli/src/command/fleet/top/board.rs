@@ -140,6 +140,9 @@ pub(super) fn details(node: &JoinedNode, look: &Look) -> Vec<String> {
     if !node.unconfined.is_empty() {
         lines.push(format!("its kernel does not confine pipelines: {}", node.unconfined));
     }
+    let plan = node.plan.as_deref();
+    let said = plan.iter().flat_map(|plan| Some(&plan.says).into_iter().chain(&plan.failure));
+    lines.extend(said.filter(|says| !says.is_empty()).map(|says| format!("plan: {says}")));
     if let Some(drawn) = node.health.drawn {
         lines.push(format!(
             "since its start {:.1} kJ, {:.1} kJ of them for requests",

@@ -1,4 +1,4 @@
-//! Boards that are off outlast the scheduler that put them off: it keeps them in the catalog.
+//! Boards that rest outlast the scheduler that parked them: it keeps them in the catalog.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use dunlin_protocol::{
     NodeId, ToScheduler,
     frame::{self, LENGTH_BYTES},
 };
-use dunlin_scheduler_core::ParkLevel;
+use dunlin_scheduler_core::{Input, ParkLevel};
 use tokio::sync::mpsc;
 
 use super::{super::Driver, parking::Parking};
@@ -20,7 +20,7 @@ pub(in crate::driver) struct Keeper(mpsc::UnboundedSender<Kept>);
 
 #[derive(Debug)]
 enum Kept {
-    Off(ParkedNode),
+    Rests(ParkedNode),
     Awake(NodeId),
 }
 
@@ -31,11 +31,11 @@ impl Keeper {
         tokio::spawn(async move {
             while let Some(kept) = changes.recv().await {
                 let done = match kept {
-                    Kept::Off(parked) => catalog.set_parked(parked).await,
+                    Kept::Rests(parked) => catalog.set_parked(parked).await,
                     Kept::Awake(node) => catalog.remove_parked(node).await,
                 };
                 if let Err(error) = done {
-                    tracing::warn!(%error, "which boards are off cannot be kept: the next scheduler will not know");
+                    tracing::warn!(%error, "which boards rest cannot be kept: the next scheduler will not know");
                 }
             }
         });
@@ -49,19 +49,21 @@ impl Keeper {
 }
 
 impl Driver {
-    /// Takes over what a scheduler before this one has put off, and keeps what this one does.
+    /// Takes over what a scheduler before this one has parked, and keeps what this one does.
     pub(crate) fn keep_parked_in(&mut self, catalog: Catalog, parked: Vec<ParkedNode>) {
-        for ParkedNode { node, since, inventory } in parked {
+        for ParkedNode { node, since, is_off, inventory } in parked {
             match frame::decode::<ToScheduler>(&inventory) {
                 Ok(ToScheduler::Inventory(inventory)) => {
-                    tracing::info!(%node, "was put off before");
-                    self.names.node(&node);
+                    tracing::info!(%node, is_off, "was parked before");
+                    let id = self.names.node(&node);
                     self.rows.learn(&inventory);
-                    let parking = Parking::off(inventory, since.as_secs());
-                    self.planning.parked.insert(node, parking);
+                    let level = if is_off { ParkLevel::Off } else { ParkLevel::LowMode };
+                    self.planning.parked.insert(node, Parking::resting(level, inventory, since.as_secs()));
+                    // Also once it joins.
+                    self.handle(Input::Drain { node: id, within: Duration::ZERO });
                 }
                 Ok(_) | Err(_) => {
-                    tracing::warn!(%node, "was put off before, and what it held cannot be read")
+                    tracing::warn!(%node, "was parked before, and what it held cannot be read")
                 }
             }
         }
@@ -70,18 +72,18 @@ impl Driver {
         self.tell_aliases();
     }
 
-    /// That it is off, or about to be; or is awake.
+    /// That it rests, or is about to; or is awake.
     pub(super) fn keep_parked(&self, name: &NodeId) {
         let Some(keeper) = &self.planning.keeper else { return };
-        match self.planning.parked.get(name).filter(|parking| parking.level == ParkLevel::Off) {
+        match self.planning.parked.get(name) {
             None => keeper.keep(Kept::Awake(name.clone())),
             Some(parking) => {
                 let message = ToScheduler::Inventory(parking.inventory.clone());
                 // It came in a frame, so that it fits into one.
                 let Ok(bytes) = frame::encoded(&message) else { return };
                 let since = UnixTime::since_unix_epoch(Duration::from_secs(parking.since()));
-                let inventory = bytes[LENGTH_BYTES..].to_vec();
-                keeper.keep(Kept::Off(ParkedNode { node: name.clone(), since, inventory }));
+                let (is_off, inventory) = (parking.level == ParkLevel::Off, bytes[LENGTH_BYTES..].to_vec());
+                keeper.keep(Kept::Rests(ParkedNode { node: name.clone(), since, is_off, inventory }));
             }
         }
     }

@@ -62,9 +62,13 @@ pub(crate) enum Call {
 }
 
 impl Parking {
-    /// One that was put off by a scheduler before this one.
-    pub(super) const fn off(inventory: Box<Inventory>, since_unix_seconds: u64) -> Self {
-        let (level, stage) = (ParkLevel::Off, Stage::Rests);
+    /// One that was parked by a scheduler before this one.
+    pub(super) const fn resting(
+        level: ParkLevel,
+        inventory: Box<Inventory>,
+        since_unix_seconds: u64,
+    ) -> Self {
+        let stage = Stage::Rests;
         Self { level, stage, since_unix_seconds, frees: true, replies: Vec::new(), inventory }
     }
 
@@ -198,6 +202,7 @@ impl Driver {
         parking.stage = Stage::Rests;
         parking.since_unix_seconds = unix_millis() / 1000;
         parking.answer(&Ok(()));
+        self.keep_parked(name);
     }
 
     /// It could not be parked: it works on.
