@@ -32,10 +32,10 @@ struct Arguments {
     /// Shapes of models
     #[arg(long, value_delimiter = ',', default_value = "smollm2-135m")]
     shapes: Vec<String>,
-    /// Requests of the held-out mix, for each point
+    /// Requests of the held-out mix, for each point; few of them only show that it works
     #[arg(long, default_value_t = 60)]
     requests: usize,
-    /// Seconds of the profile, for each shape
+    /// Seconds of the profile, for each shape; 300 for qwen2.5-0.5b on two slow cores
     #[arg(long, default_value_t = 60)]
     budget: u64,
     /// Pairs of answers, with a meter that is read and without, for each shape
@@ -113,7 +113,7 @@ async fn predictions(
         let name = format!("{}, {threads} threads", shape.name);
         let requests = mix::draw(arguments.requests, arguments.seed);
         let seen = stand.run(threads, &requests).await?;
-        let repeats = stand.run(threads, &mix::identical()).await?;
+        let repeats = stand.run(threads, &mix::identical(arguments.requests)).await?;
         let judged = judge(row, &seen, &repeats);
         figures.extend(report(&name, &judged));
     }
@@ -121,8 +121,9 @@ async fn predictions(
     if let Some(row) =
         rows.iter().find(|row| row.key.prefill_threads == threads && row.key.decode_threads == threads)
     {
-        let before = stand.run(threads, &mix::alike(20)).await?;
-        let after = stand.slowed(threads, &mix::alike(40)).await?;
+        let most = arguments.requests;
+        let before = stand.run(threads, &mix::alike(most.min(20))).await?;
+        let after = stand.slowed(threads, &mix::alike((2 * most).min(40))).await?;
         figures.extend(recovery(row, &before, &after));
     }
     Ok(figures)

@@ -33,9 +33,9 @@ pub(crate) fn draw(count: usize, seed: u64) -> Vec<Request> {
     (0..count).map(request).collect()
 }
 
-/// One request again and again: how well the machine repeats itself.
-pub(crate) fn identical() -> Vec<Request> {
-    alike(12)
+/// One request again and again: how well the machine repeats itself. No more than there are in the mix.
+pub(crate) fn identical(most: usize) -> Vec<Request> {
+    alike(most.min(12))
 }
 
 /// So many of one kind, alone.
