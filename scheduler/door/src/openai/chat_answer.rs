@@ -102,11 +102,10 @@ impl Telling {
         json!({ "tool_calls": [call] })
     }
 
-    fn chunk(&self, index: usize, delta: Value, logprobs: Value, reason: Value) -> String {
+    fn chunk(&self, choice: Value) -> String {
         let mut chunk = self.head.clone();
-        let is_last = !reason.is_null();
-        chunk["choices"] =
-            json!([{ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason }]);
+        let is_last = !choice["finish_reason"].is_null();
+        chunk["choices"] = Value::Array(vec![choice]);
         if self.told.usage {
             chunk["usage"] = Value::Null;
         } else if is_last {
@@ -131,7 +130,8 @@ impl Tell for Telling {
                 (json!({}), Value::Null, reason.into())
             }
         };
-        let said = self.chunk(index, delta, logprobs, reason);
+        let choice = json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason });
+        let said = self.chunk(choice);
         let id = match self.invocations.as_slice() {
             [only] => Some(format!("{only}:{number}")),
             _ => None,
@@ -142,7 +142,8 @@ impl Tell for Telling {
         }
         // The first token need not wait for the role to be on its way.
         let role = json!({ "role": "assistant", "content": "", "refusal": null });
-        let role = self.chunk(index, role, Value::Null, Value::Null);
+        let role = json!({ "index": index, "delta": role, "logprobs": null, "finish_reason": null });
+        let role = self.chunk(role);
         self.sender.events(&[Event { data: &role, ..Event::default() }, event]).await
     }
 
