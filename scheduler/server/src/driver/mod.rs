@@ -420,7 +420,7 @@ impl Driver {
     }
 
     fn tell_rows(&mut self) {
-        let rows = self.rows.all();
+        let rows = rows::judged(self.rows.all());
         self.handle(Input::CostsChanged(rows));
     }
 

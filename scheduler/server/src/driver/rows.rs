@@ -154,14 +154,7 @@ impl Rows {
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Row>> {
-        // Answers are as good on one board as on another.
-        let judged = self.table.rows().filter(|row| row.quality.accuracy.is_some());
-        let judged: BTreeMap<ModelDigest, &Row> = judged.map(|row| (row.key.model, row)).collect();
-        let of = |row: &Row| match judged.get(&row.key.model) {
-            Some(other) => Arc::new(row.clone().judged_as(other)),
-            None => Arc::new(row.clone()),
-        };
-        self.used().map(of).collect()
+        self.used().cloned().map(Arc::new).collect()
     }
 
     fn used(&self) -> impl Iterator<Item = &Row> {
@@ -249,6 +242,17 @@ impl Rows {
         let find = |name: &str| Class::find(name).ok().map(Arc::new);
         self.classes.entry(name.to_owned()).or_insert_with(|| find(name).or_else(|| find("generic"))).clone()
     }
+}
+
+/// With the quality that any of them knows of a model: its answers are as good on one board as on another.
+pub(crate) fn judged(rows: Vec<Arc<Row>>) -> Vec<Arc<Row>> {
+    let known = rows.iter().filter(|row| row.quality.accuracy.is_some());
+    let known: BTreeMap<ModelDigest, Arc<Row>> = known.map(|row| (row.key.model, row.clone())).collect();
+    let of = |row: Arc<Row>| match known.get(&row.key.model) {
+        Some(other) if row.quality.accuracy.is_none() => Arc::new(Arc::unwrap_or_clone(row).judged_as(other)),
+        _ => row,
+    };
+    rows.into_iter().map(of).collect()
 }
 
 /// The row as this node would have it: its class, its software, its mode and threads. Rows of other modes of its class are
@@ -397,9 +401,9 @@ decode = { batch_ms = [10] }
         let (mut rows, one) = (Rows::default(), node(false));
         let other = Inventory { firmware: "another cpu".to_owned(), ..node(false) };
         assert!(rows.learn(&one) && rows.learn(&other));
-        let judged = format!("{}quality = {{ accuracy = 0.7 }}\n", row());
-        assert!(rows.add_of(&one, &judged).unwrap());
-        let told = rows.all();
+        let row = format!("{}quality = {{ accuracy = 0.7 }}\n", row());
+        assert!(rows.add_of(&one, &row).unwrap());
+        let told = judged(rows.all());
         assert_eq!(origins(&rows), [Origin::Measured, Origin::Assumed]);
         assert!(told.iter().all(|row| row.quality.accuracy == Some(0.7)), "{told:?}");
     }
