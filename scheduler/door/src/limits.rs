@@ -20,6 +20,9 @@ pub const MAX_HEAD: usize = 32 << 10;
 pub const MAX_CONNECTIONS: usize = 8192;
 pub const MAX_UNPROVEN: usize = 1024;
 
+/// Connections that wait to be taken. Beyond it, the kernel lets a client try again only after a second.
+pub const MAX_KNOCKING: u32 = 4096;
+
 /// Requests at once on one connection of HTTP/2.
 pub const MAX_STREAMS: u32 = 256;
 
