@@ -4,10 +4,13 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use dunlin_scheduler::Front;
 use thiserror::Error;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{accept, desk::Desk, metrics::Metrics, router, tls};
+use crate::{accept, desk::Desk, limits::MAX_KNOCKING, metrics::Metrics, router, tls};
 
 /// How long answers that are being given may take once the door closes.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -53,7 +56,7 @@ impl Door {
     pub async fn open(options: DoorOptions, front: Front) -> Result<Self, DoorError> {
         let in_vain = |error| DoorError::Listen { address: options.listen, error };
         let tls = options.tls.as_ref().map(|(chain, key)| tls::acceptor(chain, key)).transpose()?;
-        let listener = TcpListener::bind(options.listen).await.map_err(in_vain)?;
+        let listener = listen(options.listen).map_err(in_vain)?;
         let address = listener.local_addr().map_err(in_vain)?;
         if tls.is_none() && !address.ip().is_loopback() {
             tracing::warn!(%address, "keys come here unencrypted: speak HTTPS, or stand behind a proxy that does");
@@ -79,4 +82,12 @@ impl Door {
             self.accepting.abort();
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Of the connections of whoever was here before, some may still be waiting for their end.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(MAX_KNOCKING)
 }

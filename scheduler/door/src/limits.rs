@@ -18,7 +18,10 @@ pub const MAX_HEAD: usize = 32 << 10;
 
 /// Connections at once; and of those, connections that have not sent a whole head yet: the oldest of them makes way.
 pub const MAX_CONNECTIONS: usize = 8192;
-pub const MAX_UNPROVEN: usize = 1024;
+pub const MAX_UNPROVEN: usize = 4096;
+
+/// Connections that wait to be taken. Beyond it, the kernel lets a client try again only after a second.
+pub const MAX_KNOCKING: u32 = 4096;
 
 /// Requests at once on one connection of HTTP/2.
 pub const MAX_STREAMS: u32 = 256;

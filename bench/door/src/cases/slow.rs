@@ -25,7 +25,9 @@ const READERS: usize = 200;
 /// A byte each so often.
 const DRIP: Duration = Duration::from_secs(2);
 /// Who was turned away knocks again after so long.
-const AGAIN: Duration = Duration::from_millis(200);
+const AGAIN: Duration = Duration::from_secs(1);
+/// Between two looks at how many are there.
+const LOOK: Duration = Duration::from_millis(50);
 /// Until all of them are there.
 const OPENING: Duration = Duration::from_secs(30);
 const GOOD: usize = 20;
@@ -85,7 +87,7 @@ async fn crowd(
     let began = Instant::now();
     while crowd.opened.load(Relaxed) < CONNECTIONS {
         anyhow::ensure!(began.elapsed() < OPENING, "not all of the connections could be opened");
-        sleep(AGAIN).await;
+        sleep(LOOK).await;
     }
     let mut took = Vec::new();
     for _ in 0..GOOD {

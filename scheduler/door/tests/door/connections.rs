@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use dunlin_door::limits::MAX_UNPROVEN;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ClientConfig, RootCertStore, crypto::ring::default_provider, pki_types::ServerName};
 use tokio::{
@@ -16,7 +17,7 @@ use crate::house::{self, House};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// More than may be silent at once.
-const SILENT: usize = 1500;
+const SILENT: usize = MAX_UNPROVEN + 100;
 
 const CHAT: &str = r#"{"model": "demo", "messages": [{"role": "user", "content": "hi"}]}"#;
 
