@@ -49,6 +49,7 @@ fn a_talk_in_a_terminal() {
     terminal.wait_for_prompt();
     terminal.type_keys("/usage\r");
     terminal.wait_for("context: ");
+    terminal.wait_for_prompt();
     terminal.type_keys("/frob\r");
     terminal.wait_for("there is no /frob");
     terminal.wait_for_prompt();

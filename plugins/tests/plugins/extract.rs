@@ -32,7 +32,9 @@ async fn a_document_under_the_schema() {
         ["<user>Extract as JSON: service, host, ip (of the client)\nsshd: from 10.0.0.7\n<assistant>"]
     );
     let generate = &generations(&fake)[0];
-    assert_eq!(generate.constraint, Some(Constraint::JsonSchema(SCHEMA.into())));
+    // A string without an end has got one.
+    let bounded = r#"{"type":"object","properties":{"service":{"type":"string","maxLength":256},"host":{},"ip":{"description":"of the client"}}}"#;
+    assert_eq!(generate.constraint, Some(Constraint::JsonSchema(bounded.into())));
     assert_eq!((generate.max_tokens, &generate.sampling), (512, &None));
 }
 
