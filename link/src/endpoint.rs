@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::{
     credentials::Credentials,
     limits::{
-        CONNECTION_WINDOW, IDLE_TIMEOUT, INCOMING_BYTES, INCOMING_BYTES_TOTAL, JOINING_WINDOW,
+        CONNECTION_WINDOW, IDLE_TIMEOUT, INCOMING_BYTES, INCOMING_BYTES_TOTAL, INITIAL_RTT, JOINING_WINDOW,
         MAX_BIDIRECTIONAL, MAX_INCOMING, MAX_UNIDIRECTIONAL, STREAM_WINDOW,
     },
     liveness::PULSE,
@@ -168,6 +168,7 @@ fn transport() -> TransportConfig {
         .send_window(u64::from(CONNECTION_WINDOW))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32))))
         .keep_alive_interval(Some(PULSE))
+        .initial_rtt(INITIAL_RTT)
         .datagram_receive_buffer_size(None);
     transport
 }

@@ -19,6 +19,9 @@ pub const JOINING_WINDOW: u32 = 16 << 10;
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time for a handshake, from its first packet.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Round trip that is assumed before one was measured; quinn's 333 ms let the second packet of a handshake wait for a second, and the
+/// third for two more. On slower ways packets are sent twice, and nothing else happens.
+pub const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// Frames of one peer that could not be read before its connection is closed.
 pub const MAX_PARSE_ERRORS: u32 = 3;
 /// Bytes read from a stream at once.

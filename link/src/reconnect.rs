@@ -4,8 +4,10 @@ use std::time::Duration;
 
 /// Shortest wait after a failure.
 pub const SHORTEST: Duration = Duration::from_millis(200);
-/// Longest wait, however many attempts failed.
-pub const LONGEST: Duration = Duration::from_secs(10);
+/// Longest wait, however many attempts failed: a scheduler that comes back has its nodes within three seconds.
+pub const LONGEST: Duration = Duration::from_secs(2);
+/// Longest pause that a scheduler can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A connection that lived this long counts as good: the next loss starts at the shortest wait.
 const STEADY: Duration = Duration::from_secs(10);
 /// How much longer than the last a wait may be.
@@ -84,7 +86,7 @@ impl Reconnect {
     /// The scheduler asked to be left alone for `pause`, with its refusal; jitter comes on top.
     pub fn told_to_wait(&mut self, now: Duration, pause: Duration) {
         self.lost(now);
-        self.state = State::Waiting { until: now + pause.min(LONGEST) + self.wait };
+        self.state = State::Waiting { until: now + pause.min(LONGEST_PAUSE) + self.wait };
     }
 }
 
