@@ -19,6 +19,7 @@ pub mod policies;
 mod serve;
 mod server;
 mod transfer;
+mod watched;
 
 pub use ask::BuiltinPipeline;
 pub use authority::{Authority, AuthorityError};

@@ -4,21 +4,16 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use dunlin_costs::DocumentError;
 use dunlin_scheduler_core::PlanRules;
 use thiserror::Error;
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     driver::{Event, Events},
-    server::modified,
+    watched::Watched,
 };
-
-/// How often the file is looked at.
-const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a plan cannot be used.
 #[derive(Debug, Error)]
@@ -39,17 +34,10 @@ pub(crate) fn read(path: &Path) -> Result<PlanRules, PlanError> {
 
 /// Reads the file again whenever it changes. A broken one leaves the old one in force, and says so.
 pub(crate) async fn watch(path: PathBuf, events: Events) {
-    let mut seen = modified(&path);
-    let mut ticks = interval(INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut file = Watched::new(path);
     loop {
-        ticks.tick().await;
-        let now = modified(&path);
-        if now == seen {
-            continue;
-        }
-        seen = now;
-        match read(&path) {
+        let path = file.changed().await;
+        match read(path) {
             Ok(rules) => {
                 tracing::info!(plan = %path.display(), "read again, and in force");
                 drop(events.send(Event::Plan(Arc::new(rules))));

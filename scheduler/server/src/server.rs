@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use dunlin_blobs::{Limits, Store, StoreError};
@@ -15,11 +15,7 @@ use dunlin_link::clock::Clock;
 use dunlin_protocol::{FleetId, JoinToken, NodeId, Role};
 use dunlin_traces::{CollectorError, Exporter, Resource};
 use thiserror::Error;
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     Authority, AuthorityError, Catalog, CatalogError, Front, Listen, ListenError, Listener,
@@ -30,13 +26,11 @@ use crate::{
     plan::{self, PlanError},
     policies::{Policies, PolicyError},
     serve::Members,
+    watched::Watched,
 };
 
 /// How long a collector may take to hear the last spans.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// How often the policy file is looked at.
-const POLICY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How one scheduler works.
 #[derive(Debug, Clone)]
@@ -231,37 +225,25 @@ async fn policies(authority: &Authority, file: Option<&Path>) -> Result<Policies
 
 /// Reads the file again whenever it changes. A broken one leaves the old one in force, and says so.
 async fn watch_policy(path: PathBuf, questions: Arc<Questions>) {
-    let mut seen = modified(&path);
-    let mut ticks = interval(POLICY_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut file = Watched::new(path);
     loop {
-        ticks.tick().await;
-        let now = modified(&path);
-        if now == seen {
-            continue;
-        }
-        seen = now;
-        let put = match read(&path) {
+        let path = file.changed().await;
+        let put = match read(path) {
             Ok(text) => {
-                questions.put_policy_in_force(&name_of(&path), &text).map_err(|error| error.to_string())
+                questions.put_policy_in_force(&name_of(path), &text).map_err(|error| error.to_string())
             }
             Err(error) => Err(error.to_string()),
         };
         match put {
             Ok(()) => {
                 tracing::info!(policy = %path.display(), "read again, and in force");
-                questions.look_over(&name_of(&path)).await;
+                questions.look_over(&name_of(path)).await;
             }
             Err(error) => {
                 tracing::warn!(policy = %path.display(), %error, "not usable; the one before stays in force");
             }
         }
     }
-}
-
-pub(crate) fn modified(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
