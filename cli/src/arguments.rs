@@ -39,7 +39,7 @@ Environment:
   XDG_DATA_HOME          where models are
   XDG_CACHE_HOME         where compiled pipelines and compilers are
   XDG_STATE_HOME         where the chat's history is
-  XDG_CONFIG_HOME        where meters.toml is";
+  XDG_CONFIG_HOME        where meters.toml and agent.toml are";
 
 /// Runs prompt pipelines on models, on this machine or on a fleet of boards.
 ///

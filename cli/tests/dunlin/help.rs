@@ -102,7 +102,7 @@ fn the_command_as_a_whole() {
           XDG_DATA_HOME          where models are
           XDG_CACHE_HOME         where compiled pipelines and compilers are
           XDG_STATE_HOME         where the chat's history is
-          XDG_CONFIG_HOME        where meters.toml is
+          XDG_CONFIG_HOME        where meters.toml and agent.toml are
 
         Exit codes:
           0    done

@@ -52,7 +52,11 @@ fn plans_that_cannot_be_used() {
     let home = Home::new();
     home.write("plan.toml", "[mode]\nrounds = 3\n");
     let problem = "line 1, column 2: there is no key \"mode\"; did you mean \"modes\"?";
-    for arguments in ["policy check plan.toml --plan", "scheduler --port 0 --plan plan.toml"] {
+    for arguments in [
+        "policy check plan.toml --plan",
+        "scheduler --port 0 --plan plan.toml",
+        "up --port 0 --plan plan.toml",
+    ] {
         let output = home.dunlin(arguments).output();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(2) && said.contains(problem), "{arguments}: {said}");
@@ -275,4 +279,12 @@ fn boards_are_put_off_and_woken_by_the_commands_of_the_operator() {
     is_called(&mut fleet);
     assert!(woken.wait().unwrap().success());
     assert_eq!(node(&fleet, "bob")["state"], "ready");
+    // Nobody wakes a board that is denied, and the next scheduler knows nothing of it.
+    put_off(&fleet);
+    fleet.dunlin("deny bob").stdout();
+    assert_eq!(node(&fleet, "bob")["state"], "lost");
+    let (_, error) = fleet.error("wake bob");
+    assert!(error.contains("bob was not parked"), "{error}");
+    fleet.restart_scheduler(|| ());
+    assert_eq!(node(&fleet, "bob"), Value::Null);
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     error::{Answered, ApiError},
     limits::{BODY_GRACE, BODY_RATE, MAX_BODY},
+    uploads,
 };
 
 /// Deepest nesting of a body: schemas are nested, and nothing needs more.
@@ -37,6 +38,7 @@ pub(crate) async fn bytes(body: Body) -> Answered<bytes::Bytes> {
                 frame.data_ref().into_iter().for_each(|data| bytes.extend_from_slice(data))
             }
             Ok(Some(Err(error))) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Ok(Some(Err(error))) if uploads::made_way(&*error) => return Err(ApiError::made_way()),
             Ok(Some(Err(error))) => return Err(ApiError::invalid(format!("the body broke off: {error}"))),
             Err(_) => return Err(too_slow(bytes.len())),
         }

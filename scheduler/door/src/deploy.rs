@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::{
     desk::Desk,
     error::{Answered, ApiError},
+    uploads,
 };
 
 /// Bytes of a component: one that carries an interpreter has some twenty million.
@@ -39,6 +40,7 @@ pub(crate) async fn deploy(
             let message = format!("a component has at most {} MB", MAX_COMPONENT / 1_000_000);
             return Err(ApiError { status: StatusCode::PAYLOAD_TOO_LARGE, ..ApiError::invalid(message) });
         }
+        Ok(Err(error)) if uploads::made_way(&*error) => return Err(ApiError::made_way()),
         _ => return Err(ApiError::invalid("the component did not arrive whole")),
     };
     if !bytes.starts_with(COMPONENT) {

@@ -25,9 +25,10 @@ use crate::{
     error::{Answered, ApiError},
     events::Hub,
     keys::Keys,
-    limits::MAX_REQUESTS,
+    limits::{MAX_BODIES, MAX_BODIES_BYTES, MAX_REQUESTS},
     metrics::Metrics,
     span::HttpSpan,
+    uploads::{UploadLimits, Uploads},
 };
 
 /// How old the list of models may be where it is asked about one that it has.
@@ -48,6 +49,7 @@ pub(crate) struct Desk {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) closing: CancellationToken,
     pub(crate) places: Arc<Semaphore>,
+    pub(crate) uploads: Arc<Uploads>,
     /// When it was opened, in seconds since 1970.
     pub(crate) opened: u64,
     models: Mutex<Option<(Instant, Arc<Vec<ModelSummary>>)>>,
@@ -65,6 +67,7 @@ impl Desk {
         let hub = Hub::new(front.clone(), closing.clone());
         let keys = Keys::new(front.keys());
         let places = Arc::new(Semaphore::new(MAX_REQUESTS));
+        let uploads = Uploads::new(UploadLimits { bodies: MAX_BODIES, bytes: MAX_BODIES_BYTES });
         Self {
             front,
             options,
@@ -74,6 +77,7 @@ impl Desk {
             metrics,
             closing,
             places,
+            uploads,
             opened: crate::openai::now(),
             models: Mutex::default(),
             warming: std::sync::Mutex::default(),

@@ -10,6 +10,8 @@ use dunlin_protocol::{Failure, FailureCode};
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use serde_json::{Value, json};
 
+use crate::uploads::MadeWay;
+
 pub(crate) type Answered<T = Response> = Result<T, ApiError>;
 
 /// An answer that is none: `{"error": {"message", "type", "param", "code"}}`.
@@ -73,6 +75,11 @@ impl ApiError {
     pub(crate) fn unavailable(message: impl Into<String>, retry_after: Duration) -> Self {
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", message);
         Self { code: Some("unavailable"), retry_after: Some(retry_after), ..error }
+    }
+
+    /// The body was still on its way when others came.
+    pub(crate) fn made_way() -> Self {
+        Self::unavailable(MadeWay.to_string(), Duration::from_secs(1)).with_code("overloaded")
     }
 
     #[must_use]

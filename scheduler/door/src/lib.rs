@@ -41,5 +41,6 @@ mod sse;
 mod tell;
 mod tls;
 mod took;
+mod uploads;
 
 pub use door::{Door, DoorError, DoorOptions};

@@ -9,6 +9,10 @@ pub const MAX_BODY: usize = 1 << 20;
 pub const BODY_GRACE: Duration = Duration::from_secs(5);
 pub const BODY_RATE: f64 = 32e3;
 
+/// Bodies that are on their way at once, and their bytes all together: the oldest of them makes way.
+pub const MAX_BODIES: usize = 4096;
+pub const MAX_BODIES_BYTES: usize = 256 << 20;
+
 /// How long a connection may say nothing at first, and how long the head of a request may take.
 pub const FIRST_BYTE_TIME: Duration = Duration::from_secs(5);
 pub const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -26,8 +30,8 @@ pub const MAX_KNOCKING: u32 = 4096;
 /// Requests at once on one connection of HTTP/2.
 pub const MAX_STREAMS: u32 = 256;
 
-/// Requests that are being answered at once.
-pub const MAX_REQUESTS: usize = 4096;
+/// Requests at once: whose bodies are on their way, and as many that are being answered.
+pub const MAX_REQUESTS: usize = 2 * MAX_BODIES;
 
 /// A client that takes nothing of its answer for so long is gone.
 pub const STALLED: Duration = Duration::from_secs(30);

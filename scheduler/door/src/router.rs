@@ -111,6 +111,7 @@ async fn bound(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) 
     let route = route.as_deref().unwrap_or("none");
     let method = request.method().clone();
     let mut span = HttpSpan::begin(&desk, route, &mut request);
+    let request = request.map(|body| desk.uploads.counted(body));
     let response = next.run(request).await;
     desk.metrics.answered(route, method_name(&method), response.status().as_u16());
     span.iter_mut().for_each(|span| span.answered(response.status()));

@@ -13,8 +13,8 @@ use data_encoding::BASE32_NOPAD as BASE32;
 use dunlin_blobs::Store;
 use dunlin_costs::DocumentError;
 use dunlin_protocol::{
-    Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, KeySummary, Name, NewKey, NewToken, Page,
-    PipelineSummary, PolicyFault, limits::MAX_REASONS,
+    Answer, Ask, BlobDigest, ComponentDigest, Failure, FailureCode, KeySummary, Name, NewKey, NewToken,
+    NodeId, Page, PipelineSummary, PolicyFault, Role, limits::MAX_REASONS,
 };
 use dunlin_scheduler_core::Policy;
 use tokio::sync::{oneshot, watch};
@@ -71,9 +71,7 @@ impl Questions {
                 .await
                 .map(|_| Answer::Done)
                 .map_err(|e| failed(&e)),
-            Ask::Deny { role, name } => {
-                self.authority.deny(role, name).await.map(|()| Answer::Done).map_err(|e| failed(&e))
-            }
+            Ask::Deny { role, name } => self.deny(role, name).await,
             Ask::Policies { after } => Ok(self.policy_names(after.as_deref())),
             Ask::CheckPolicy { toml } => Ok(check(&toml)),
             Ask::SetPolicy { name, toml } => self.set_policy(name, toml).await,
@@ -108,6 +106,14 @@ impl Questions {
 
     pub(crate) async fn catalogued(&self) -> Result<Catalogued, CatalogError> {
         read_catalog(&self.authority, &self.builtins).await
+    }
+
+    async fn deny(&self, role: Role, name: NodeId) -> Answered {
+        self.authority.deny(role, name.clone()).await.map_err(|error| failed(&error))?;
+        if role == Role::Node {
+            drop(self.events.send(Event::Denied(name)));
+        }
+        Ok(Answer::Done)
     }
 
     async fn pipelines(&self, after: Option<String>) -> Answered {

@@ -25,7 +25,7 @@ const READERS: usize = 200;
 /// A byte each so often.
 const DRIP: Duration = Duration::from_secs(2);
 /// Who was turned away knocks again after so long.
-const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(200);
 /// Between two looks at how many are there.
 const LOOK: Duration = Duration::from_millis(50);
 /// Until all of them are there.

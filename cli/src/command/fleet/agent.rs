@@ -159,9 +159,9 @@ impl Agent {
 }
 
 impl NodeOptions {
-    /// Nothing is said but where spans go.
-    pub(super) fn traced(traces: &TraceOptions) -> Self {
-        Self { traces: traces.clone(), ..Self::default() }
+    /// Of a node beside its scheduler: all is found out but what it may do, and where spans go.
+    pub(super) fn local(modes: &[String], traces: &TraceOptions) -> Self {
+        Self { modes: modes.to_vec(), traces: traces.clone(), ..Self::default() }
     }
 
     /// The folder of the node, and its scheduler.

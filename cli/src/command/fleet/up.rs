@@ -32,6 +32,12 @@ pub(crate) struct Up {
     /// The policy for requests that name none; read again whenever it changes
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// What may be done to this machine by itself, as for `dunlin scheduler`; read again whenever it changes [default: nothing]
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// Modes that a plan and `dunlin mode` may put this machine into, or `all`; what was found is restored at the end
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    modes: Vec<String>,
     /// UDP port for members
     #[arg(long, value_name = "PORT", default_value_t = crate::fleet::member::PORT)]
     port: u16,
@@ -54,7 +60,7 @@ impl Up {
             let folder = self.folder.clone().unwrap_or_else(|| folders.data.join("fleet"));
             let options = SchedulerOptions {
                 policy: self.policy.clone(),
-                plan: None,
+                plan: self.plan.clone(),
                 listen: [127, 0, 0, 1].into(),
                 port: self.port,
                 fleet: None,
@@ -71,7 +77,7 @@ impl Up {
                 let token = server.token(Role::Node, None).await?;
                 member.join(&address, &token, "local".parse().ok()).await?;
             }
-            let node = NodeOptions::traced(&self.traces).start(&member, &address, global)?;
+            let node = NodeOptions::local(&self.modes, &self.traces).start(&member, &address, global)?;
             let _metrics = self.metrics.expose(&node, global).await?;
             let running = node.run(interrupt.token.clone(), DRAIN);
             tokio::pin!(running);

@@ -81,7 +81,21 @@ impl Scheduler {
     }
 
     pub(super) fn expire(&mut self, invocation: InvocationId) {
+        self.record_why_it_waits(invocation);
         self.end(invocation, Outcome::Expired);
+    }
+
+    /// Of those that a placement looks at, as many may expire at once.
+    fn record_why_it_waits(&mut self, id: InvocationId) {
+        let mut survey = std::mem::take(&mut self.survey);
+        let record = self.considered(id, &mut survey);
+        self.survey = survey;
+        // Where it would be placed now, it waits for nothing but its turn.
+        let Some(record) = record.filter(|record| record.chosen().is_none()) else { return };
+        let Some(invocation) = self.invocations.get_mut(&id) else { return };
+        self.next_decision += 1;
+        invocation.decision = Some(record.id);
+        self.outputs.push_back(Output::Record(Box::new(record)));
     }
 
     /// To be placed, or placed again.

@@ -104,12 +104,15 @@ impl Scheduler {
 
     /// What would be decided now about one that waits: why it does.
     pub fn consider(&self, id: InvocationId) -> Option<Decision> {
+        self.considered(id, &mut Survey::thorough())
+    }
+
+    pub(super) fn considered(&self, id: InvocationId, survey: &mut Survey) -> Option<Decision> {
         let invocation = self.invocations.get(&id).filter(|of| of.attempt().is_none())?;
         let (question, variants) = (self.question(invocation), self.variants(&invocation.request.model));
-        let mut survey = Survey::thorough();
-        let choice = self.decide(&question, variants, &mut survey);
+        let choice = self.decide(&question, variants, survey);
         let attempt = AttemptId { invocation: id, number: invocation.next_attempt };
         let decision = DecisionId(self.next_decision);
-        Some(Decision::record(decision, attempt, &self.fleet, &question, variants, &mut survey, choice))
+        Some(Decision::record(decision, attempt, &self.fleet, &question, variants, survey, choice))
     }
 }

@@ -9,7 +9,7 @@ use dunlin_protocol::{
 use dunlin_scheduler_core::{Stage, Verdict};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Driver, End, Event, Record, convert};
+use super::{Driver, End, Record, convert};
 
 /// Invocations in one list.
 const MAX_LISTED: usize = 1000;
@@ -166,26 +166,6 @@ pub trait Observe: fmt::Debug + Send + Sync {
 
     /// A node of this class was given up, and why: one of [`FENCED`].
     fn fenced(&self, class: &str, reason: &'static str);
-}
-
-impl Event {
-    /// Whether anything that is shown may be different after it.
-    pub(super) fn is_seen(&self) -> bool {
-        matches!(
-            self,
-            Self::NodeJoined { .. }
-                | Self::NodeSaid { .. }
-                | Self::NodeGone { .. }
-                | Self::Attempt { .. }
-                | Self::AttemptLost { .. }
-                | Self::Submit { .. }
-                | Self::Cancel(_)
-                | Self::Catalog(_)
-                | Self::Policies(_)
-                | Self::Plan(_)
-                | Self::Errand { .. }
-        )
-    }
 }
 
 impl Driver {

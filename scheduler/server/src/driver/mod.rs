@@ -6,6 +6,7 @@
 mod answers;
 mod attempt;
 mod convert;
+mod event;
 mod expect;
 mod hold;
 mod inbox;
@@ -21,15 +22,14 @@ mod trace;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use dunlin_link::Link;
 use dunlin_protocol::{
-    Answer, Ask, AttemptId, Emission, Epoch, Failure, FailureCode, Feature, FromAttempt, Inventory,
-    InvocationId, NodeId, OperatingPoint, Placed, ProfileNode, Profiling, Submit, ToNode, ToScheduler,
+    Answer, Ask, AttemptId, Emission, Epoch, Failure, FailureCode, InvocationId, NodeId, OperatingPoint,
+    Placed, Submit,
 };
 use dunlin_scheduler_core::{self as core, Decision, Input, Output, Time};
 use dunlin_traces::Exporter;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 
@@ -38,109 +38,14 @@ use self::{
     records::Records, rows::Rows,
 };
 pub(crate) use self::{
+    event::{Catalogued, ConnectionId, Event},
     inbox::Events,
     log::{End, Log, Next},
 };
-use crate::{catalog::Alias, policies::Policies};
+use crate::policies::Policies;
 
 /// Without anything to do, this task looks after itself so often.
 const IDLE: Duration = Duration::from_secs(1);
-
-/// Names one connection of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ConnectionId(pub(crate) u64);
-
-/// Everything that can happen.
-#[derive(Debug)]
-pub(crate) enum Event {
-    NodeJoined {
-        name: NodeId,
-        connection: ConnectionId,
-        link: Link,
-        orders: mpsc::Sender<ToNode>,
-        features: Vec<Feature>,
-        inventory: Box<Inventory>,
-    },
-    NodeSaid {
-        name: NodeId,
-        connection: ConnectionId,
-        message: Box<ToScheduler>,
-    },
-    NodeHeard {
-        name: NodeId,
-        connection: ConnectionId,
-    },
-    NodeGone {
-        name: NodeId,
-        connection: ConnectionId,
-    },
-    Attempt {
-        attempt: AttemptId,
-        said: Box<FromAttempt>,
-    },
-    /// The stream of an attempt ended before the attempt did.
-    AttemptLost {
-        attempt: AttemptId,
-        connection: ConnectionId,
-    },
-    Submit {
-        submit: Box<Submit>,
-        tenant: String,
-        reply: oneshot::Sender<Result<Arc<Log>, Failure>>,
-    },
-    Follow {
-        invocation: InvocationId,
-        tenant: Option<String>,
-        reply: oneshot::Sender<Option<Arc<Log>>>,
-    },
-    Cancel(InvocationId),
-    Ask {
-        ask: Box<Ask>,
-        /// `None`: whoever asks may see everything.
-        tenant: Option<String>,
-        reply: oneshot::Sender<Answer>,
-    },
-    Profile {
-        ask: ProfileNode,
-        reply: mpsc::Sender<Profiling>,
-    },
-    /// Whoever hears of it by `reply` wants no more of it.
-    EndProfile {
-        node: NodeId,
-        reply: mpsc::Sender<Profiling>,
-    },
-    Catalog(Catalogued),
-    Policies(Arc<Policies>),
-    Plan(Arc<core::PlanRules>),
-    /// A command of the operator has ended.
-    Errand {
-        name: NodeId,
-        call: plan::Call,
-        result: Result<(), plan::ErrandError>,
-    },
-    /// What there is, for whoever shows it.
-    Look(oneshot::Sender<look::Look>),
-    Invocations {
-        of: look::Which,
-        reply: oneshot::Sender<Vec<look::Invocation>>,
-    },
-    /// From now on it hears of what happens to invocations.
-    Observe(Arc<dyn look::Observe>),
-    Rows {
-        toml: String,
-        reply: oneshot::Sender<Answer>,
-    },
-}
-
-/// What the catalog says, as a whole.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Catalogued {
-    pub(crate) aliases: Vec<Alias>,
-    /// Pipelines that were deployed, by name.
-    pub(crate) pipelines: BTreeMap<String, dunlin_protocol::ComponentDigest>,
-    /// Those that come with Dunlin.
-    pub(crate) builtins: Vec<String>,
-}
 
 /// All that is kept of an invocation beside what the core keeps.
 #[derive(Debug)]
@@ -304,6 +209,7 @@ impl Driver {
             Event::Policies(policies) => self.policies = policies,
             Event::Plan(rules) => self.on_plan(rules),
             Event::Errand { name, call, result } => self.on_errand(&name, call, result),
+            Event::Denied(name) => self.parked_is_denied(&name),
             Event::Look(reply) => drop(reply.send(self.look())),
             Event::Invocations { of, reply } => drop(reply.send(self.invocations(&of))),
             Event::Observe(observer) => self.observer = Some(observer),

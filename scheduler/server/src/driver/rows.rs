@@ -1,5 +1,7 @@
 //! The cost rows of the fleet: measured ones from nodes and files, those of embedded classes, and guesses for the rest.
 
+mod site;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -11,6 +13,9 @@ use dunlin_costs::{
 };
 use dunlin_protocol::{Inventory, StoredModel};
 use thiserror::Error;
+
+pub(crate) use self::site::BySite;
+use self::site::{Site, Software};
 
 /// Class, firmware, engine build, mode, threads of both phases, and model.
 type Kind = (String, String, String, String, u16, u16, [u8; 32]);
@@ -35,43 +40,6 @@ pub(crate) enum RowsError {
     Emulated,
     #[error("the scheduler keeps {MAX_ROWS} rows, and takes no more")]
     Full,
-}
-
-/// Class, firmware, engine build: rows of one are of machines alike.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Software(String, String, String);
-
-impl Software {
-    fn of_node(node: &Inventory) -> Self {
-        Self(node.class.clone(), node.firmware.clone(), node.engine_build.clone())
-    }
-
-    fn of_row(row: &Row) -> Self {
-        let key = &row.key;
-        Self(key.class.to_string(), key.firmware.clone(), key.runtime.clone())
-    }
-}
-
-/// What only one kind of row is needed of: software, model, mode.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Site(Software, ModelDigest, Mode);
-
-impl Site {
-    fn of(row: &Row) -> Self {
-        Self(Software::of_row(row), row.key.model, row.key.mode.clone())
-    }
-}
-
-/// Rows that are used, by software, model and mode.
-#[derive(Debug)]
-pub(crate) struct BySite<'a>(BTreeMap<Site, Vec<&'a Row>>);
-
-impl<'a> BySite<'a> {
-    /// Those that a model has on a node in a mode.
-    pub(crate) fn of(&self, node: &Inventory, model: ModelDigest, mode: &str) -> &[&'a Row] {
-        let site = Site(Software::of_node(node), model, Mode::new(mode));
-        self.0.get(&site).map_or(&[], Vec::as_slice)
-    }
 }
 
 /// What the core is given.
@@ -208,9 +176,7 @@ impl Rows {
 
     /// The same, for whoever asks for many of them.
     pub(crate) fn by_site(&self) -> BySite<'_> {
-        let mut sites: BTreeMap<Site, Vec<&Row>> = BTreeMap::new();
-        self.used().for_each(|row| sites.entry(Site::of(row)).or_default().push(row));
-        BySite(sites)
+        BySite::new(self.used())
     }
 
     /// Rows of the node's class under the node's own names; of a class that is not known, those of any computer.

@@ -5,7 +5,7 @@ mod going;
 
 use std::time::Duration;
 
-use dunlin_protocol::{Answer, Failure, Incarnation, Inventory, NodeId, NodeState, Parked};
+use dunlin_protocol::{Answer, Failure, FailureCode, Incarnation, Inventory, NodeId, NodeState, Parked};
 use dunlin_scheduler_core::{Errand, Input, ParkLevel, ParkRest};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -166,6 +166,15 @@ impl Driver {
         if self.planning.parked.get(name).is_some_and(|parking| parking.stage == Stage::Drains) {
             self.stays(name, &hold::lost(name));
         }
+    }
+
+    /// Nobody wakes it any more: it would not be let in.
+    pub(in crate::driver) fn parked_is_denied(&mut self, name: &NodeId) {
+        let Some(mut parking) = self.planning.parked.remove(name) else { return };
+        tracing::info!(node = %name, "was denied, and is not parked any more");
+        let text = format!("{name} was denied meanwhile");
+        parking.answer(&Err(Failure::new(FailureCode::Forbidden, text)));
+        self.keep_parked(name);
     }
 
     /// An operator says whether it is to take work, which holds once it is awake; `false`: it is not parked.
