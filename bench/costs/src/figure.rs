@@ -26,6 +26,12 @@ impl Figure {
         }
     }
 
+    /// Something that is to be so much at least, in the unit of both.
+    pub(crate) fn at_least(what: impl Into<String>, limit: f64, value: f64, unit: &str) -> Self {
+        let figure = Self::at_most(what, limit, value, unit);
+        Self { asked: format!(">= {limit:.1} {unit}"), holds: value >= limit, ..figure }
+    }
+
     pub(crate) fn within(what: impl Into<String>, [low, high]: [f64; 2], value: f64, unit: &str) -> Self {
         Self {
             what: what.into(),

@@ -84,7 +84,7 @@ pub(crate) fn judge(row: &Row, seen: &[Seen], repeats: &[Seen]) -> Judged {
     Judged { ttft: of(&ttft, |seen| seen.ttft), tpot: of(&tpot, |seen| seen.tpot) }
 }
 
-fn predict(row: &Row, request: &Seen, calibration: &Calibration) -> Prediction {
+pub(crate) fn predict(row: &Row, request: &Seen, calibration: &Calibration) -> Prediction {
     let work =
         Work { prompt_tokens: request.prompt, cached_tokens: request.cached, output_tokens: request.output };
     let running = Running { sequences: request.beside, context: request.context.into(), backlog_tokens: 0 };

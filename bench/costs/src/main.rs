@@ -1,15 +1,18 @@
 //! `./x bench costs`: how well cost rows predict what the engine of this machine takes, on requests that no row was made of,
-//! beside two ways to predict without a row; how soon a calibration follows a node that changes; and what a meter costs.
+//! beside two ways to predict without a row; how soon a calibration follows a node that changes; whether two profiles agree;
+//! and what a meter costs.
 //!
 //! The engine is the real one, on random weights of a real shape. Emulated boards have no part in this.
 
+mod agreement;
 mod figure;
 mod judge;
 mod metering;
 mod mix;
+mod samples;
 mod stand;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 use dunlin_gguf::synth::SynthShape;
@@ -44,6 +47,9 @@ struct Arguments {
     /// Where the draws come from
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Also append each request of the mix, with what it met, what was predicted and what it took to this file, a JSON object a line
+    #[arg(long, value_name = "FILE")]
+    samples: Option<PathBuf>,
     /// One JSON list on stdout
     #[arg(long)]
     json: bool,
@@ -53,6 +59,8 @@ struct Arguments {
 enum Case {
     /// Predictions of held-out requests, and calibration
     Predictions,
+    /// A second profile finds what a first one said
+    Agreement,
     /// Decoding beside a meter that is read ten times a second
     Metering,
 }
@@ -89,6 +97,10 @@ async fn measure(arguments: &Arguments, shape: &SynthShape) -> anyhow::Result<Ve
     } else {
         Vec::new()
     };
+    if arguments.wants(Case::Agreement) {
+        let budget = Duration::from_secs(arguments.budget);
+        figures.push(agreement::measure(&stand, &arguments.threads, budget, arguments.seed).await?);
+    }
     if arguments.wants(Case::Metering) {
         let threads = arguments.threads.iter().copied().max().unwrap_or(1);
         figures.push(metering::measure(&stand, threads, arguments.pairs).await?);
@@ -102,7 +114,7 @@ async fn predictions(
     stand: &Stand,
 ) -> anyhow::Result<Vec<Figure>> {
     let budget = Duration::from_secs(arguments.budget);
-    let rows = stand.profile(&arguments.threads, budget, arguments.seed).await?;
+    let rows = stand.profile(&arguments.threads, budget, arguments.seed).await?.rows;
     let mut figures = Vec::new();
     for &threads in &arguments.threads {
         let Some(row) =
@@ -114,6 +126,9 @@ async fn predictions(
         let requests = mix::draw(arguments.requests, arguments.seed);
         let seen = stand.run(threads, &requests).await?;
         let repeats = stand.run(threads, &mix::identical(arguments.requests)).await?;
+        if let Some(path) = &arguments.samples {
+            samples::write(path, shape.name, threads, row, &seen)?;
+        }
         let judged = judge(row, &seen, &repeats);
         figures.extend(report(&name, &judged));
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use dunlin_costs::{Backend, Memory, Method, ModelDigest, Origin, Row, RowKey, Thermal};
+use dunlin_costs::{Backend, Memory, Method, ModelDigest, Origin, RowKey, Thermal};
 use dunlin_engine_handle::{
     Engine, Generate, Generation, Load, ModelInfo, Patience, Program, Sampling, Threads, Token, Usage,
 };
@@ -20,10 +20,11 @@ use dunlin_gguf::{
     synth::{Mix, SynthShape, synth},
 };
 use dunlin_profiler::{
-    Bench, Campaign, Depth, Joules, Machine, Plan, Points, Progress, State, StateError, Subject, Task,
-    Watcher, profile, rows,
+    Bench, Campaign, Depth, Joules, Machine, Plan, Points, Profile, Progress, State, StateError, Subject,
+    Task, Watcher, profile, rows,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::mix::Request;
@@ -42,7 +43,7 @@ pub(crate) struct Stand {
 }
 
 /// A request that was run: what it met, and what it took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Seen {
     pub(crate) prompt: u32,
     pub(crate) cached: u32,
@@ -78,13 +79,13 @@ impl Stand {
         Engine::start(Program::new(self.engine.clone()), load, Patience::default())
     }
 
-    /// Rows of what is measured within the budget.
+    /// What is measured within the budget, and the rows of it.
     pub(crate) async fn profile(
         &self,
         threads: &[u16],
         budget: Duration,
         seed: u64,
-    ) -> anyhow::Result<Vec<Row>> {
+    ) -> anyhow::Result<Profile> {
         let plan = Plan::new(Depth::Quick, &Points::Only(threads.to_vec()), CONTEXT);
         let mut campaign = Campaign::new(plan, State::new("bench", seed), Some(budget), false);
         let start = || self.start();
@@ -97,7 +98,7 @@ impl Stand {
             stop: CancellationToken::new(),
         };
         profile(&bench, &mut campaign, &mut Silent).await?;
-        Ok(rows(&self.subject(), &campaign.into_state(), &Joules::Unknown).rows)
+        Ok(rows(&self.subject(), &campaign.into_state(), &Joules::Unknown))
     }
 
     fn subject(&self) -> Subject {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap_complete::engine::ArgValueCandidates;
 use dunlin_host::{Chunk, Response};
-use dunlin_link::Receiver;
+use dunlin_link::{ReceiveError, Receiver};
 use dunlin_protocol::{
     Answer, Ask, Emission, Ended, Failure as Fault, FailureCode, FromInvocation, InvocationId, Limits,
     Opening, Outcome, Parameter, Placed, Submit, Targets, ToInvocation, Usage, limits::MAX_REQUEST_BODY,
@@ -282,11 +282,21 @@ async fn follow(
 }
 
 async fn next(from: &mut Receiver<FromInvocation>) -> anyhow::Result<Option<FromInvocation>> {
-    from.receive().await.map_err(|error| {
-        Failure::new(Exit::Engine, format!("the scheduler is gone, and with it what it ran for you: {error}"))
-            .hint("`dunlin nodes` answers once it is back; then ask again")
-            .into()
-    })
+    from.receive().await.map_err(|error| broken_off(&error).into())
+}
+
+fn broken_off(error: &ReceiveError) -> Failure {
+    match error {
+        ReceiveError::Frame(_) => Failure::new(
+            Exit::Failed,
+            format!("the scheduler speaks another dialect: {error}"),
+        )
+        .hint("`dunlin --version` here and on its machine: the older one wants to be upgraded"),
+        ReceiveError::Lost(_) | ReceiveError::Reset(_) | ReceiveError::Truncated | ReceiveError::Ended => {
+            let text = format!("the scheduler is gone, and with it what it ran for you: {error}");
+            Failure::new(Exit::Engine, text).hint("`dunlin nodes` answers once it is back; then ask again")
+        }
+    }
 }
 
 fn take(emission: Emission, answered: &mut Answered, report: &mut Report) -> std::io::Result<()> {

@@ -148,7 +148,7 @@ impl Profile {
         let threads: Threads = board::threads();
         let firmware = board::firmware(threads);
         Subject {
-            name: model.name.clone(),
+            name: model.short_name(),
             origin: Origin::Measured,
             method: Method::Usual,
             source: format!("{firmware}, Dunlin {}", version::SHORT),
