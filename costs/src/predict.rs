@@ -116,12 +116,19 @@ impl Steps {
         let others = k_decode * self.decode_step(sequences, context as f64);
         let p0 = k_prefill * self.p0;
         let passed = self.passed(context as f64);
-        let own_prompt = k_prefill * self.reading(read, cached + passed);
-        let prompts = own_prompt + k_prefill * self.reading(backlog_tokens as f64, passed);
-        let steps = self.shared_steps(read, cached + passed, others, k_prefill)
-            + self.shared_steps(backlog_tokens as f64, passed, others, k_prefill);
+        let shared = |part| self.shared_reading(part, sequences, others, k_prefill);
+        let (own, backlog) = (shared([read, cached + passed]), shared([backlog_tokens as f64, passed]));
+        let steps = own.steps + backlog.steps;
         // One of theirs is on when the request comes: half of it is waited for.
         let shared_steps = if sequences > 0 { steps.ceil() + 0.5 } else { 0.0 };
+        let alone = |part: [f64; 2]| self.reading(part[0], part[1]);
+        let (own_prompt, backlog) = if sequences > 0 {
+            (own.seconds, backlog.seconds)
+        } else {
+            (alone([read, cached + passed]), alone([backlog_tokens as f64, passed]))
+        };
+        let own_prompt = k_prefill * own_prompt;
+        let prompts = own_prompt + k_prefill * backlog;
 
         let further = f64::from(work.output_tokens.max(1) - 1);
         let mean_depth = cached + read + (further - 1.0).max(0.0) / 2.0;

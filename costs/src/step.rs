@@ -1,6 +1,6 @@
 //! The step model: how long a step of the engine takes, by what shares it.
 
-use crate::{Bound, Figure, Origin, RowParts, Watts};
+use crate::{Backend, Bound, Figure, Origin, RowParts, Watts};
 
 /// Batch sizes 1, 2, 4 ... 128.
 pub(crate) const BATCHES: usize = 8;
@@ -12,12 +12,20 @@ const TILE: f64 = 16.0;
 /// Of more tiles in a step, one more or less makes no difference.
 const MANY_TILES: f64 = 24.0;
 
+/// A step that nobody waits for is filled up to this time, in seconds.
+const LONE_STEP: f64 = 0.4;
+/// Rows of a step from which on the kernels for CPUs compute attention in tiles (`GGML_FA_TILE_Q` of ggml). In a step of
+/// fewer each row goes through the cache by itself, as in decoding, which takes several times as long.
+const ATTENTION_TILE: f64 = 64.0;
+
 /// The numbers of a [`Row`](crate::Row) that predictions need, in seconds, watts and joules. Small and `Copy`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Steps {
     pub(crate) p0: f64,
     pub(crate) p1: f64,
     pub(crate) p2: f64,
+    /// `p2` in a step of few rows.
+    narrow: f64,
     batch: [f64; BATCHES],
     pub(crate) d1: f64,
     shared: f64,
@@ -47,6 +55,15 @@ pub(crate) struct Grounds {
     pub(crate) emulated: bool,
 }
 
+/// What a prompt takes that is read while others decode.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Shared {
+    /// Of the prompt alone.
+    pub seconds: f64,
+    /// In each of them the others decode a token.
+    pub steps: f64,
+}
+
 impl Steps {
     pub(crate) fn of(row: &RowParts, bound: Bound) -> Self {
         let seconds = |figure: &Figure| figure.at(bound) / 1e3;
@@ -56,6 +73,11 @@ impl Steps {
             p0: seconds(&row.prefill.p0_ms),
             p1: seconds(&row.prefill.p1_ms_per_token),
             p2: seconds(&row.prefill.p2_ms_per_token2),
+            narrow: narrow(
+                row,
+                [&row.prefill.p1_ms_per_token, &row.prefill.p2_ms_per_token2, &row.decode.depth_ms_per_token]
+                    .map(seconds),
+            ),
             batch: batches(&measured),
             d1: seconds(&row.decode.depth_ms_per_token),
             shared: row.decode.depth_shared.at(bound),
@@ -105,11 +127,36 @@ impl Steps {
         self.shared * context
     }
 
-    /// Steps in which the engine reads `tokens` of a prompt after `done` of it, where others take `decode` seconds of each;
-    /// `slower`: how much longer reading takes than the row says. Later tokens take longer, so fewer fit into a step.
-    pub(crate) fn shared_steps(&self, tokens: f64, done: f64, decode: f64, slower: f64) -> f64 {
+    /// What the engine takes to read `tokens` of a prompt after `done` of it, where `sequences` decode beside it and take
+    /// `decode` seconds of each step; `slower`: how much longer reading takes than the row says.
+    pub fn shared_reading(
+        &self,
+        [tokens, done]: [f64; 2],
+        sequences: u32,
+        decode: f64,
+        slower: f64,
+    ) -> Shared {
         let room = (SHARED_STEP - decode).max(0.0) / (TILE * slower);
-        let tiles = |at: f64| (room / (self.p1 + 2.0 * self.p2 * at)).floor().max(1.0);
+        // Later tokens take longer: from where on a step has no room for as many rows as attention in tiles needs.
+        let least = ((ATTENTION_TILE - f64::from(sequences)) / TILE).ceil().max(1.0);
+        let wide = if self.narrow > self.p2 {
+            (((room / least - self.p1) / (2.0 * self.p2) - done).min(tokens)).max(0.0)
+        } else {
+            tokens
+        };
+        let (rest, from) = (tokens - wide, done + wide);
+        Shared {
+            seconds: self.p1 * tokens
+                + self.p2 * (wide * wide + 2.0 * done * wide)
+                + self.narrow * (rest * rest + 2.0 * from * rest),
+            steps: self.steps_of([wide, done], self.p2, room)
+                + self.steps_of([rest, from], self.narrow, room),
+        }
+    }
+
+    /// Steps of whole tiles, as many as there is room for. Later tokens take longer, so fewer fit into a step.
+    fn steps_of(&self, [tokens, done]: [f64; 2], p2: f64, room: f64) -> f64 {
+        let tiles = |at: f64| (room / (self.p1 + 2.0 * p2 * at)).floor().max(1.0);
         let end = done + tokens;
         let (first, last) = (tiles(done), tiles(end));
         if first == last || first > MANY_TILES {
@@ -117,7 +164,7 @@ impl Steps {
         }
         let (mut steps, mut at, mut count) = (0.0, done, first);
         while count > last {
-            let fits_until = ((room / count - self.p1) / (2.0 * self.p2)).clamp(at, end);
+            let fits_until = ((room / count - self.p1) / (2.0 * p2)).clamp(at, end);
             steps += (fits_until - at) / (TILE * count);
             (at, count) = (fits_until, count - 1.0);
         }
@@ -128,6 +175,13 @@ impl Steps {
     pub fn reading(&self, tokens: f64, done: f64) -> f64 {
         self.p1 * tokens + self.p2 * (tokens * tokens + 2.0 * done * tokens)
     }
+}
+
+/// What `p2` is in a step of few rows: as in decoding, where a row was measured in steps of many.
+fn narrow(row: &RowParts, [p1, p2, d1]: [f64; 3]) -> f64 {
+    let is_of_many = row.key.backend == Backend::Cpu && ATTENTION_TILE * p1 <= LONE_STEP;
+    // A prompt of n tokens attends to n^2 / 2 pairs.
+    if is_of_many { p2.max(d1 / 2.0) } else { p2 }
 }
 
 /// Seconds for b = 1, 2, 4 ...: what is missing at the end, by the last slope.

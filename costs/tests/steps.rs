@@ -44,6 +44,11 @@ impl Run {
     }
 }
 
+/// Seconds to read a chunk in a step of fewer than 64 rows: each token attends as one that is decoded.
+fn in_few_rows(tokens: f64, done: f64) -> f64 {
+    1.5e-3 * tokens + 2e-6 * (tokens * tokens / 2.0 + done * tokens)
+}
+
 /// Steps as the engine makes them: chunks of the prompts, first come first served, beside the others' tokens.
 fn simulate(steps: &Steps, work: Option<&Work>, running: &Running, until: u64) -> Run {
     let mut run = Run::default();
@@ -58,9 +63,12 @@ fn simulate(steps: &Steps, work: Option<&Work>, running: &Running, until: u64) -
     for (mut left, mut done) in prompts {
         while left > 0.0 {
             let budget = if running.sequences > 0 { (0.1 - decoding).max(0.0) } else { 0.4 };
-            let tiles = (budget / steps.reading(1.0, done) / 16.0).floor().max(1.0);
-            let chunk = (16.0 * tiles).min(left);
-            now += run.step(steps.reading(chunk, done), decoding);
+            let fits = |token: f64| 16.0 * (budget / token / 16.0).floor().max(1.0);
+            let (wide, narrow) = (fits(steps.reading(1.0, done)), fits(in_few_rows(1.0, done)));
+            let is_wide = running.sequences == 0 || wide + f64::from(running.sequences) >= 64.0;
+            let chunk = if is_wide { wide } else { narrow }.min(left);
+            let reading = if is_wide { steps.reading(chunk, done) } else { in_few_rows(chunk, done) };
+            now += run.step(reading, decoding);
             (left, done) = (left - chunk, done + chunk);
         }
     }
