@@ -128,15 +128,10 @@ impl Steps {
     }
 
     /// What the engine takes to read `tokens` of a prompt after `done` of it, where `sequences` decode beside it and take
-    /// `decode` seconds of each step; `slower`: how much longer reading takes than the row says.
-    pub fn shared_reading(
-        &self,
-        [tokens, done]: [f64; 2],
-        sequences: u32,
-        decode: f64,
-        slower: f64,
-    ) -> Shared {
-        let room = (SHARED_STEP - decode).max(0.0) / (TILE * slower);
+    /// `decode` seconds of each step. Steps are those of the row: that a slower node takes more of them is a part of how much
+    /// longer its prompts take, which calibration learns.
+    pub fn shared_reading(&self, [tokens, done]: [f64; 2], sequences: u32, decode: f64) -> Shared {
+        let room = (SHARED_STEP - decode).max(0.0) / TILE;
         // Later tokens take longer: from where on a step has no room for as many rows as attention in tiles needs.
         let least = ((ATTENTION_TILE - f64::from(sequences)) / TILE).ceil().max(1.0);
         let wide = if self.narrow > self.p2 {

@@ -1,21 +1,22 @@
 //! Whether a profile that is taken again finds what the first one said.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use dunlin_profiler::{Cell, Of, Summary};
 
-use crate::{figure::Figure, stand::Stand};
+use crate::{
+    figure::Figure,
+    stand::{Extent, Stand},
+};
 
 /// Two profiles of one plan, in two orders: of what both measured, how often the median of each lies where the other
 /// expects it.
 pub(crate) async fn measure(
     stand: &Stand,
-    threads: &[u16],
-    budget: Duration,
-    seed: u64,
+    first: &Extent<'_>,
+    second: &Extent<'_>,
 ) -> anyhow::Result<Figure> {
-    let first = stand.profile(threads, budget, seed).await?;
-    let second = stand.profile(threads, budget, seed.wrapping_add(1)).await?;
+    let (first, second) = (stand.profile(first).await?, stand.profile(second).await?);
     Ok(judge(stand.name(), &first.cells, &second.cells))
 }
 

@@ -16,11 +16,12 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 use dunlin_gguf::synth::SynthShape;
+use dunlin_profiler::Depth;
 
 use crate::{
     figure::Figure,
     judge::{Judged, judge, recovery},
-    stand::Stand,
+    stand::{Extent, Stand},
 };
 
 /// Measures how well cost rows predict, and what a meter costs.
@@ -38,8 +39,11 @@ struct Arguments {
     /// Requests of the held-out mix, for each point; few of them only show that it works
     #[arg(long, default_value_t = 60)]
     requests: usize,
-    /// Seconds of the profile, for each shape; 300 for qwen2.5-0.5b on two slow cores
-    #[arg(long, default_value_t = 60)]
+    /// How thorough the profile is: quick, standard, full
+    #[arg(long, default_value = "standard", value_parser = depth)]
+    depth: Depth,
+    /// Seconds of the profile, for each shape; 900 for qwen2.5-0.5b on two slow cores
+    #[arg(long, default_value_t = 300)]
     budget: u64,
     /// Pairs of answers, with a meter that is read and without, for each shape
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(6..=10_000))]
@@ -65,7 +69,20 @@ enum Case {
     Metering,
 }
 
+fn depth(text: &str) -> Result<Depth, String> {
+    match text {
+        "quick" => Ok(Depth::Quick),
+        "standard" => Ok(Depth::Standard),
+        "full" => Ok(Depth::Full),
+        _ => Err("there are quick, standard and full".to_owned()),
+    }
+}
+
 impl Arguments {
+    fn extent(&self, seed: u64) -> Extent<'_> {
+        Extent { threads: &self.threads, depth: self.depth, budget: Duration::from_secs(self.budget), seed }
+    }
+
     fn wants(&self, case: Case) -> bool {
         self.cases.is_empty() || self.cases.contains(&case)
     }
@@ -98,8 +115,8 @@ async fn measure(arguments: &Arguments, shape: &SynthShape) -> anyhow::Result<Ve
         Vec::new()
     };
     if arguments.wants(Case::Agreement) {
-        let budget = Duration::from_secs(arguments.budget);
-        figures.push(agreement::measure(&stand, &arguments.threads, budget, arguments.seed).await?);
+        let [first, second] = [0, 1].map(|more| arguments.extent(arguments.seed.wrapping_add(more)));
+        figures.push(agreement::measure(&stand, &first, &second).await?);
     }
     if arguments.wants(Case::Metering) {
         let threads = arguments.threads.iter().copied().max().unwrap_or(1);
@@ -113,8 +130,7 @@ async fn predictions(
     shape: &SynthShape,
     stand: &Stand,
 ) -> anyhow::Result<Vec<Figure>> {
-    let budget = Duration::from_secs(arguments.budget);
-    let rows = stand.profile(&arguments.threads, budget, arguments.seed).await?.rows;
+    let rows = stand.profile(&arguments.extent(arguments.seed)).await?.rows;
     let mut figures = Vec::new();
     for &threads in &arguments.threads {
         let Some(row) =

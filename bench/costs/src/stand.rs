@@ -42,6 +42,17 @@ pub(crate) struct Stand {
     engine: PathBuf,
 }
 
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent<'a> {
+    /// Of both phases, an operating point each.
+    pub(crate) threads: &'a [u16],
+    pub(crate) depth: Depth,
+    pub(crate) budget: Duration,
+    /// Draws the order.
+    pub(crate) seed: u64,
+}
+
 /// A request that was run: what it met, and what it took.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Seen {
@@ -79,15 +90,10 @@ impl Stand {
         Engine::start(Program::new(self.engine.clone()), load, Patience::default())
     }
 
-    /// What is measured within the budget, and the rows of it.
-    pub(crate) async fn profile(
-        &self,
-        threads: &[u16],
-        budget: Duration,
-        seed: u64,
-    ) -> anyhow::Result<Profile> {
-        let plan = Plan::new(Depth::Quick, &Points::Only(threads.to_vec()), CONTEXT);
-        let mut campaign = Campaign::new(plan, State::new("bench", seed), Some(budget), false);
+    /// What is measured, and the rows of it.
+    pub(crate) async fn profile(&self, extent: &Extent<'_>) -> anyhow::Result<Profile> {
+        let plan = Plan::new(extent.depth, &Points::Only(extent.threads.to_vec()), CONTEXT);
+        let mut campaign = Campaign::new(plan, State::new("bench", extent.seed), Some(extent.budget), false);
         let start = || self.start();
         let bench = Bench {
             start: &start,
