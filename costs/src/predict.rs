@@ -116,7 +116,7 @@ impl Steps {
         let others = k_decode * self.decode_step(sequences, context as f64);
         let p0 = k_prefill * self.p0;
         let passed = self.passed(context as f64);
-        let shared = |part| self.shared_reading(part, sequences, others);
+        let shared = |part| self.shared_reading(part, others);
         let (own, backlog) = (shared([read, cached + passed]), shared([backlog_tokens as f64, passed]));
         let steps = own.steps + backlog.steps;
         // One of theirs is on when the request comes: half of it is waited for.

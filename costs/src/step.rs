@@ -127,13 +127,13 @@ impl Steps {
         self.shared * context
     }
 
-    /// What the engine takes to read `tokens` of a prompt after `done` of it, where `sequences` decode beside it and take
-    /// `decode` seconds of each step. Steps are those of the row: that a slower node takes more of them is a part of how much
+    /// What the engine takes to read `tokens` of a prompt after `done` of it, where others decode between its steps and take
+    /// `decode` seconds each time. Steps are those of the row: that a slower node takes more of them is a part of how much
     /// longer its prompts take, which calibration learns.
     pub fn shared_reading(&self, [tokens, done]: [f64; 2], sequences: u32, decode: f64) -> Shared {
         let room = (SHARED_STEP - decode).max(0.0) / TILE;
         // Later tokens take longer: from where on a step has no room for as many rows as attention in tiles needs.
-        let least = ((ATTENTION_TILE - f64::from(sequences)) / TILE).ceil().max(1.0);
+        let least = ATTENTION_TILE / TILE;
         let wide = if self.narrow > self.p2 {
             (((room / least - self.p1) / (2.0 * self.p2) - done).min(tokens)).max(0.0)
         } else {

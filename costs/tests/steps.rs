@@ -65,7 +65,7 @@ fn simulate(steps: &Steps, work: Option<&Work>, running: &Running, until: u64) -
             let budget = if running.sequences > 0 { (0.1 - decoding).max(0.0) } else { 0.4 };
             let fits = |token: f64| 16.0 * (budget / token / 16.0).floor().max(1.0);
             let (wide, narrow) = (fits(steps.reading(1.0, done)), fits(in_few_rows(1.0, done)));
-            let is_wide = running.sequences == 0 || wide + f64::from(running.sequences) >= 64.0;
+            let is_wide = running.sequences == 0 || wide >= 64.0;
             let chunk = if is_wide { wide } else { narrow }.min(left);
             let reading = if is_wide { steps.reading(chunk, done) } else { in_few_rows(chunk, done) };
             now += run.step(reading, decoding);

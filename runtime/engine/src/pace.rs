@@ -13,6 +13,8 @@ const MIN_CHUNK: usize = 16;
 /// Rows of a step from which on the kernels for CPUs compute attention in tiles (`GGML_FA_TILE_Q` of ggml). In a step of
 /// fewer each row goes through the cache by itself, so that a token of a prompt takes longer.
 const ATTENTION_TILE: usize = 64;
+/// After so many steps of prompts alone, it is tried again whether they had better share those of others.
+const TRY_AGAIN: u32 = 32;
 /// Prompt tokens of the first step, before anything is known.
 const FIRST_CHUNK: usize = 64;
 
@@ -24,25 +26,56 @@ const GAIN: f64 = 0.2;
 pub(crate) struct Pace {
     /// A step that only decodes.
     decode: Option<f64>,
-    /// Per prompt token, in steps of many rows and of few.
+    /// A prompt token of a step of its own,
+    apart: Token,
+    /// and what it adds to a step that decodes.
+    mixed: Token,
+    /// Those that decode come next.
+    owed: bool,
+    /// Steps since prompts were last read in those that decode.
+    unmixed: u32,
+}
+
+/// What the next step computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) decodes: bool,
+    /// Prompt tokens, at most.
+    pub(crate) chunk: usize,
+}
+
+/// Per prompt token, in steps of many rows and of few.
+#[derive(Debug, Default)]
+struct Token {
     wide: Option<f64>,
     narrow: Option<f64>,
 }
 
 impl Pace {
-    /// Prompt tokens for a step that also decodes `decoding` sequences, at most `most`.
-    pub(crate) fn chunk(&self, decoding: usize, most: usize) -> usize {
-        let target = if decoding > 0 { SHARED_STEP } else { LONE_STEP };
-        let left = target.as_secs_f64() - if decoding > 0 { self.decode.unwrap_or(0.0) } else { 0.0 };
-        // Whole tiles of the matrix kernels.
-        let fits = |token: f64| ((left / token).max(0.0) as usize / MIN_CHUNK * MIN_CHUNK).max(MIN_CHUNK);
-        let wide = self.wide.map(fits);
-        let chunk = match (wide.filter(|chunk| is_wide(chunk + decoding)), self.narrow.map(fits)) {
-            (Some(wide), _) => wide,
-            (None, Some(narrow)) => narrow,
-            (None, None) => wide.unwrap_or(FIRST_CHUNK),
-        };
-        chunk.min(most)
+    /// What the next step is for, where `decoding` sequences decode and there are prompts to read: at most `most` tokens.
+    ///
+    /// Both in one step read the weights once, which is worth most where memory is slow. But the attention of a step is
+    /// computed by tiles of rows, each over all that any of its rows attends to: a row that decodes costs a tile of its own
+    /// there, and takes prompts past the cells of others. What takes less is found by trying.
+    pub(crate) fn share(&mut self, decoding: usize, most: usize) -> Share {
+        if decoding == 0 {
+            self.owed = false;
+            let (chunk, _) = self.apart.fit(LONE_STEP.as_secs_f64(), 0);
+            return Share { decodes: false, chunk: chunk.min(most) };
+        }
+        if std::mem::take(&mut self.owed) {
+            return Share { decodes: true, chunk: 0 };
+        }
+        let left = (SHARED_STEP.as_secs_f64() - self.decode.unwrap_or(0.0)).max(0.0);
+        let ((apart, takes), (mixed, adds)) = (self.apart.fit(left, 0), self.mixed.fit(left, decoding));
+        let is_less = takes.zip(adds).is_some_and(|(takes, adds)| takes < adds);
+        if is_less && self.unmixed < TRY_AGAIN {
+            self.unmixed += 1;
+            self.owed = true;
+            return Share { decodes: false, chunk: apart.min(most) };
+        }
+        self.unmixed = 0;
+        Share { decodes: true, chunk: mixed.min(most) }
     }
 
     /// Takes note of a step of `prompt` prompt tokens and `decoding` decoded ones.
@@ -52,14 +85,29 @@ impl Pace {
             learn(&mut self.decode, took);
         } else if prompt >= MIN_CHUNK {
             let decode = if decoding > 0 { self.decode.unwrap_or(0.0) } else { 0.0 };
-            let prefill = if is_wide(prompt + decoding) { &mut self.wide } else { &mut self.narrow };
-            learn(prefill, (took - decode).max(took * 0.1) / prompt as f64);
+            let tokens = if decoding > 0 { &mut self.mixed } else { &mut self.apart };
+            let token = if is_wide(prompt + decoding) { &mut tokens.wide } else { &mut tokens.narrow };
+            learn(token, (took - decode).max(took * 0.1) / prompt as f64);
         }
     }
 
     /// A step that only decodes, as far as known.
     pub(crate) fn decode_step(&self) -> Duration {
         Duration::from_secs_f64(self.decode.unwrap_or(0.0))
+    }
+}
+
+impl Token {
+    /// Tokens that are read in `seconds` beside `rows` others, and what each takes, as far as that is known.
+    fn fit(&self, seconds: f64, rows: usize) -> (usize, Option<f64>) {
+        // Whole tiles of the matrix kernels.
+        let fits = |token: f64| ((seconds / token) as usize / MIN_CHUNK * MIN_CHUNK).max(MIN_CHUNK);
+        match (self.wide, self.narrow) {
+            (Some(wide), _) if is_wide(fits(wide) + rows) => (fits(wide), Some(wide)),
+            (_, Some(narrow)) => (fits(narrow), Some(narrow)),
+            (Some(wide), None) => (fits(wide), Some(wide)),
+            (None, None) => (FIRST_CHUNK, None),
+        }
     }
 }
 
@@ -75,37 +123,69 @@ fn learn(mean: &mut Option<f64>, value: f64) {
 mod tests {
     use super::*;
 
+    fn learn(pace: &mut Pace, milliseconds: u64, prompt: usize, decoding: usize) {
+        pace.learn(Duration::from_millis(milliseconds), prompt, decoding);
+    }
+
+    fn mixed(chunk: usize) -> Share {
+        Share { decodes: true, chunk }
+    }
+
+    fn apart(chunk: usize) -> Share {
+        Share { decodes: false, chunk }
+    }
+
     #[test]
     fn chunks_fill_the_time_that_a_step_may_take() {
         let mut pace = Pace::default();
-        assert_eq!(pace.chunk(0, 512), FIRST_CHUNK);
-        pace.learn(Duration::from_millis(64), 64, 0);
-        assert_eq!((pace.chunk(0, 512), pace.chunk(1, 512)), (400, 96));
-        pace.learn(Duration::from_millis(40), 0, 4);
-        assert_eq!(pace.chunk(4, 512), 48);
-        assert_eq!(pace.chunk(0, 100), 100);
+        assert_eq!(pace.share(0, 512), apart(FIRST_CHUNK));
+        learn(&mut pace, 64, 64, 0);
+        assert_eq!(pace.share(0, 512), apart(400));
+        assert_eq!(pace.share(0, 100), apart(100));
+        // Nothing is known of shared steps: they are tried.
+        assert_eq!(pace.share(1, 512), mixed(FIRST_CHUNK));
+        learn(&mut pace, 40, 0, 4);
+        learn(&mut pace, 40 + 51, 64, 4);
+        assert_eq!(pace.share(4, 512), mixed(64), "what a shared step reads is cheaper");
+    }
+
+    #[test]
+    fn prompts_have_steps_of_their_own_where_that_takes_less() {
+        let mut pace = Pace::default();
+        learn(&mut pace, 64, 64, 0);
+        learn(&mut pace, 10, 0, 2);
+        learn(&mut pace, 10 + 128, 64, 2);
+        for _ in 0..TRY_AGAIN {
+            assert_eq!(pace.share(2, 512), apart(80));
+            // Then those that decode have their turn.
+            assert_eq!(pace.share(2, 512), mixed(0));
+        }
+        assert_eq!(pace.share(2, 512).decodes, true, "tried again");
+        assert_eq!(pace.share(2, 512), apart(80));
+        // Nobody decodes any more, so that nobody is owed anything.
+        assert_eq!(pace.share(0, 512), apart(400));
+        assert_eq!(pace.share(2, 512), apart(80));
     }
 
     #[test]
     fn steps_of_few_rows_are_slower_and_do_not_stay_so() {
         let mut pace = Pace::default();
-        pace.learn(Duration::from_millis(256), 256, 0);
-        pace.learn(Duration::from_millis(10), 0, 2);
+        learn(&mut pace, 256, 256, 0);
         // The rest of a prompt, say.
-        pace.learn(Duration::from_millis(64), 32, 0);
-        assert_eq!((pace.chunk(2, 512), pace.chunk(0, 512)), (80, 400));
-        // Where there is no room for so many, what steps of few rows take counts.
-        pace.learn(Duration::from_millis(40), 0, 2);
-        (0..20).for_each(|_| pace.learn(Duration::from_millis(40), 0, 2));
-        assert_eq!(pace.chunk(2, 512), 16);
-        assert_eq!(pace.chunk(20, 512), 48, "with the rows of those that decode");
+        learn(&mut pace, 64, 32, 0);
+        assert_eq!(pace.share(0, 512), apart(400));
+        learn(&mut pace, 40, 0, 2);
+        learn(&mut pace, 400, 64, 2);
+        // There is no room for so many: what steps of few rows take counts.
+        assert_eq!(pace.share(2, 512), apart(16));
     }
 
     #[test]
     fn a_slow_board_still_gets_somewhere() {
         let mut pace = Pace::default();
-        pace.learn(Duration::from_secs(10), 64, 0);
-        assert_eq!(pace.chunk(8, 512), MIN_CHUNK);
-        assert_eq!(pace.chunk(8, 3), 3);
+        learn(&mut pace, 10_000, 64, 0);
+        learn(&mut pace, 10_000, 64, 8);
+        assert_eq!(pace.share(8, 512).chunk, MIN_CHUNK);
+        assert_eq!(pace.share(0, 3), apart(3));
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     generation::{Next, Sequence},
     llama::{DecodeError, Row},
     load::{BATCH, OUTPUTS},
+    pace::Share,
     scoring::BranchRows,
     task::{Kind, Progress, Running},
 };
@@ -92,26 +93,36 @@ impl Engine {
         }
     }
 
-    /// Decodes what decodes; fills the step up with pieces of prompts, the oldest first.
+    /// Decodes what decodes, or reads pieces of prompts, the oldest first, or both.
     fn make_plan(&mut self) {
         self.batch.clear();
         self.plan.pieces.clear();
         (self.plan.prompt_rows, self.plan.decode_rows, self.plan.outputs) = (0, 0, 0);
-        let decoding = self.feedable(true);
-        let chunk = self.pace.chunk(decoding.len(), BATCH as usize);
+        let Share { decodes, chunk } = self.share();
         if !self.find_room(chunk) {
             return;
         }
-        for task in self.feedable(true) {
-            self.plan_own(task, usize::MAX);
+        if decodes {
+            for task in self.feedable(true) {
+                self.plan_own(task, usize::MAX);
+            }
         }
-        for task in 0..self.running.len() {
-            self.plan_branches(task);
+        if chunk > 0 {
+            for task in 0..self.running.len() {
+                self.plan_branches(task);
+            }
         }
         for task in self.feedable(false) {
             let left = chunk.saturating_sub(self.plan.prompt_rows);
             self.plan_own(task, left);
         }
+    }
+
+    fn share(&mut self) -> Share {
+        let reads = self.running.iter().any(|running| is_branching(&running.task))
+            || !self.feedable(false).is_empty();
+        let decoding = self.feedable(true).len();
+        if reads { self.pace.share(decoding, BATCH as usize) } else { Share { decodes: true, chunk: 0 } }
     }
 
     /// Indices of the tasks whose tokens can be computed, past their prompt or not.
