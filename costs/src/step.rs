@@ -57,11 +57,11 @@ pub(crate) struct Grounds {
 
 /// What a prompt takes that is read while others decode.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// Of the prompt alone.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// In each of them the others decode a token.
-    pub steps: f64,
+    pub(crate) steps: f64,
 }
 
 impl Steps {
@@ -130,7 +130,7 @@ impl Steps {
     /// What the engine takes to read `tokens` of a prompt after `done` of it, where others decode between its steps and take
     /// `decode` seconds each time. Steps are those of the row: that a slower node takes more of them is a part of how much
     /// longer its prompts take, which calibration learns.
-    pub fn shared_reading(&self, [tokens, done]: [f64; 2], decode: f64) -> Shared {
+    pub(crate) fn shared_reading(&self, [tokens, done]: [f64; 2], decode: f64) -> Shared {
         let room = (SHARED_STEP - decode).max(0.0) / TILE;
         // Later tokens take longer: from where on a step has no room for as many rows as attention in tiles needs.
         let least = ATTENTION_TILE / TILE;
