@@ -20,10 +20,9 @@ const KEYS: Parameter = Parameter::optional(
     "keys",
     "names with commas between them: a schema of strings and numbers that may be null",
 );
-const VERBATIM: Parameter = Parameter::with_default(
+const VERBATIM: Parameter = Parameter::optional(
     "verbatim",
-    "true",
-    "with keys: values stand in the text as they are, or are null; false lets the model write them",
+    "values stand in the text as they are, so that the model cannot make one up: with keys unless it is false, with a schema (its strings) if it is true",
 );
 const INSTRUCTION: Parameter =
     Parameter::with_default("instruction", "Extract as JSON", "what to do, said before the keys");
@@ -45,13 +44,17 @@ impl Pipeline for Extract {
         let text = asked.text()?;
         let schema = Schema::read(asked.value(&SCHEMA), asked.value(&KEYS))?;
         let max_tokens = asked.number(&MAX_TOKENS, 1..=1_000_000)?;
-        let verbatim = asked.flag(&VERBATIM)?;
+        let verbatim = match asked.value(&VERBATIM) {
+            None => schema.names.is_some(),
+            Some(_) => asked.flag(&VERBATIM)?,
+        };
         let each_line = asked.flag(&LINES)?;
         let model = asked.model()?;
         let job = Job {
             head: head(asked.value(&INSTRUCTION), &schema.keys()),
             constraint: match schema.names {
-                Some(names) if verbatim => Held::Verbatim(names),
+                Some(names) if verbatim => Held::Keys(names),
+                None if verbatim => Held::Text(schema),
                 _ => Held::Schema(constraint(&model, schema)?),
             },
             model,
@@ -74,7 +77,9 @@ struct Job {
 enum Held {
     Schema(Constraint),
     /// An object with these keys and with values from the text, whichever it is.
-    Verbatim(Vec<String>),
+    Keys(Vec<String>),
+    /// A document under the schema with strings from the text.
+    Text(Schema),
 }
 
 impl Job {
@@ -106,13 +111,13 @@ impl Job {
         let context = Context::create(&self.model)?;
         context.append_messages(&[Message::user(format!("{}\n{text}", self.head))], &[], true)?;
         let options = Options { max_tokens: self.max_tokens, ..Options::default() };
-        match &self.constraint {
-            Held::Schema(constraint) => context.generate(&options, Some(constraint)),
-            Held::Verbatim(keys) => {
-                let grammar = Spec::Lark(verbatim::grammar(keys, text)?);
-                context.generate(&options, Some(&Constraint::compile(&self.model, &grammar)?))
-            }
-        }
+        let grammar = match &self.constraint {
+            Held::Schema(constraint) => return context.generate(&options, Some(constraint)),
+            Held::Keys(keys) => verbatim::grammar(keys, text)?,
+            Held::Text(schema) => verbatim::under(schema, text)?,
+        };
+        let constraint = kept(Constraint::compile(&self.model, &Spec::Lark(grammar))?)?;
+        context.generate(&options, Some(&constraint))
     }
 
     /// The document on one line, if all of it is there.
@@ -137,7 +142,10 @@ impl Job {
 }
 
 fn constraint(model: &Model, schema: Schema) -> Result<Constraint, Error> {
-    let constraint = Constraint::compile(model, &Spec::JsonSchema(schema.text))?;
+    kept(Constraint::compile(model, &Spec::JsonSchema(schema.text))?)
+}
+
+fn kept(constraint: Constraint) -> Result<Constraint, Error> {
     // What cannot be enforced could be wrong in the answer.
     match constraint.warnings().as_slice() {
         [] => Ok(constraint),

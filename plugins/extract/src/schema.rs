@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 const MAX_KEYS: usize = 64;
 
 /// Characters of a string whose length the schema leaves open: a model that repeats itself comes to an end.
-const MAX_VALUE_LENGTH: u32 = 256;
+pub(crate) const MAX_VALUE_LENGTH: u32 = 256;
 
 /// Keywords under which a schema has others: by name, in a list, and alone.
 const NAMED: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
@@ -15,7 +15,7 @@ const LISTED: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
 const ALONE: [&str; 2] = ["items", "additionalProperties"];
 
 /// What says by itself how a string ends.
-const FORMED: [&str; 5] = ["maxLength", "enum", "const", "pattern", "format"];
+pub(crate) const FORMED: [&str; 5] = ["maxLength", "enum", "const", "pattern", "format"];
 
 /// Objects within objects that keys are looked for in.
 const MAX_DEPTH: usize = 4;
@@ -74,6 +74,10 @@ impl Schema {
         Ok(Self { text: value.to_string(), value, names: Some(names) })
     }
 
+    pub(crate) const fn root(&self) -> &Value {
+        &self.value
+    }
+
     /// The keys as the prompt lists them: in order, those of inner objects after a dot, each with its description.
     pub(crate) fn keys(&self) -> String {
         let mut keys = Vec::new();
@@ -102,7 +106,7 @@ impl Schema {
     }
 
     /// What a reference within this schema points to; what cannot be found stays as it is.
-    fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
+    pub(crate) fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
         let reference =
             schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
         reference.and_then(|pointer| self.value.pointer(pointer)).unwrap_or(schema)
