@@ -155,8 +155,9 @@ impl Node {
                     look.samples.push(*sample);
                     windows.push(window.map(moments));
                 }
-                Some(Finding::Task { .. } | Finding::Note(_)) => {}
                 Some(Finding::Ended(result)) => break Some(result),
+                // The rest is of profiles.
+                Some(_) => {}
                 None => break Some(Err("the worker is gone".to_owned())),
             }
         };

@@ -10,8 +10,8 @@ use std::{
 
 use dunlin_link::{Link, Liveness, PULSE, Receiver, SendError, Sender, clock::unix_seconds, welcome};
 use dunlin_protocol::{
-    Answer, Ask, Epoch, Failure, FailureCode, Feature, FromInvocation, FromStore, Hello, Inventory,
-    InvocationId, Opening, PROFILES, Parameter, ProfileNode, Profiling, Renewal, Role, Submit, ToInvocation,
+    Answer, Ask, BlobDigest, Epoch, Failure, FailureCode, Feature, FromInvocation, FromStore, Hello, Inventory,
+    InvocationId, Opening, PROFILE_EXTRAS, PROFILES, Parameter, ProfileNode, Profiling, Renewal, Role, Submit, ToInvocation,
     ToNode, ToProfile, ToScheduler, ToStore, Version, Welcome, limits::MAX_LABELS,
 };
 use tokio::{
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Features of this build.
-const FEATURES: &[&str] = &["resume", PROFILES];
+const FEATURES: &[&str] = &["resume", PROFILES, PROFILE_EXTRAS];
 
 /// How long a node has not been heard until it is lost, and how often it reports.
 const LEASE: Duration = dunlin_scheduler_core::limits::LEASE;
@@ -304,6 +304,8 @@ impl Stream {
             return to.finish().await.map_err(text);
         }
         let node = ask.node.clone();
+        let files: Vec<BlobDigest> = ask.how.files().map(|file| file.blob).collect();
+        self.questions.judged.hold(&files);
         let (reply, told) = mpsc::channel(MAX_PROFILING);
         // The driver holds the only other one: `told` ends with it.
         let mine = reply.downgrade();
@@ -317,6 +319,7 @@ impl Stream {
         if ended.is_err() {
             stop();
         }
+        self.questions.let_go(&files).await;
         ended.map_err(text)
     }
 

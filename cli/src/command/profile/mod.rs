@@ -26,6 +26,7 @@ Examples:
   dunlin profile --model mine --perplexity wiki.txt --accuracy questions.jsonl
   dunlin profile --model mine --quick --operators
   dunlin profile shed roof --model mine --budget 10m
+  dunlin profile shed --model mine --quick --perplexity wiki.txt --operators
 
 Measured are loads (from the disk and from memory), prompts of 128 to 2048 tokens, answers at depths to 2048 tokens, and 1 to 8 \
 answers at once, in an order that is drawn; the first run of an engine does not count, and medians do. With `--points auto` \
@@ -42,7 +43,7 @@ counted as llama-perplexity does. With --budget as many windows and questions ar
 taken apart.
 
 With NODEs, boards of the fleet are measured, one after another: a board gets nothing new, ends what it runs (what takes longer than 30 s \
-goes on elsewhere), measures, keeps its rows, tells them to the scheduler and takes work again, also if this command is lost.";
+goes on elsewhere), measures, keeps its rows, tells them to the scheduler and takes work again, also if this command is lost. Texts and questions of at most 3 MiB travel there and do not stay. Emulated boards compute nothing: they judge no answers.";
 
 /// Measure what a model costs, here or on nodes of the fleet: load, prompts, answers
 #[derive(Debug, clap::Args)]

@@ -7,6 +7,7 @@ mod answers;
 mod attempt;
 mod convert;
 mod expect;
+mod extras;
 mod hold;
 mod inbox;
 mod log;
