@@ -13,8 +13,8 @@ use dunlin_link::{
 };
 use dunlin_protocol::{
     Answer, Ask, BlobChunk, BlobDigest, Failure as Fault, FailureCode, Feature, FromInvocation, FromStore,
-    Hello, HowToProfile, Opening, PROFILE_EXTRAS, PROFILES, ProfileNode, Profiling, ToInvocation, ToProfile, ToStore,
-    limits::MAX_BLOB_CHUNK,
+    Hello, HowToProfile, Opening, PROFILE_EXTRAS, PROFILES, ProfileNode, Profiling, ToInvocation, ToProfile,
+    ToStore, limits::MAX_BLOB_CHUNK,
 };
 use serde_bytes::ByteBuf;
 

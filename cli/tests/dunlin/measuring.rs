@@ -187,14 +187,18 @@ fn stored(fleet: &Fleet, text: &str) -> Vec<PathBuf> {
 fn a_node_judges_answers_and_times_operators() {
     let fleet = with_texts(Fleet::found(Home::new()));
     let judged = "--perplexity text.txt --accuracy questions.jsonl";
-    let here = fleet.json(&format!("profile --model tiny.gguf --quick --points 1 --json --quiet -o here.toml {judged}"));
+    let here = fleet
+        .json(&format!("profile --model tiny.gguf --quick --points 1 --json --quiet -o here.toml {judged}"));
     let there = fleet.json(&format!("profile ada {QUICK} {judged} --operators"));
     let (here, there) = (&here["profile"], &there[0]["profile"]);
     for (what, unit) in [("perplexity", "text.txt "), ("accuracy", "questions.jsonl ")] {
         let (here, there) = (&here["quality"][what], &there["quality"][what]);
         let value = |of: &Value| of["value"].as_f64().unwrap_or_else(|| panic!("{what}: {there:#}"));
         assert!((value(there) / value(here) - 1.0).abs() < 1e-3 || value(there) == value(here), "{there:#}");
-        assert!(there["of"].as_str().unwrap().starts_with(unit) && there["done"] == there["total"], "{there:#}");
+        assert!(
+            there["of"].as_str().unwrap().starts_with(unit) && there["done"] == there["total"],
+            "{there:#}"
+        );
         assert_eq!((&there["of"], &there["total"]), (&here["of"], &here["total"]));
     }
     let kinds = there["operators"]["decode"]["kinds"].as_array().unwrap();
@@ -205,7 +209,10 @@ fn a_node_judges_answers_and_times_operators() {
     assert!(rows[0]["quality"]["perplexity_of"].as_str().unwrap().starts_with("text.txt "), "{rows:#}");
     let explained = fleet.dunlin("costs explain --own --model tiny").stdout();
     assert!(explained.contains("of the answers (questions.jsonl "), "{explained}");
-    assert_eq!([stored(&fleet, "text.txt"), stored(&fleet, "questions.jsonl")], [Vec::<PathBuf>::new(), Vec::new()]);
+    assert_eq!(
+        [stored(&fleet, "text.txt"), stored(&fleet, "questions.jsonl")],
+        [Vec::<PathBuf>::new(), Vec::new()]
+    );
     assert_eq!(state(&fleet), "ready");
 }
 
@@ -216,7 +223,10 @@ fn what_a_node_cannot_judge_is_said_and_it_stays_at_work() {
     for (arguments, words) in [
         ("ada --model tiny --perplexity empty.txt", "empty.txt: it is empty"),
         ("ada --model tiny --perplexity short.txt", "tokens: at least 512 are needed"),
-        ("ada --model tiny --perplexity longer.txt", "longer.txt: it has 3145729 bytes, 3145728 travel to a node"),
+        (
+            "ada --model tiny --perplexity longer.txt",
+            "longer.txt: it has 3145729 bytes, 3145728 travel to a node",
+        ),
         ("ada --model tiny --accuracy broken.jsonl", "broken.jsonl: line 2: answer 3 of 3 choices"),
         ("fast --model llama-3.2-1b --operators", "fast is emulated and computes nothing"),
         ("fast --model llama-3.2-1b --perplexity text.txt", "name a real board, or leave out --perplexity"),

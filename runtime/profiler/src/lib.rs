@@ -9,6 +9,7 @@
 mod campaign;
 mod cell;
 mod counters;
+mod disturbance;
 mod energy;
 mod halving;
 mod judge;
@@ -28,6 +29,7 @@ mod statistics;
 pub use campaign::{Campaign, Progress, Task};
 pub use cell::{Cell, Measured, Sample, Spoilt};
 pub use counters::Counted;
+pub use disturbance::{DISTURBED, disturbance};
 pub use energy::Joules;
 pub use judge::{Hear, JudgeError, Material};
 pub use keep::keep;

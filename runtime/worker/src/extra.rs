@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn questions_that_are_none_are_named_with_their_line() {
         let questions = |lines: &str| {
-            let extras = Extras { questions: Some(("set".to_owned(), lines.to_owned())), ..Extras::default() };
+            let extras =
+                Extras { questions: Some(("set".to_owned(), lines.to_owned())), ..Extras::default() };
             Extra::of(extras).map(|extra| extra.material.questions.map_or(0, |(_, choices)| choices.len()))
         };
         let line = r#"{"question":"2 + 2 =","choices":["3","4"],"answer":1}"#;

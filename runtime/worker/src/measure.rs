@@ -157,10 +157,7 @@ impl Findings {
 
 /// What the file says of itself, as an engine has it, unless it could not be judged. The memory of those that were just unloaded
 /// comes back in a moment.
-async fn described(
-    start: &Start,
-    material: &Material,
-) -> Result<Result<Arc<ModelInfo>, JudgeError>, String> {
+async fn described(start: &Start, material: &Material) -> Result<Result<Arc<ModelInfo>, JudgeError>, String> {
     let mut tries = 0;
     loop {
         let engine = start(Timing::No);

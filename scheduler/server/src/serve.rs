@@ -10,9 +10,10 @@ use std::{
 
 use dunlin_link::{Link, Liveness, PULSE, Receiver, SendError, Sender, clock::unix_seconds, welcome};
 use dunlin_protocol::{
-    Answer, Ask, BlobDigest, Epoch, Failure, FailureCode, Feature, FromInvocation, FromStore, Hello, Inventory,
-    InvocationId, Opening, PROFILE_EXTRAS, PROFILES, Parameter, ProfileNode, Profiling, Renewal, Role, Submit, ToInvocation,
-    ToNode, ToProfile, ToScheduler, ToStore, Version, Welcome, limits::MAX_LABELS,
+    Answer, Ask, BlobDigest, Epoch, Failure, FailureCode, Feature, FromInvocation, FromStore, Hello,
+    Inventory, InvocationId, Opening, PROFILE_EXTRAS, PROFILES, Parameter, ProfileNode, Profiling, Renewal,
+    Role, Submit, ToInvocation, ToNode, ToProfile, ToScheduler, ToStore, Version, Welcome,
+    limits::MAX_LABELS,
 };
 use tokio::{
     sync::{mpsc, oneshot},

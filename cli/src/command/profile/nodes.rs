@@ -4,7 +4,8 @@ use std::io::Cursor;
 
 use dunlin_profiler::{Depth, Points, Profile as Outcome};
 use dunlin_protocol::{
-    ComponentDigest, HowToProfile, JudgedFile, NodeId, ProfileDepth, ProfileNode, ProfilePoints, Profiling, ToProfile, limits::MAX_POINTS,
+    ComponentDigest, HowToProfile, JudgedFile, NodeId, ProfileDepth, ProfileNode, ProfilePoints, Profiling,
+    ToProfile, limits::MAX_POINTS,
 };
 use serde_json::{Value, json};
 

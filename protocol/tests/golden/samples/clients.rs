@@ -100,8 +100,7 @@ pub(crate) fn opening() -> Samples<Opening> {
         Profile => Opening::Profile(ProfileNode { node: node("pi-1"), model: text("demo"), how: how_to_profile() });
     });
     let mut openings = spread(openings, "Ask", asks(), |ask| Opening::Ask(Box::new(ask)));
-    let extras =
-        ProfileNode { node: node("pi-1"), model: text("demo"), how: how_to_profile_with_extras() };
+    let extras = ProfileNode { node: node("pi-1"), model: text("demo"), how: how_to_profile_with_extras() };
     openings.push((text("ProfileExtras"), Opening::Profile(extras)));
     openings
 }

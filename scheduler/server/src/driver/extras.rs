@@ -26,10 +26,7 @@ pub(super) fn can_measure(
         );
     }
     if !features.contains(&Feature(PROFILE_EXTRAS.to_owned())) {
-        return cannot(
-            "has an agent of a build that judges no answers and times no operators",
-            "upgrade it",
-        );
+        return cannot("has an agent of a build that judges no answers and times no operators", "upgrade it");
     }
     if let Some(file) = how.files().find(|file| file.bytes > MAX_JUDGED as u64) {
         let text = format!("{}: it has {} bytes, {MAX_JUDGED} travel to a node", file.name, file.bytes);
@@ -53,11 +50,8 @@ mod tests {
 
     #[test]
     fn who_cannot_judge_is_asked_for_nothing_that_it_would_leave_out() {
-        let text = |bytes| JudgedFile {
-            name: "wiki.txt".to_owned(),
-            blob: ComponentDigest([1; 32]).into(),
-            bytes,
-        };
+        let text =
+            |bytes| JudgedFile { name: "wiki.txt".to_owned(), blob: ComponentDigest([1; 32]).into(), bytes };
         let (usual, timed) =
             (HowToProfile::default(), HowToProfile { operators: true, ..HowToProfile::default() });
         let judged = |bytes| HowToProfile { text: Some(text(bytes)), ..HowToProfile::default() };
