@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use dunlin_costs::Method;
 use dunlin_engine_handle::{Load, ModelInfo};
 use dunlin_gguf::Gguf;
-use dunlin_profiler::{Depth, Joules, Judged, Points, Profile as Outcome, State, rows};
+use dunlin_profiler::{Depth, Joules, Points, Profile as Outcome, State, rows};
 use dunlin_protocol::{
     Failure, FailureCode, HowToProfile, ProfileDepth, ProfileModel, ProfilePoints, Profiling,
     limits::{MAX_DOCUMENT, MAX_TEXT},
@@ -77,7 +77,7 @@ impl Node {
         let order = Profile { extras, ..self.order(model, how, state.clone(), joules.are_metered()) };
         let mut measuring = self.worker.measure(Measure::Profile(Box::new(order)));
         let (mut info, mut is_stopped) = (None::<Box<ModelInfo>>, false);
-        let (mut timed, mut unfit) = (None, None);
+        let (mut judges, mut timed, mut unfit) = (false, None, None);
         let ended = loop {
             let finding = tokio::select! {
                 finding = measuring.next() => finding,
@@ -97,7 +97,7 @@ impl Node {
                     keep_state(&state, &path);
                 }
                 Some(Finding::Judged(judged)) => {
-                    if state.judged == Judged::default() {
+                    if !std::mem::replace(&mut judges, true) {
                         tracing::info!(model = model.name, "its answers are judged");
                     }
                     state.judged = *judged;
