@@ -207,7 +207,7 @@ fn a_node_judges_answers_and_times_operators() {
     let rows = fleet.json("costs show --own --json");
     assert_eq!(rows[0]["quality"]["accuracy"], there["quality"]["accuracy"]["value"], "{rows:#}");
     assert!(rows[0]["quality"]["perplexity_of"].as_str().unwrap().starts_with("text.txt "), "{rows:#}");
-    let explained = fleet.dunlin("costs explain --own --model tiny").stdout();
+    let explained = fleet.dunlin("costs explain --own").stdout();
     assert!(explained.contains("of the answers (questions.jsonl "), "{explained}");
     assert_eq!(
         [stored(&fleet, "text.txt"), stored(&fleet, "questions.jsonl")],
@@ -255,6 +255,7 @@ fn judging_goes_on_where_it_was_broken_off() {
     fleet.nodes.get_mut("ada").unwrap().kill();
     assert!(!profile.child.wait().unwrap().success());
     fleet.start_again("ada", "--threads 1 --no-probe");
+    fleet.json(INVOKE);
     let mut profile = begin(&fleet);
     kill_process(Pid::from_child(&profile.child), Signal::INT).unwrap();
     let mut said = String::new();
