@@ -253,6 +253,8 @@ fn judging_goes_on_where_it_was_broken_off() {
     };
     let mut profile = begin(&fleet);
     fleet.nodes.get_mut("ada").unwrap().kill();
+    profile.says("the connection of ada was lost meanwhile");
+    profile.says("what was measured is kept on the node: the same command goes on");
     assert!(!profile.child.wait().unwrap().success());
     fleet.start_again("ada", "--threads 1 --no-probe");
     fleet.json(INVOKE);

@@ -138,7 +138,7 @@ fn beside(row: &Row) -> anyhow::Result<()> {
     }
     if let Some(disturbed) = row.fit.disturbed {
         let part = 100.0 * disturbed;
-        terminal::print(format_args!("disturbed  in {part:.0} % of the time. {DISTURBED}"))?;
+        terminal::print(format_args!("disturbed  in {part:.0} % of the time {DISTURBED}"))?;
     }
     let memory = &row.memory;
     let mb = |bytes: u64| bytes as f64 / 1e6;

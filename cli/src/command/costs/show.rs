@@ -99,7 +99,7 @@ impl Show {
                 terminal::tell(CV);
             }
             if rows.rows().any(|row| row.fit.disturbed.is_some()) {
-                terminal::tell(format_args!("disturbed: part of the time. {DISTURBED}"));
+                terminal::tell(format_args!("DISTURBED: part of the time in which {DISTURBED}"));
             }
             written.iter().for_each(|path| terminal::tell(format_args!("written: {}", path.display())));
         }

@@ -33,7 +33,7 @@ answers at once, in an order that is drawn; the first run of an engine does not 
 thread counts that are beaten are left out early. Ctrl-C ends it; what was measured counts the next time.
 
 The rows go to a table of this machine (`-o` another file), beside what is there. Joules are those of the first meter \
-of `dunlin meter`; where watts were declared, rows say so. Memory, processors in use, context switches and cache misses of the engine are told by phase; cache misses only where the kernel and the machine count them.
+of `dunlin meter`; where watts were declared, rows say so. Memory, processors in use, context switches and cache misses of the engine are told by phase; cache misses only where the kernel and the machine count them. Where others kept the engine from a processor in a tenth of the time, rows say so.
 
 Quality is the model's: it counts for all rows of the model, also those of later profiles, and for `min_quality` of policies (accuracy). --perplexity takes windows of 512 tokens of a text and judges the second half of each. --accuracy takes lines as \
 {\"question\": \"2 + 2 =\", \"choices\": [\"3\", \"4\"], \"answer\": 1}, and an answer is right if the right choice is the likeliest by token. Both are \

@@ -4,8 +4,8 @@ use std::io::Cursor;
 
 use dunlin_profiler::{Depth, Points, Profile as Outcome};
 use dunlin_protocol::{
-    ComponentDigest, HowToProfile, JudgedFile, NodeId, ProfileDepth, ProfileNode, ProfilePoints, Profiling,
-    ToProfile, limits::MAX_POINTS,
+    ComponentDigest, FailureCode, HowToProfile, JudgedFile, NodeId, ProfileDepth, ProfileNode, ProfilePoints,
+    Profiling, ToProfile, limits::MAX_POINTS,
 };
 use serde_json::{Value, json};
 
@@ -25,6 +25,8 @@ use crate::{
         progress::{Bar, Progress},
     },
 };
+
+const GOES_ON: &str = "what was measured is kept on the node: the same command goes on";
 
 /// What came of one node.
 struct Measured {
@@ -76,10 +78,7 @@ impl Profile {
             terminal::print_json(&documents)?;
         }
         if interrupt.token.is_cancelled() {
-            return Err(interrupt
-                .failure()
-                .hint("what was measured is kept on the node: the same command goes on")
-                .into());
+            return Err(interrupt.failure().hint(GOES_ON).into());
         }
         match failures.is_empty() {
             true => Ok(()),
@@ -100,7 +99,7 @@ impl Profile {
         let ask = ProfileNode { node: node.clone(), model: self.model.model.clone(), how: self.how(wanted) };
         let (mut to, mut from) = client.profile(ask).await?;
         let bar = progress.count(&format!("{node}: {}", self.model.model), 1);
-        let (mut measured, mut is_stopped) = (None, false);
+        let (mut measured, mut has_begun, mut is_stopped) = (None, false, false);
         loop {
             let said = tokio::select! {
                 said = from.receive() => said?,
@@ -116,8 +115,18 @@ impl Profile {
                     let outcome = serde_json::from_str(&json)?;
                     measured = Some(Measured { outcome, stopped });
                 }
-                Some(Profiling::Failed(fault)) => return Err(told(&fault).into()),
-                Some(said) => show_progress(&bar, node, said, global),
+                Some(Profiling::Failed(fault)) => {
+                    let failure = told(&fault);
+                    return Err(match fault.code {
+                        FailureCode::Unavailable if has_begun => failure.hint(GOES_ON),
+                        _ => failure,
+                    }
+                    .into());
+                }
+                Some(said) => {
+                    has_begun |= matches!(said, Profiling::Runs { .. });
+                    show_progress(&bar, node, said, global);
+                }
                 // The node takes work again.
                 None => {
                     let silent = || Failure::new(Exit::Failed, "the scheduler did not say what came of it");
