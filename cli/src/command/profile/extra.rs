@@ -99,7 +99,7 @@ impl Wanted {
     /// # Errors
     /// If it is not.
     pub(super) async fn check(&self, engine: &Engine) -> anyhow::Result<()> {
-        Ok(self.material.check(engine).await.map_err(not_judged)?)
+        Ok(self.material.check(engine).await.map_err(|error| not_judged(&error))?)
     }
 
     pub(super) const fn judges(&self) -> bool {
@@ -133,7 +133,7 @@ impl Wanted {
         let done = self.material.judge(engine, &mut judged, &mut hear).await;
         state.judged = judged;
         state.write(path)?;
-        done.map_err(not_judged)?;
+        done.map_err(|error| not_judged(&error))?;
         if !interrupt.token.is_cancelled() {
             return Ok(());
         }
@@ -153,7 +153,7 @@ impl Wanted {
     }
 }
 
-fn not_judged(error: JudgeError) -> Failure {
+fn not_judged(error: &JudgeError) -> Failure {
     match error.error {
         QualityError::Engine(_) => Failure::new(Exit::Failed, error.to_string()),
         _ => Failure::usage(error.to_string()),
