@@ -120,6 +120,23 @@ impl Node {
         Ok(stored)
     }
 
+    /// Models that were fetched before this agent began are on the disk still, and the node has them.
+    pub(crate) fn find_fetched_models(&self) {
+        // What an emulated board has is published, not fetched.
+        let blobs = match self.options.emulation {
+            Some(_) => Vec::new(),
+            None => self.blobs.list().unwrap_or_default(),
+        };
+        for (blob, _) in blobs {
+            let (BlobDigest::Sha256(digest), Some(path)) = (blob, self.blobs.path(blob)) else { continue };
+            match describe(digest, path) {
+                Ok(_) if self.model(&digest).is_some() => {}
+                Ok(model) => self.add_model(model),
+                Err(failure) => tracing::warn!(%failure, "a model that was fetched is not used"),
+            }
+        }
+    }
+
     /// A model that is not on this machine.
     ///
     /// # Errors

@@ -1,6 +1,11 @@
 //! Nodes of a fleet measure what their models cost: shortly after a load, and when they are asked to.
 
-use std::{io::Read as _, path::PathBuf, time::Instant};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+    thread,
+    time::Instant,
+};
 
 use dunlin_costs::{Method, Origin, Row, RowParts, Table};
 use rustix::process::{Pid, Signal, kill_process};
@@ -8,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     fleet::{Fleet, PATIENCE, Running},
-    support::Home,
+    support::{Home, on_a_busy_machine},
 };
 
 const INVOKE: &str = "invoke chat --model tiny --text hello --param max_tokens=4 --json --explain";
@@ -81,6 +86,33 @@ fn a_node_is_measured_and_takes_work_again() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(2) && said.contains(words), "{arguments}: {said}");
     }
+}
+
+/// A row of a busy board is marked, and an agent does not trust it for good.
+#[test]
+fn a_look_that_others_disturb_comes_again() {
+    if !Path::new("/proc/self/schedstat").exists() {
+        eprintln!("skipped: this kernel does not tell how long threads wait for a processor");
+        return;
+    }
+    let mut fleet = Fleet::found(Home::new());
+    let cores = thread::available_parallelism().unwrap().get();
+    fleet.join("ada", &format!("--threads {cores}"));
+    fleet.dunlin("models push ./tiny.gguf --alias tiny").stdout();
+    let kept = fleet.home().path("data/dunlin/costs.toml");
+    on_a_busy_machine(|| {
+        fleet.json(INVOKE);
+        fleet.nodes["ada"].says("others disturbed a probe");
+        fleet.nodes["ada"].says("probed");
+    });
+    let table = Table::parse(&std::fs::read_to_string(&kept).unwrap()).unwrap();
+    let row = table.rows().next().unwrap();
+    assert!(row.provenance.method == Method::Probe && row.fit.disturbed > Some(0.1), "{row:?}");
+    // It would wait for a minute; one that is new does not know when that was.
+    fleet.nodes.get_mut("ada").unwrap().kill();
+    fleet.start_again("ada", &format!("--threads {cores}"));
+    fleet.json(INVOKE);
+    fleet.nodes["ada"].says("probed");
 }
 
 /// Interrupted, and cut off: what was measured stays, and the node takes work again.
@@ -256,8 +288,8 @@ fn judging_goes_on_where_it_was_broken_off() {
     profile.says("the connection of ada was lost meanwhile");
     profile.says("what was measured is kept on the node: the same command goes on");
     assert!(!profile.child.wait().unwrap().success());
+    // It still has the model that it fetched.
     fleet.start_again("ada", "--threads 1 --no-probe");
-    fleet.json(INVOKE);
     let mut profile = begin(&fleet);
     kill_process(Pid::from_child(&profile.child), Signal::INT).unwrap();
     let mut said = String::new();

@@ -3,14 +3,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
 };
 
 use dunlin_costs::{Origin, Table};
 use serde_json::{Value, json};
 
-use crate::support::Home;
+use crate::support::{Home, on_a_busy_machine};
 
 #[test]
 fn rows_of_what_was_measured() {
@@ -136,21 +135,10 @@ fn rows_of_a_busy_machine_are_marked() {
         eprintln!("skipped: this kernel does not tell how long threads wait for a processor");
         return;
     }
-    let (home, is_over) = (Home::new(), AtomicBool::new(false));
+    let home = Home::new();
     let cores = thread::available_parallelism().unwrap().get();
     let profile = format!("profile --model tiny.gguf --quick --points {cores} --json --quiet");
-    let json = thread::scope(|scope| {
-        for _ in 0..4 * cores {
-            scope.spawn(|| {
-                while !is_over.load(Relaxed) {
-                    std::hint::spin_loop();
-                }
-            });
-        }
-        let json = home.dunlin(&profile).json();
-        is_over.store(true, Relaxed);
-        json
-    });
+    let json = on_a_busy_machine(|| home.dunlin(&profile).json());
     assert!(json["profile"]["disturbed"].as_f64() > Some(0.1), "{json:#}");
     assert!(json["profile"]["notes"].to_string().contains("measure again on a quiet board"), "{json:#}");
     let row = &home.dunlin("costs show --own --json").json()[0];
