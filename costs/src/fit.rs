@@ -195,6 +195,7 @@ pub fn fit_of(prefill: Goodness, decode: Goodness) -> Fit {
         cv_pct: None,
         prefill_cv_pct: None,
         decode_cv_pct: None,
+        disturbed: None,
         residual_q90: prefill.residual_q90.max(decode.residual_q90),
         prefill_residual_q90: Some(prefill.residual_q90),
         decode_residual_q90: Some(decode.residual_q90),

@@ -41,6 +41,8 @@ pub enum RowFault {
     Accuracy(String),
     #[error("quality.perplexity is {0}, it is 1 or more")]
     Perplexity(String),
+    #[error("fit.disturbed is {0}, it is a part: 0 to 1")]
+    Disturbed(String),
 }
 
 /// Time and energy to make the model resident.
@@ -163,6 +165,10 @@ pub struct Fit {
     /// Spread over depths of the time to write a token alone, in percent of its mean.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decode_cv_pct: Option<f64>,
+    /// Part of the time, 0 to 1, in which others kept a thread of the engine from a processor; told only where that was so much
+    /// that the figures are not those of the board alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disturbed: Option<f64>,
     /// `ln(actual / predicted)` that 90 % of requests stay below.
     pub residual_q90: f64,
     /// The same of the time to read a prompt, where it is known apart.
@@ -191,6 +197,7 @@ impl Default for Fit {
             cv_pct: None,
             prefill_cv_pct: None,
             decode_cv_pct: None,
+            disturbed: None,
             residual_q90: DEFAULT_RESIDUAL,
             prefill_residual_q90: None,
             decode_residual_q90: None,
@@ -277,6 +284,9 @@ impl RowParts {
         }
         if let Some(accuracy) = self.quality.accuracy.filter(|accuracy| !(0.0..=1.0).contains(accuracy)) {
             return Err(RowFault::Accuracy(accuracy.to_string()));
+        }
+        if let Some(disturbed) = self.fit.disturbed.filter(|disturbed| !(0.0..=1.0).contains(disturbed)) {
+            return Err(RowFault::Disturbed(disturbed.to_string()));
         }
         if let Some(perplexity) = self.quality.perplexity.filter(|of| !(1.0..=f64::MAX).contains(of)) {
             return Err(RowFault::Perplexity(perplexity.to_string()));

@@ -103,6 +103,7 @@ impl Agent {
             options.otlp.as_deref().map(|endpoint| Exporter::start(endpoint, resource)).transpose()?;
         let node = Node::new(options, name, memory, worker, blobs, dialer, (metrics, traces));
         let node = Arc::new(node);
+        node.find_fetched_models();
         node.board().into_iter().for_each(|board| node.worker.set_board(board));
         tokio::spawn(tell_gaps(node.clone()));
         Ok(Self { node, credentials, clock, folder })

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use dunlin_costs::{MAX_TABLE_BYTES, ModelDigest, Origin, Row, RowKey, Table};
+use dunlin_costs::{MAX_TABLE_BYTES, Method, ModelDigest, Origin, Row, RowKey, Table};
 use dunlin_protocol::limits::MAX_DOCUMENT;
 
 use crate::AgentOptions;
@@ -155,14 +155,16 @@ impl Kind {
 }
 
 impl OwnRows {
-    /// Whether there is a row of a model in this mode, by these threads for reading and for writing.
+    /// Whether there is a row of a model in this mode, by these threads for reading and for writing, that a look would not make
+    /// better: of an earlier look that others disturbed, it would.
     pub(crate) fn has(&self, model: &ModelDigest, mode: &str, threads: (u32, u32)) -> bool {
         let is_of = |key: &RowKey| {
             key.model == *model
                 && key.mode.as_str() == mode
                 && (u32::from(key.prefill_threads), u32::from(key.decode_threads)) == threads
         };
-        self.rows.iter().any(|row| is_of(&row.key))
+        let is_good = |row: &Row| row.provenance.method != Method::Probe || row.fit.disturbed.is_none();
+        self.rows.iter().any(|row| is_of(&row.key) && is_good(row))
     }
 
     /// Rows of models that are not among `here`: they count once such a model is.

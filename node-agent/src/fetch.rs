@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use dunlin_blobs::{Begun, StoreError, Transfer};
+use dunlin_blobs::{Begun, BlobHasher, StoreError, Transfer};
 use dunlin_engine_handle::{DEFAULT_CONTEXT, Load};
 use dunlin_gguf::{Estimate, Gguf, LoadPoint};
 use dunlin_link::{Close, Link, Receiver, greet};
@@ -51,12 +51,49 @@ impl Node {
         fetched
     }
 
+    /// The bytes of a file that is needed once, and not kept.
+    ///
+    /// # Errors
+    /// Nobody has it, it is longer than `most`, the connection is lost.
+    pub(crate) async fn fetch_once(&self, blob: BlobDigest, most: usize) -> Result<Vec<u8>, Failure> {
+        let link = self.store(blob).await?;
+        let (mut from, bytes) = want(&link, blob, 0).await?;
+        if bytes > most as u64 {
+            let text = format!("{blob} has {bytes} bytes, at most {most} are taken");
+            return Err(Failure::new(FailureCode::Invalid, text));
+        }
+        let (mut hasher, mut whole) = (BlobHasher::like(blob), Vec::with_capacity(bytes as usize));
+        loop {
+            match from.receive().await.map_err(|error| unreachable(blob, &error))? {
+                Some(FromStore::Chunk(chunk)) if whole.len() + chunk.bytes.len() <= bytes as usize => {
+                    hasher.update(&chunk.bytes);
+                    whole.extend_from_slice(&chunk.bytes);
+                }
+                Some(FromStore::Complete) => break,
+                Some(FromStore::Failed(failure)) => return Err(failure),
+                _ => return Err(unreachable(blob, &"the scheduler broke off")),
+            }
+        }
+        link.close(Close::Done, "");
+        match hasher.finish() {
+            found if found == blob => Ok(whole),
+            found => {
+                let text = format!("what came is not {blob} but {found}");
+                Err(Failure::new(FailureCode::DigestMismatch, text))
+            }
+        }
+    }
+
+    /// A connection for a file.
+    async fn store(&self, blob: BlobDigest) -> Result<Link, Failure> {
+        let dialled = self.dialer.dial(self.options.scheduler).await;
+        let link = dialled.map_err(|error| unreachable(blob, &error))?;
+        let _hello = greet(&link, &hello(self)).await.map_err(|error| unreachable(blob, &error))?;
+        Ok(link)
+    }
+
     async fn transfer(&self, blob: BlobDigest) -> Result<PathBuf, Failure> {
-        let unreachable = |reason: String| {
-            Failure::new(FailureCode::Unavailable, format!("{blob} cannot be fetched: {reason}"))
-        };
-        let link = self.dialer.dial(self.options.scheduler).await.map_err(|e| unreachable(e.to_string()))?;
-        let _hello = greet(&link, &hello(self)).await.map_err(|e| unreachable(e.to_string()))?;
+        let link = self.store(blob).await?;
         let (mut from, bytes) = want(&link, blob, 0).await?;
         let mut transfer = match self.blobs.begin(blob, bytes).map_err(|error| not_stored(&error))? {
             Begun::Present(path) => return Ok(path),
@@ -68,19 +105,36 @@ impl Node {
             (from, _) = want(&link, blob, transfer.offset()).await?;
         }
         loop {
-            match from.receive().await.map_err(|e| unreachable(e.to_string()))? {
+            match from.receive().await.map_err(|error| unreachable(blob, &error))? {
                 Some(FromStore::Chunk(chunk)) => {
                     transfer = write(transfer, chunk.offset, chunk.bytes.into_vec()).await?;
                 }
                 Some(FromStore::Complete) => break,
                 Some(FromStore::Failed(failure)) => return Err(failure),
-                _ => return Err(unreachable("the scheduler broke off".to_owned())),
+                _ => return Err(unreachable(blob, &"the scheduler broke off")),
             }
         }
         let stored = finish(transfer).await?;
         link.close(Close::Done, "");
         tracing::info!(%blob, "fetched");
         Ok(stored)
+    }
+
+    /// Models that were fetched before this agent began are on the disk still, and the node has them.
+    pub(crate) fn find_fetched_models(&self) {
+        // What an emulated board has is published, not fetched.
+        let blobs = match self.options.emulation {
+            Some(_) => Vec::new(),
+            None => self.blobs.list().unwrap_or_default(),
+        };
+        for (blob, _) in blobs {
+            let (BlobDigest::Sha256(digest), Some(path)) = (blob, self.blobs.path(blob)) else { continue };
+            match describe(digest, path) {
+                Ok(_) if self.model(&digest).is_some() => {}
+                Ok(model) => self.add_model(model),
+                Err(failure) => tracing::warn!(%failure, "a model that was fetched is not used"),
+            }
+        }
     }
 
     /// A model that is not on this machine.
@@ -98,21 +152,22 @@ impl Node {
 
 /// Asks for a file from some byte on; says how long it is.
 async fn want(link: &Link, blob: BlobDigest, offset: u64) -> Result<(Receiver<FromStore>, u64), Failure> {
-    let unreachable = |reason: String| {
-        Failure::new(FailureCode::Unavailable, format!("{blob} cannot be fetched: {reason}"))
-    };
-    let (mut to, mut from) =
-        link.open::<Opening, FromStore>().await.map_err(|e| unreachable(e.to_string()))?;
+    let opened = link.open::<Opening, FromStore>().await;
+    let (mut to, mut from) = opened.map_err(|error| unreachable(blob, &error))?;
     let want = Opening::Store(ToStore::Want { blob, offset });
-    to.send(&want).await.map_err(|e| unreachable(e.to_string()))?;
-    match from.receive().await.map_err(|e| unreachable(e.to_string()))? {
+    to.send(&want).await.map_err(|error| unreachable(blob, &error))?;
+    match from.receive().await.map_err(|error| unreachable(blob, &error))? {
         Some(FromStore::Have { bytes }) => Ok((from, bytes)),
         Some(FromStore::Missing) => {
             Err(Failure::new(FailureCode::NotFound, format!("the scheduler has no {blob}")))
         }
         Some(FromStore::Failed(failure)) => Err(failure),
-        _ => Err(unreachable("the scheduler broke off".to_owned())),
+        _ => Err(unreachable(blob, &"the scheduler broke off")),
     }
+}
+
+fn unreachable(blob: BlobDigest, reason: &dyn std::fmt::Display) -> Failure {
+    Failure::new(FailureCode::Unavailable, format!("{blob} cannot be fetched: {reason}"))
 }
 
 async fn write(mut transfer: Box<Transfer>, offset: u64, bytes: Vec<u8>) -> Result<Box<Transfer>, Failure> {

@@ -7,7 +7,7 @@ use dunlin_link::{
 };
 use dunlin_protocol::{
     AttemptOpening, BlobDigest, Command, CommandId, Failure, FailureCode, FromAttempt, Hello, Order,
-    PROFILES, ProfileModel, Rows, Started, ToAttempt, ToNode, ToScheduler, Welcome,
+    PROFILE_EXTRAS, PROFILES, ProfileModel, Rows, Started, ToAttempt, ToNode, ToScheduler, Welcome,
 };
 use thiserror::Error;
 use tokio::{
@@ -40,7 +40,7 @@ pub(crate) enum SessionError {
 }
 
 /// Features of this build.
-const FEATURES: &[&str] = &["resume", PROFILES];
+const FEATURES: &[&str] = &["resume", PROFILES, PROFILE_EXTRAS];
 
 /// News are told at once after a pause, and else so far apart: attempts that come and go by the thousand are not worth a report
 /// each, as their own streams tell of them.

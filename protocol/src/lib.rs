@@ -65,7 +65,8 @@ pub use node_id::{FleetId, NodeId, NodeIdError};
 pub use plan::{NodePlan, ParkLevel, Parked, PlannedMode};
 pub use point::{OperatingPoint, StepPoint};
 pub use profile::{
-    HowToProfile, PROFILES, ProfileDepth, ProfileModel, ProfileNode, ProfilePoints, Profiling, ToProfile,
+    HowToProfile, JudgedFile, PROFILE_EXTRAS, PROFILES, ProfileDepth, ProfileModel, ProfileNode,
+    ProfilePoints, Profiling, ToProfile,
 };
 pub use serde_bytes::ByteBuf;
 pub use token::{CaPin, JoinToken, Secret, TokenError, TokenId};

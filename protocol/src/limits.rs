@@ -75,6 +75,10 @@ pub const MAX_REASONS: usize = 32;
 /// Bytes of a policy file, and of cost rows in one message.
 pub const MAX_DOCUMENT: usize = 60 << 10;
 
+/// Bytes of a text, and of a set of questions, by which a node judges a model: the tokens of the longest fit into a frame of its
+/// engine.
+pub const MAX_JUDGED: usize = 3 << 20;
+
 /// Bytes of a certificate, or of the request for one.
 pub const MAX_CERTIFICATE: usize = 8 << 10;
 

@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AtMost, Class, Failure, ModelDigest, NodeId,
+    AtMost, BlobDigest, Class, Failure, ModelDigest, NodeId,
     frame::Message,
     limits::{MAX_DOCUMENT, MAX_NAME, MAX_POINTS, MAX_TEXT},
 };
 
 /// The feature of who knows these messages.
 pub const PROFILES: &str = "profile";
+
+/// The feature of who judges answers and times operators when it measures.
+pub const PROFILE_EXTRAS: &str = "profile-extras";
 
 /// Which model of which node, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +41,39 @@ pub struct HowToProfile {
     pub budget_ms: Option<u64>,
     /// What was measured before does not count.
     pub again: bool,
+    /// A text that the model is to foresee. This and what follows: for those with the feature [`PROFILE_EXTRAS`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<JudgedFile>,
+    /// Questions with their choices, a line of JSON each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub questions: Option<JudgedFile>,
+    /// Which operators take the time of a step.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub operators: bool,
+}
+
+/// What answers are judged by. Whoever asks has sent it to the scheduler, which keeps it until the profile is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedFile {
+    /// What figures say that they are of.
+    #[serde(default, with = "AtMost::<MAX_NAME>")]
+    pub name: String,
+    pub blob: BlobDigest,
+    /// At most [`MAX_JUDGED`](crate::limits::MAX_JUDGED).
+    #[serde(default)]
+    pub bytes: u64,
+}
+
+impl HowToProfile {
+    /// Whether there is anything that only those with the feature [`PROFILE_EXTRAS`] can do.
+    pub const fn has_extras(&self) -> bool {
+        self.text.is_some() || self.questions.is_some() || self.operators
+    }
+
+    /// What comes with it.
+    pub fn files(&self) -> impl Iterator<Item = &JudgedFile> {
+        self.text.iter().chain(&self.questions)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

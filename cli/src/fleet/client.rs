@@ -1,6 +1,11 @@
 //! A person's connection with a scheduler.
 
-use std::{fs::File, io::Read, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+    sync::Arc,
+};
 
 use dunlin_link::{
     Chain, Close, Credentials, Dialer, GreetError, Link, Receiver, Sender, certificate::Standing,
@@ -8,8 +13,8 @@ use dunlin_link::{
 };
 use dunlin_protocol::{
     Answer, Ask, BlobChunk, BlobDigest, Failure as Fault, FailureCode, Feature, FromInvocation, FromStore,
-    Hello, Opening, PROFILES, ProfileNode, Profiling, ToInvocation, ToProfile, ToStore,
-    limits::MAX_BLOB_CHUNK,
+    Hello, HowToProfile, Opening, PROFILE_EXTRAS, PROFILES, ProfileNode, Profiling, ToInvocation, ToProfile,
+    ToStore, limits::MAX_BLOB_CHUNK,
 };
 use serde_bytes::ByteBuf;
 
@@ -76,7 +81,7 @@ impl Client {
             credentials.swap(credential);
             link = dial().await?;
         }
-        let hello = Hello::new(&[PROFILES], version::SHORT, unix_seconds());
+        let hello = Hello::new(&[PROFILES, PROFILE_EXTRAS], version::SHORT, unix_seconds());
         // The stream of the hello ends with this; the connection stands.
         let greeted = greet(&link, &hello).await.map_err(|error| match error {
             GreetError::Refused(fault) => told(&fault),
@@ -123,14 +128,11 @@ impl Client {
         }
     }
 
-    /// Opens the stream of a profile.
+    /// Whether the scheduler can be asked for such a profile.
     ///
     /// # Errors
-    /// If the scheduler knows none, or the connection is lost.
-    pub(crate) async fn profile(
-        &self,
-        ask: ProfileNode,
-    ) -> anyhow::Result<(Sender<ToProfile>, Receiver<Profiling>)> {
+    /// What it does not know of.
+    pub(crate) fn may_profile(&self, how: &HowToProfile) -> anyhow::Result<()> {
         if !self.features.contains(&Feature(PROFILES.to_owned())) {
             return Err(Failure::new(
                 Exit::Failed,
@@ -139,6 +141,25 @@ impl Client {
             .hint("upgrade it; on the board itself, `dunlin profile` measures without a fleet")
             .into());
         }
+        if how.has_extras() && !self.features.contains(&Feature(PROFILE_EXTRAS.to_owned())) {
+            return Err(Failure::new(
+                Exit::Failed,
+                "the scheduler is of a build that has nodes judge no answers and time no operators",
+            )
+            .hint("upgrade it, or leave out --perplexity, --accuracy and --operators")
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Opens the stream of a profile.
+    ///
+    /// # Errors
+    /// If the connection is lost.
+    pub(crate) async fn profile(
+        &self,
+        ask: ProfileNode,
+    ) -> anyhow::Result<(Sender<ToProfile>, Receiver<Profiling>)> {
         let (mut to, from) = self.link.open::<Opening, Profiling>().await?;
         to.send(&Opening::Profile(ask)).await?;
         Ok((to.then(), from))
@@ -164,6 +185,22 @@ impl Client {
     pub(crate) async fn put(&self, blob: BlobDigest, path: &Path, progress: &Progress) -> anyhow::Result<()> {
         let mut file = File::open(path)?;
         let bytes = file.metadata()?.len();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.put_from(blob, &mut file, bytes, &name, progress).await
+    }
+
+    /// The same of what has so many bytes and is called so.
+    ///
+    /// # Errors
+    /// Of what is read, of the connection, of the scheduler's disk.
+    pub(crate) async fn put_from(
+        &self,
+        blob: BlobDigest,
+        from_where: &mut (impl Read + Seek),
+        bytes: u64,
+        name: &str,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
         let (mut to, mut from) = self.link.open::<Opening, FromStore>().await?;
         to.send(&Opening::Store(ToStore::Put { blob, bytes })).await?;
         let mut to = to.then::<ToStore>();
@@ -171,16 +208,15 @@ impl Client {
             Some(FromStore::Stored) => return Ok(()),
             Some(FromStore::Continue { offset }) => offset,
             Some(FromStore::Failed(fault)) => return Err(told(&fault).into()),
-            _ => anyhow::bail!("the scheduler does not take {}", path.display()),
+            _ => anyhow::bail!("the scheduler does not take {name}"),
         };
-        std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        from_where.seek(SeekFrom::Start(offset))?;
         let bar = progress.bytes(&format!("sending {name}"), Some(bytes));
         bar.set_position(offset);
         let mut piece = vec![0; PIECE];
         while offset < bytes {
-            let count = file.read(&mut piece)?;
-            anyhow::ensure!(count > 0, "{} has become shorter", path.display());
+            let count = from_where.read(&mut piece)?;
+            anyhow::ensure!(count > 0, "{name} has become shorter");
             let chunk = BlobChunk { offset, bytes: ByteBuf::from(&piece[..count]) };
             if let Err(error) = to.send(&ToStore::Chunk(chunk)).await {
                 // It says why, if it did not go away.
@@ -196,7 +232,7 @@ impl Client {
         match from.receive().await? {
             Some(FromStore::Stored) => Ok(()),
             Some(FromStore::Failed(fault)) => Err(told(&fault).into()),
-            _ => anyhow::bail!("the scheduler broke off while it took {}", path.display()),
+            _ => anyhow::bail!("the scheduler broke off while it took {name}"),
         }
     }
 }

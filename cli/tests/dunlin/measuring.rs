@@ -1,6 +1,11 @@
 //! Nodes of a fleet measure what their models cost: shortly after a load, and when they are asked to.
 
-use std::time::Instant;
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+    thread,
+    time::Instant,
+};
 
 use dunlin_costs::{Method, Origin, Row, RowParts, Table};
 use rustix::process::{Pid, Signal, kill_process};
@@ -8,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     fleet::{Fleet, PATIENCE, Running},
-    support::Home,
+    support::{Home, on_a_busy_machine},
 };
 
 const INVOKE: &str = "invoke chat --model tiny --text hello --param max_tokens=4 --json --explain";
@@ -83,6 +88,33 @@ fn a_node_is_measured_and_takes_work_again() {
     }
 }
 
+/// A row of a busy board is marked, and an agent does not trust it for good.
+#[test]
+fn a_look_that_others_disturb_comes_again() {
+    if !Path::new("/proc/self/schedstat").exists() {
+        eprintln!("skipped: this kernel does not tell how long threads wait for a processor");
+        return;
+    }
+    let mut fleet = Fleet::found(Home::new());
+    let cores = thread::available_parallelism().unwrap().get();
+    fleet.join("ada", &format!("--threads {cores}"));
+    fleet.dunlin("models push ./tiny.gguf --alias tiny").stdout();
+    let kept = fleet.home().path("data/dunlin/costs.toml");
+    on_a_busy_machine(|| {
+        fleet.json(INVOKE);
+        fleet.nodes["ada"].says("others disturbed a probe");
+        fleet.nodes["ada"].says("probed");
+    });
+    let table = Table::parse(&std::fs::read_to_string(&kept).unwrap()).unwrap();
+    let row = table.rows().next().unwrap();
+    assert!(row.provenance.method == Method::Probe && row.fit.disturbed > Some(0.1), "{row:?}");
+    // It would wait for a minute; one that is new does not know when that was.
+    fleet.nodes.get_mut("ada").unwrap().kill();
+    fleet.start_again("ada", &format!("--threads {cores}"));
+    fleet.json(INVOKE);
+    fleet.nodes["ada"].says("probed");
+}
+
 /// Interrupted, and cut off: what was measured stays, and the node takes work again.
 #[test]
 fn a_profile_that_is_broken_off_leaves_its_node_at_work() {
@@ -144,6 +176,133 @@ fn a_node_with_stale_rows_is_measured_again_where_it_allows_that() {
     fleet.nodes["ada"].says("profiled");
     wait_for("it takes work again", || state(&fleet) == "ready");
     assert!(read().rows().any(|row| step(row) > 4.0 * promised), "{:?}", read());
+}
+
+const QUICK: &str = "--model tiny --quick --points 1 --json --quiet";
+
+/// Texts and questions: good ones, and those by which nothing can be judged.
+fn with_texts(mut fleet: Fleet) -> Fleet {
+    fleet.join("ada", "--threads 1 --no-probe");
+    fleet.dunlin("models push ./tiny.gguf --alias tiny").stdout();
+    fleet.json(INVOKE);
+    let line = r#"{"question":"two and two is","choices":["three","four","a fish"],"answer":1}"#;
+    let home = fleet.home();
+    home.write("text.txt", "The quick brown fox jumps over the lazy dog, again and again. ".repeat(60));
+    home.write("long.txt", "It was a bright cold day, and all clocks were striking. ".repeat(20_000));
+    home.write("longer.txt", "x".repeat((3 << 20) + 1));
+    home.write("short.txt", "Not enough.");
+    home.write("empty.txt", " \n");
+    home.write("questions.jsonl", format!("{line}\n").repeat(5));
+    home.write("broken.jsonl", format!("{line}\n{}\n", line.replace(":1}", ":3}")));
+    fleet
+}
+
+/// What is left of texts in the stores of the scheduler and of its nodes.
+fn stored(fleet: &Fleet, text: &str) -> Vec<PathBuf> {
+    let text = std::fs::read(fleet.home().path("work").join(text)).unwrap();
+    let name = blake3::hash(&text).to_hex().to_string();
+    let mut folders = vec![fleet.home().path("data"), fleet.home().path("ada")];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path if path.ends_with(&name) => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_node_judges_answers_and_times_operators() {
+    let fleet = with_texts(Fleet::found(Home::new()));
+    let judged = "--perplexity text.txt --accuracy questions.jsonl";
+    let here = fleet
+        .json(&format!("profile --model tiny.gguf --quick --points 1 --json --quiet -o here.toml {judged}"));
+    let there = fleet.json(&format!("profile ada {QUICK} {judged} --operators"));
+    let (here, there) = (&here["profile"], &there[0]["profile"]);
+    for (what, unit) in [("perplexity", "text.txt "), ("accuracy", "questions.jsonl ")] {
+        let (here, there) = (&here["quality"][what], &there["quality"][what]);
+        let value = |of: &Value| of["value"].as_f64().unwrap_or_else(|| panic!("{what}: {there:#}"));
+        assert!((value(there) / value(here) - 1.0).abs() < 1e-3 || value(there) == value(here), "{there:#}");
+        assert!(
+            there["of"].as_str().unwrap().starts_with(unit) && there["done"] == there["total"],
+            "{there:#}"
+        );
+        assert_eq!((&there["of"], &there["total"]), (&here["of"], &here["total"]));
+    }
+    let kinds = there["operators"]["decode"]["kinds"].as_array().unwrap();
+    assert!(kinds.iter().any(|kind| kind["of"] == "matrix-product"), "{there:#}");
+    // As of a profile without a fleet, the node's rows say it, and what was sent is gone.
+    let rows = fleet.json("costs show --own --json");
+    assert_eq!(rows[0]["quality"]["accuracy"], there["quality"]["accuracy"]["value"], "{rows:#}");
+    assert!(rows[0]["quality"]["perplexity_of"].as_str().unwrap().starts_with("text.txt "), "{rows:#}");
+    let explained = fleet.dunlin("costs explain --own").stdout();
+    assert!(explained.contains("of the answers (questions.jsonl "), "{explained}");
+    assert_eq!(
+        [stored(&fleet, "text.txt"), stored(&fleet, "questions.jsonl")],
+        [Vec::<PathBuf>::new(), Vec::new()]
+    );
+    assert_eq!(state(&fleet), "ready");
+}
+
+#[test]
+fn what_a_node_cannot_judge_is_said_and_it_stays_at_work() {
+    let mut fleet = with_texts(Fleet::found(Home::new()));
+    fleet.join("fast", "--emulate orin-nano-8g --mode MAXN");
+    for (arguments, words) in [
+        ("ada --model tiny --perplexity empty.txt", "empty.txt: it is empty"),
+        ("ada --model tiny --perplexity short.txt", "tokens: at least 512 are needed"),
+        (
+            "ada --model tiny --perplexity longer.txt",
+            "longer.txt: it has 3145729 bytes, 3145728 travel to a node",
+        ),
+        ("ada --model tiny --accuracy broken.jsonl", "broken.jsonl: line 2: answer 3 of 3 choices"),
+        ("fast --model llama-3.2-1b --operators", "fast is emulated and computes nothing"),
+        ("fast --model llama-3.2-1b --perplexity text.txt", "name a real board, or leave out --perplexity"),
+    ] {
+        let (code, said) = fleet.error(&format!("profile {arguments} --quick --points 1"));
+        assert!(code == 2 && said.contains(words), "{arguments}: {code} {said}");
+    }
+    assert!(!fleet.home().path("data/dunlin/costs.toml").exists(), "nothing was measured");
+    assert_eq!(stored(&fleet, "short.txt"), Vec::<PathBuf>::new());
+    assert_eq!(state(&fleet), "ready");
+}
+
+/// Interrupted, and cut off by the node's death: what was judged stays, and the same command goes on.
+#[test]
+fn judging_goes_on_where_it_was_broken_off() {
+    let mut fleet = with_texts(Fleet::found(Home::new()));
+    let judge = format!("profile ada {QUICK} --perplexity long.txt");
+    let begin = |fleet: &Fleet| {
+        let mut command = fleet.dunlin(&judge).into_command();
+        command.stdout(std::process::Stdio::piped());
+        let running = Running::start(command);
+        fleet.nodes["ada"].says("its answers are judged");
+        running
+    };
+    let mut profile = begin(&fleet);
+    fleet.nodes.get_mut("ada").unwrap().kill();
+    profile.says("the connection of ada was lost meanwhile");
+    profile.says("what was measured is kept on the node: the same command goes on");
+    assert!(!profile.child.wait().unwrap().success());
+    // It still has the model that it fetched.
+    fleet.start_again("ada", "--threads 1 --no-probe");
+    let mut profile = begin(&fleet);
+    kill_process(Pid::from_child(&profile.child), Signal::INT).unwrap();
+    let mut said = String::new();
+    profile.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(profile.child.wait().unwrap().code(), Some(130));
+    let stopped: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(stopped[0]["stopped"], true, "{said}");
+    let done = |of: &Value| of[0]["profile"]["quality"]["perplexity"]["done"].as_u64().unwrap();
+    let total = &stopped[0]["profile"]["quality"]["perplexity"]["total"];
+    assert!(done(&stopped) > 0 && done(&stopped) < total.as_u64().unwrap(), "{said}");
+    let more = fleet.json(&format!("{judge} --budget 1s"));
+    assert!(done(&more) > done(&stopped), "{more:#}");
+    assert_eq!(state(&fleet), "ready");
 }
 
 /// What an emulated board does is marked, wherever it was measured.

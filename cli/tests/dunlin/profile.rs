@@ -1,11 +1,15 @@
 //! `dunlin profile`.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use dunlin_costs::{Origin, Table};
 use serde_json::{Value, json};
 
-use crate::support::Home;
+use crate::support::{Home, on_a_busy_machine};
 
 #[test]
 fn rows_of_what_was_measured() {
@@ -122,4 +126,25 @@ fn operators_have_their_shares_of_both_phases() {
     }
     let shown = home.dunlin(profile).stdout();
     assert!(shown.contains("matrix products") && shown.contains("ANSWER AT DEPTH"), "{shown}");
+}
+
+/// Others take all processors meanwhile: the rows say so, and so does what shows them.
+#[test]
+fn rows_of_a_busy_machine_are_marked() {
+    if !Path::new("/proc/self/schedstat").exists() {
+        eprintln!("skipped: this kernel does not tell how long threads wait for a processor");
+        return;
+    }
+    let home = Home::new();
+    let cores = thread::available_parallelism().unwrap().get();
+    let profile = format!("profile --model tiny.gguf --quick --points {cores} --json --quiet");
+    let json = on_a_busy_machine(|| home.dunlin(&profile).json());
+    assert!(json["profile"]["disturbed"].as_f64() > Some(0.1), "{json:#}");
+    assert!(json["profile"]["notes"].to_string().contains("measure again on a quiet board"), "{json:#}");
+    let row = &home.dunlin("costs show --own --json").json()[0];
+    assert!(row["fit"]["disturbed"].as_f64() > Some(0.1), "{row:#}");
+    let shown = home.dunlin("costs show --own").stdout();
+    assert!(shown.contains("DISTURBED"), "{shown}");
+    let explained = home.dunlin("costs explain --own").stdout();
+    assert!(explained.contains("disturbed  in "), "{explained}");
 }

@@ -6,6 +6,8 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
 };
 
 use dunlin_gguf::synth::{Mix, SynthShape, synth};
@@ -125,7 +127,7 @@ impl Dunlin<'_> {
         let mut child = self.command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = self.input;
-        let writing = std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let writing = thread::spawn(move || drop(stdin.write_all(&input)));
         let output = child.wait_with_output().unwrap();
         writing.join().unwrap();
         output
@@ -179,6 +181,33 @@ fn shown(output: &Output) -> String {
         write!(shown, "--- stderr\n{stderr}").unwrap();
     }
     shown
+}
+
+/// Does something while others want four times the processors that there are.
+pub(crate) fn on_a_busy_machine<T>(work: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 * thread::available_parallelism().unwrap().get() {
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        // Also if it panics.
+        let over = Over(&is_over);
+        let done = work();
+        drop(over);
+        done
+    })
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 /// The engine, which `cargo nextest run --workspace` and `cargo build` put beside the command.

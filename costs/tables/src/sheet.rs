@@ -16,7 +16,7 @@ enum Kind {
 }
 
 /// Column, where it is in a row, and what it is. A number in a path is a place in a list.
-const COLUMNS: [(&str, &str, Kind); 62] = [
+const COLUMNS: [(&str, &str, Kind); 63] = [
     ("name", "name", Kind::Text),
     ("class", "key/class", Kind::Text),
     ("model", "key/model", Kind::Text),
@@ -78,6 +78,7 @@ const COLUMNS: [(&str, &str, Kind); 62] = [
     ("cv_pct", "fit/cv_pct", Kind::Number),
     ("prefill_cv_pct", "fit/prefill_cv_pct", Kind::Number),
     ("decode_cv_pct", "fit/decode_cv_pct", Kind::Number),
+    ("disturbed", "fit/disturbed", Kind::Number),
     ("residual_q90", "fit/residual_q90", Kind::Number),
 ];
 

@@ -1,6 +1,7 @@
 //! What models cost on this node: short looks after a load, and whole profiles that a scheduler orders. The runs are the
 //! worker's; joules are those of this agent's meter.
 
+mod material;
 mod probe;
 mod profile;
 mod subject;

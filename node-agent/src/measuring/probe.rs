@@ -8,7 +8,10 @@ use dunlin_meters::DEFAULT_PERIOD;
 use dunlin_profiler::{Cell, Measured, Sample, State, is_enough, rows};
 use dunlin_protocol::ModelDigest;
 use dunlin_worker_handle::{Finding, Measure, Probe};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 use super::{metered, moments};
 use crate::{
@@ -26,6 +29,10 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// A model that never comes to a row in so many looks is left alone.
 const MAX_LOOKS: u32 = 20;
+
+/// A look that others disturbed comes again after a rest: of so long, twice as long each time, but no longer than this.
+const FIRST_REST: Duration = Duration::from_mins(1);
+const LONGEST_REST: Duration = Duration::from_hours(1);
 
 /// Models in all modes and threads that are remembered; of more, the first are looked at again.
 const MAX_REMEMBERED: usize = 256;
@@ -45,6 +52,37 @@ struct Look {
     samples: Vec<Sample>,
     looks: u32,
     is_over: bool,
+    /// Of the row that was kept, if others disturbed its look.
+    disturbed: Option<f64>,
+    /// How often that was so.
+    disturbances: u32,
+    /// Not before this.
+    due: Option<Instant>,
+}
+
+impl Look {
+    /// What came of a look: whether it is better than what was found before. One that was disturbed is not trusted for good.
+    fn heard(&mut self, disturbed: Option<f64>, now: Instant) -> bool {
+        let is_better = match (disturbed, self.disturbed) {
+            (Some(now), Some(before)) => now < before,
+            _ => true,
+        };
+        if is_better {
+            self.disturbed = disturbed;
+        }
+        if disturbed.is_some() && self.is_over {
+            let rest = FIRST_REST * 2u32.saturating_pow(self.disturbances);
+            self.due = Some(now + rest.min(LONGEST_REST));
+            self.disturbances += 1;
+            self.is_over = false;
+            self.samples.clear();
+        }
+        is_better
+    }
+
+    fn may_begin(&self, now: Instant) -> bool {
+        !self.is_over && self.looks < MAX_LOOKS && self.due.is_none_or(|due| due <= now)
+    }
 }
 
 /// For ever: looks at each model that is loaded and has no measured row, once nothing runs. A request ends a look at once;
@@ -71,9 +109,12 @@ pub(crate) async fn probe_what_is_loaded(node: &Arc<Node>) {
             None
         };
         let Some(point) = point else {
+            let now = Instant::now();
+            let due = looks.values().filter_map(|look| look.due).filter(|due| *due > now).min();
             let waited = tokio::select! {
                 changed = status.changed() => changed,
                 changed = news.changed() => changed,
+                () = sleep_until(due.unwrap_or(now)), if due.is_some() => Ok(()),
             };
             if waited.is_err() {
                 return std::future::pending().await;
@@ -102,8 +143,8 @@ impl Node {
 
     /// A model that could be looked at now.
     fn unmeasured(&self, looks: &BTreeMap<Point, Look>, own: &OwnRows) -> Option<Point> {
-        let is_over =
-            |point: &Point| looks.get(point).is_some_and(|look| look.is_over || look.looks >= MAX_LOOKS);
+        let now = Instant::now();
+        let may_begin = |point: &Point| looks.get(point).is_none_or(|look| look.may_begin(now));
         let loaded =
             self.residents.list().into_iter().filter(|resident| self.residents.is_loaded(&resident.model));
         let mut points = loaded.map(|resident| Point {
@@ -118,7 +159,7 @@ impl Node {
             let is_under_way = looks.get(point).is_some_and(|look| look.looks > 0);
             !is_under_way && own.has(&model, &point.mode, (point.prefill, point.decode))
         };
-        points.find(|point| !is_over(point) && !is_known(point))
+        points.find(|point| may_begin(point) && !is_known(point))
     }
 
     async fn look_at(
@@ -155,8 +196,9 @@ impl Node {
                     look.samples.push(*sample);
                     windows.push(window.map(moments));
                 }
-                Some(Finding::Task { .. } | Finding::Note(_)) => {}
                 Some(Finding::Ended(result)) => break Some(result),
+                // The rest is of profiles.
+                Some(_) => {}
                 None => break Some(Err("the worker is gone".to_owned())),
             }
         };
@@ -184,6 +226,13 @@ impl Node {
         }
         let subject = self.subject(&model, &info, threads, Method::Probe);
         let outcome = rows(&subject, &state, &joules);
+        let disturbed = outcome.rows.iter().filter_map(|row| row.fit.disturbed).reduce(f64::max);
+        if let Some(part) = disturbed {
+            tracing::info!(model = model.name, part, "others disturbed a probe: it is looked again later");
+        }
+        if !look.heard(disturbed, Instant::now()) {
+            return;
+        }
         match self.keep_rows(&outcome.rows) {
             Ok(()) => tracing::info!(model = model.name, runs = state.samples.len(), "probed"),
             Err(error) => {
@@ -198,5 +247,41 @@ impl Node {
         let seconds = self.residents.reload(model).as_secs_f64();
         let measured = Measured { seconds, ..Measured::default() };
         Sample { cell: Cell::Load { cold: false }, measured, spoilt: None, warm_up: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disturbed_look_comes_again_and_the_least_disturbed_row_stays() {
+        let now = Instant::now();
+        let minutes = |minutes| now + Duration::from_mins(minutes);
+        let mut look = Look::default();
+        let mut ends = |disturbed, at| {
+            look.looks += 1;
+            look.is_over = true;
+            let is_kept = look.heard(disturbed, at);
+            let due = (0..200).find(|minute| look.may_begin(at + Duration::from_mins(*minute)));
+            (is_kept, due)
+        };
+        assert_eq!(ends(Some(0.5), minutes(0)), (true, Some(1)));
+        assert_eq!(ends(Some(0.7), minutes(1)), (false, Some(2)), "worse than what is there");
+        assert_eq!(ends(Some(0.2), minutes(3)), (true, Some(4)));
+        assert_eq!(ends(None, minutes(7)), (true, None));
+        assert!(look.samples.is_empty() && look.disturbed.is_none());
+    }
+
+    #[test]
+    fn a_look_that_is_always_disturbed_is_given_up() {
+        let (mut now, mut look) = (Instant::now(), Look::default());
+        while look.may_begin(now) {
+            look.looks += 1;
+            look.is_over = true;
+            look.heard(Some(0.5), now);
+            now += LONGEST_REST;
+        }
+        assert_eq!(look.looks, MAX_LOOKS);
     }
 }

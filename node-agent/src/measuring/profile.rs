@@ -1,6 +1,6 @@
 //! A whole profile, as a scheduler orders it: nothing else runs here meanwhile.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use dunlin_costs::Method;
 use dunlin_engine_handle::{Load, ModelInfo};
@@ -10,7 +10,7 @@ use dunlin_protocol::{
     Failure, FailureCode, HowToProfile, ProfileDepth, ProfileModel, ProfilePoints, Profiling,
     limits::{MAX_DOCUMENT, MAX_TEXT},
 };
-use dunlin_worker_handle::{Finding, Measure, Open, Profile};
+use dunlin_worker_handle::{Extras, Finding, Measure, Open, Profile};
 use tokio_util::sync::CancellationToken;
 
 use super::{metered, moments};
@@ -58,10 +58,14 @@ impl Node {
         tell: Tell<'_>,
         stop: &CancellationToken,
     ) -> Result<Outcome, Failure> {
-        tokio::select! {
-            quiet = self.until_quiet(QUIET) => quiet?,
-            () = stop.cancelled() => return Err(Failure::new(FailureCode::Cancelled, "stopped before it began")),
-        }
+        let ready = async {
+            let extras = self.material(how).await?;
+            self.until_quiet(QUIET).await.map(|()| extras)
+        };
+        let extras = tokio::select! {
+            ready = ready => ready?,
+            () = stop.cancelled() => return Err(not_begun()),
+        };
         let _engaged = self.bench.engage().await;
         self.residents.clear(model)?;
         let joules = self.metering.joules();
@@ -70,9 +74,10 @@ impl Node {
         let known = if how.again { None } else { State::read(&path, &identity).unwrap_or_default() };
         let mut state = known.unwrap_or_else(|| State::new(&identity, unix_seed()));
         tracing::info!(model = model.name, "a profile begins");
-        let measure = Measure::Profile(Box::new(self.order(model, how, state.clone(), joules.are_metered())));
-        let mut measuring = self.worker.measure(measure);
+        let order = Profile { extras, ..self.order(model, how, state.clone(), joules.are_metered()) };
+        let mut measuring = self.worker.measure(Measure::Profile(Box::new(order)));
         let (mut info, mut is_stopped) = (None::<Box<ModelInfo>>, false);
+        let (mut judges, mut timed, mut unfit) = (false, None, None);
         let ended = loop {
             let finding = tokio::select! {
                 finding = measuring.next() => finding,
@@ -89,24 +94,41 @@ impl Node {
                 }
                 Some(Finding::Sample { sample, window }) => {
                     state.samples.push(metered(*sample, window.map(moments), &joules).await);
-                    if let Err(error) = state.write(&path) {
-                        tracing::warn!(%error, "what was measured is not kept for the next time");
-                    }
+                    keep_state(&state, &path);
                 }
+                Some(Finding::Judged(judged)) => {
+                    if !std::mem::replace(&mut judges, true) {
+                        tracing::info!(model = model.name, "its answers are judged");
+                    }
+                    state.judged = *judged;
+                    keep_state(&state, &path);
+                }
+                Some(Finding::Operators(found)) => timed = Some(*found),
+                Some(Finding::Unfit(reason)) => unfit = Some(reason),
                 Some(Finding::Note(note)) => tell(Profiling::Note(cut(note, MAX_TEXT))),
                 Some(Finding::Ended(ended)) => break ended,
                 None => break Err("the worker is gone".to_owned()),
             }
         };
-        let broken = |reason: String| Failure::new(FailureCode::Engine, format!("{}: {reason}", self.name));
-        let info = match (info, ended) {
-            (Some(info), Ok(())) => info,
-            (_, Err(reason)) => return Err(broken(reason)),
-            (None, Ok(())) => return Err(Failure::new(FailureCode::Cancelled, "stopped before it began")),
+        let broken = |code, reason: String| Err(Failure::new(code, format!("{}: {reason}", self.name)));
+        let ended = match (unfit, ended) {
+            (Some(reason), _) => broken(FailureCode::Invalid, reason),
+            (None, Err(reason)) => broken(FailureCode::Engine, reason),
+            (None, Ok(())) => Ok(()),
         };
+        let Some(info) = info else { return Err(ended.err().unwrap_or_else(not_begun)) };
         let subject = self.subject(model, &info, self.options.threads, Method::Usual);
-        let outcome = rows(&subject, &state, &joules);
+        let mut outcome = rows(&subject, &state, &joules);
         self.keep_rows(&outcome.rows).map_err(|error| Failure::new(FailureCode::Internal, error))?;
+        // Rows of what was measured before it failed are rows all the same.
+        ended.map_err(|Failure { code, text, .. }| {
+            Failure::new(code, format!("{text}; what was measured is kept"))
+        })?;
+        match timed {
+            Some(Ok(operators)) => outcome.operators = Some(operators),
+            Some(Err(reason)) => outcome.notes.push(format!("operators are not timed: {reason}")),
+            None => {}
+        }
         tracing::info!(model = model.name, rows = outcome.rows.len(), "profiled");
         tell(Profiling::Measured { json: document(outcome.clone()), stopped: is_stopped });
         Ok(outcome)
@@ -151,7 +173,18 @@ impl Node {
             state,
             budget_ms: how.budget_ms,
             metered,
+            extras: Extras::default(),
         }
+    }
+}
+
+fn not_begun() -> Failure {
+    Failure::new(FailureCode::Cancelled, "stopped before it began")
+}
+
+fn keep_state(state: &State, path: &Path) {
+    if let Err(error) = state.write(path) {
+        tracing::warn!(%error, "what was measured is not kept for the next time");
     }
 }
 

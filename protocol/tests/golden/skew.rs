@@ -176,10 +176,12 @@ fn fields_that_are_missing_are_defaulted_but_for_these() {
         others.verdict
         params.name
         progress.attempt
+        questions.blob
         request
         residents.model
         residents.state
         secret
+        text.blob
         token
         trace.span
         trace.trace

@@ -72,7 +72,7 @@ pub struct Measured {
     /// peak.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
-    /// Seconds that the next two are of.
+    /// Seconds that the next three are of.
     #[serde(default)]
     pub looked: f64,
     /// Processor seconds of the engine per second of the run. The kernel counts in hundredths of a second: of a short run it says
@@ -82,6 +82,9 @@ pub struct Measured {
     /// Context switches of the engine, a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switches: Option<f64>,
+    /// Seconds that its threads waited for a processor that others had, all together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited: Option<f64>,
     /// What its processors counted, prompts of answers included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<Counted>,

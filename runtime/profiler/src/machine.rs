@@ -52,6 +52,8 @@ pub(crate) struct Used {
     pub(crate) seconds: f64,
     /// Context switches of the threads that live, of both kinds.
     pub(crate) switches: u64,
+    /// Seconds that the threads that live were ready and had no processor, where the kernel tells.
+    pub(crate) waited: Option<f64>,
     /// Bytes that were fetched from storage for it.
     pub(crate) read: u64,
     /// Highest resident memory, in bytes.
@@ -108,10 +110,12 @@ impl Machine {
         // The name may hold anything, also parentheses.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
-        let tasks = fs::read_dir(folder.join("task")).into_iter().flatten().flatten().take(MAX_TASKS);
+        let tasks = fs::read_dir(folder.join("task")).into_iter().flatten().flatten();
+        let tasks: Vec<PathBuf> = tasks.take(MAX_TASKS).map(|task| task.path()).collect();
         Some(Used {
             seconds: (ticks(11)? + ticks(12)?) / TICKS,
-            switches: tasks.map(|task| switches(&task.path())).sum(),
+            switches: tasks.iter().map(|task| switches(task)).sum(),
+            waited: tasks.iter().filter_map(|task| waited(task)).reduce(|all, of| all + of),
             read: field(&folder.join("io"), "read_bytes:").unwrap_or(0),
             peak: field(&folder.join("status"), "VmHWM:").unwrap_or(0) * 1024,
         })
@@ -122,6 +126,12 @@ fn switches(task: &Path) -> u64 {
     let status = fs::read_to_string(task.join("status")).unwrap_or_default();
     let lines = status.lines().filter(|line| line.contains("ctxt_switches:"));
     lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+}
+
+/// Time on a run queue, in nanoseconds: the second number (Documentation/scheduler/sched-stats.rst).
+fn waited(task: &Path) -> Option<f64> {
+    let text = fs::read_to_string(task.join("schedstat")).ok()?;
+    Some(text.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1e9)
 }
 
 fn field(file: &Path, name: &str) -> Option<u64> {
@@ -158,7 +168,12 @@ mod tests {
             write(root.path(), &format!("proc/7/task/{task}/status"), &text);
         }
         let used = machine.used(7).unwrap();
-        assert_eq!(used, Used { seconds: 3.0, switches: 47, read: 4096, peak: 2 << 20 });
+        let expected = Used { seconds: 3.0, switches: 47, waited: None, read: 4096, peak: 2 << 20 };
+        assert_eq!(used, expected);
+        for (task, waited) in [(7, 250_000_000), (8, 500_000_000)] {
+            write(root.path(), &format!("proc/7/task/{task}/schedstat"), &format!("98657 {waited} 2\n"));
+        }
+        assert_eq!(machine.used(7).unwrap(), Used { waited: Some(0.75), ..expected });
     }
 
     #[test]

@@ -11,7 +11,7 @@ use dunlin_meters::Declared;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cell, Joules, Judgements, Operators, PhaseUse, State, Summary, energy,
+    Cell, DISTURBED, Joules, Judgements, Operators, PhaseUse, State, Summary, disturbance, energy,
     phases::{over_time, peaks, phases},
     summarize,
 };
@@ -62,6 +62,9 @@ pub struct Profile {
     pub meter: Option<String>,
     /// What the joules per token are of.
     pub joules_of: Option<Scope>,
+    /// Part of the time, 0 to 1, in which others kept a thread of the engine from a processor.
+    #[serde(default)]
+    pub disturbed: Option<f64>,
 }
 
 /// What repeats of one cell say.
@@ -106,7 +109,9 @@ pub fn rows(subject: &Subject, state: &State, joules: &Joules) -> Profile {
             let threads = (*prefill_threads, *decode_threads);
             let power = power(state, threads, joules);
             let measured = parts(&subject, threads, prefill, decode, &load, power, &cells);
-            let parts = RowParts { quality: state.judged.quality(), ..measured };
+            let disturbed = disturbed(state, threads);
+            let fit = Fit { disturbed: disturbed.filter(|part| *part >= DISTURBED), ..measured.fit };
+            let parts = RowParts { quality: state.judged.quality(), fit, ..measured };
             match Row::try_from(parts) {
                 Ok(row) if rows.len() < MAX_ROWS => rows.push(row),
                 Ok(_) => {}
@@ -124,6 +129,13 @@ pub fn rows(subject: &Subject, state: &State, joules: &Joules) -> Profile {
     if throttled > 0 {
         notes.push(format!(
             "{throttled} runs do not count: throttled, cut short, or of a prefix that was held"
+        ));
+    }
+    if let Some(disturbed) = rows.iter().filter_map(|row| row.fit.disturbed).reduce(f64::max) {
+        notes.push(format!(
+            "others kept the engine from a processor in up to {:.0} % of the time, and rows say so: measure again on a quiet \
+             board, with --again",
+            100.0 * disturbed
         ));
     }
     notes.push("contention with other models is assumed, not measured".to_owned());
@@ -157,7 +169,17 @@ pub fn rows(subject: &Subject, state: &State, joules: &Joules) -> Profile {
         notes,
         meter,
         joules_of,
+        disturbed: disturbance(&state.samples),
     }
+}
+
+/// While a row of these threads was measured.
+fn disturbed(state: &State, (prefill, decode): (u16, u16)) -> Option<f64> {
+    disturbance(state.samples.iter().filter(|sample| match sample.cell {
+        Cell::Prefill { threads, .. } => threads == prefill,
+        Cell::Decode { threads, .. } => threads == decode,
+        Cell::Load { .. } | Cell::Idle => false,
+    }))
 }
 
 struct Fitted<T> {
@@ -385,6 +407,7 @@ fn parts(
             cv_pct: summarize(&cvs).map(|of| of.median),
             prefill_cv_pct: spread(prompts),
             decode_cv_pct: spread(depths),
+            disturbed: None,
             residual_q90: prefill.residual_q90.max(decode.residual_q90),
             prefill_residual_q90: Some(prefill.residual_q90),
             decode_residual_q90: Some(decode.residual_q90),

@@ -10,6 +10,6 @@ mod message;
 mod supervise;
 mod worker;
 
-pub use measure::{Finding, Measure, Probe, Profile, Window};
+pub use measure::{Extras, Finding, Measure, Probe, Profile, Window};
 pub use message::*;
 pub use worker::{Measuring, Running, Status, Worker};

@@ -1,7 +1,7 @@
 //! What a worker measures for its agent, and what it finds.
 
 use dunlin_engine_handle::{ModelInfo, Threads};
-use dunlin_profiler::{Depth, Points, Sample, State};
+use dunlin_profiler::{Depth, Judged, Operators, Points, Sample, State};
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelId, Open};
@@ -38,6 +38,18 @@ pub struct Profile {
     pub budget_ms: Option<u64>,
     /// The agent reads a sensor: runs are long enough for it.
     pub metered: bool,
+    pub extras: Extras,
+}
+
+/// What is measured beside time and joules, once these are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Extras {
+    /// By its name, the text that the model is to foresee.
+    pub text: Option<(String, String)>,
+    /// By their name, questions, a line of JSON each.
+    pub questions: Option<(String, String)>,
+    /// Which operators take the time of a step.
+    pub operators: bool,
 }
 
 /// What a worker tells of a measurement.
@@ -57,6 +69,12 @@ pub enum Finding {
         window: Option<Window>,
     },
     Note(String),
+    /// What is known of the answers by now.
+    Judged(Box<Judged>),
+    /// Where the time of a step goes, or why that is not known.
+    Operators(Box<Result<Operators, String>>),
+    /// What was sent with the order is not fit for this model; nothing more is measured.
+    Unfit(String),
     /// The last.
     Ended(Result<(), String>),
 }

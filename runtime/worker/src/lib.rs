@@ -7,6 +7,7 @@
 
 mod attempt;
 mod confine;
+mod extra;
 mod measure;
 mod models;
 mod pipelines;

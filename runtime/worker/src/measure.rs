@@ -4,21 +4,28 @@ use std::{sync::Arc, time::Duration};
 
 use dunlin_engine_handle::{Engine, EngineError, ModelInfo};
 use dunlin_profiler::{
-    Bench, Campaign, Joules, Machine, Plan, ProfileError, Progress, Sample, Senses, State, StateError, Task,
-    Watcher,
+    Bench, Campaign, Joules, JudgeError, Machine, Material, Plan, ProfileError, Progress, Sample, Senses,
+    State, StateError, Task, Watcher,
 };
 use dunlin_worker_handle::{CallId, Finding, FromWorker, Probe, Profile, Window};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::models::BoardMeter;
+use crate::{extra::Extra, models::BoardMeter};
 
 /// How often, and how far apart, it is tried to load a model for which there is no memory yet.
 const MEMORY_TRIES: u32 = 5;
 const MEMORY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Starts an engine on a model.
-pub(crate) type Start = Box<dyn Fn() -> Engine + Send + Sync>;
+pub(crate) type Start = Box<dyn Fn(Timing) -> Engine + Send + Sync>;
+
+/// Whether an engine computes each operator by itself, and says how long that takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timing {
+    No,
+    Operators,
+}
 
 /// Tells what is found; that it ended, in any case.
 pub(crate) struct Findings {
@@ -82,28 +89,43 @@ impl Findings {
     }
 
     async fn campaign(&mut self, start: &Start, of: Profile, stop: CancellationToken) -> Result<(), String> {
-        let model = tokio::select! {
+        let began = Instant::now();
+        let budget = of.budget_ms.map(Duration::from_millis);
+        let extras = match Extra::of(of.extras) {
+            Ok(extras) => extras,
+            Err(error) => return self.refuse(&error),
+        };
+        let described = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            model = described(start) => model?,
+            described = described(start, &extras.material) => described?,
+        };
+        let model = match described {
+            Ok(model) => model,
+            Err(error) => return self.refuse(&error),
         };
         let plan = Plan::new(of.depth, &of.points, model.context_length);
         self.tell(Finding::Model(Box::new(Arc::unwrap_or_clone(model))));
-        let mut campaign = Campaign::new(plan, of.state, of.budget_ms.map(Duration::from_millis), of.metered);
+        let mut campaign = Campaign::new(plan, of.state, budget, of.metered);
         let joules = if of.metered { Joules::Elsewhere } else { Joules::Unknown };
         let senses = self.senses();
+        let plain = || start(Timing::No);
         let bench = Bench {
-            start: &**start,
+            start: &plain,
             files: of.files,
             joules: &joules,
             senses: &*senses,
             machine: Machine::default(),
-            stop,
+            stop: stop.clone(),
         };
         match dunlin_profiler::profile(&bench, &mut campaign, self).await {
-            Ok(()) | Err(ProfileError::Interrupted) => Ok(()),
-            Err(error) => Err(error.to_string()),
+            Ok(()) => {}
+            Err(ProfileError::Interrupted) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
         }
+        let threads = campaign.threads().1.last().copied().unwrap_or(1);
+        let judged = campaign.into_state().judged;
+        self.extras(start, &extras, (judged, threads), budget.map(|budget| began + budget), stop).await
     }
 
     fn senses(&self) -> Box<dyn Senses> {
@@ -127,21 +149,23 @@ impl Findings {
         self.tell(Finding::Ended(how));
     }
 
-    fn tell(&self, finding: Finding) {
+    pub(crate) fn tell(&self, finding: Finding) {
         // An agent that is gone closes the socket.
         drop(self.out.send(FromWorker::Finding { call: self.call, finding: Box::new(finding) }));
     }
 }
 
-/// What the file says of itself, as an engine has it. The memory of those that were just unloaded comes back in a moment.
-async fn described(start: &Start) -> Result<Arc<ModelInfo>, String> {
+/// What the file says of itself, as an engine has it, unless it could not be judged. The memory of those that were just unloaded
+/// comes back in a moment.
+async fn described(start: &Start, material: &Material) -> Result<Result<Arc<ModelInfo>, JudgeError>, String> {
     let mut tries = 0;
     loop {
-        let engine = start();
+        let engine = start(Timing::No);
         match engine.ready().await {
             Ok(model) => {
+                let fits = material.check(&engine).await;
                 engine.drain().await;
-                return Ok(model);
+                return Ok(fits.map(|()| model));
             }
             Err(EngineError::Memory(_)) if tries < MEMORY_TRIES => {
                 tries += 1;

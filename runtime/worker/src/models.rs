@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dunlin_costs::{ModelFacts, Quantisation, Thermal};
 use dunlin_emulation::{Board, EmulatedModel, Individual};
-use dunlin_engine_handle::{Engine, EngineError, Patience, Program, Pulse, State, Status, Threads};
+use dunlin_engine_handle::{Engine, EngineError, Load, Patience, Program, Pulse, State, Status, Threads};
 use dunlin_profiler::{Conditions, Senses};
 use dunlin_worker_handle::{
     BoardHeat, BoardReading, BoardState, Emulated, EngineKind, FromWorker, ModelId, ModelState, Open, Vitals,
 };
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use crate::measure::Start;
+use crate::measure::{Start, Timing};
 
 #[derive(Debug)]
 pub(crate) struct Models {
@@ -45,7 +45,7 @@ impl Models {
         // Its memory is needed.
         self.close(&id);
         let engine = match self.starter(&id, open) {
-            Ok(start) => start(),
+            Ok(start) => start(Timing::No),
             Err(reason) => return self.tell(&id, ModelState::Failed { reason, memory: false }),
         };
         let reporting = tokio::spawn(report(id.clone(), engine.clone(), self.meter(), self.out.clone()));
@@ -61,13 +61,15 @@ impl Models {
         match &open.engine {
             EngineKind::Program(program) => {
                 let program = program.clone();
-                Ok(Box::new(move || {
-                    Engine::start(Program::new(program.clone()), load.clone(), Patience::default())
+                Ok(Box::new(move |timing| {
+                    let load = Load { times_operators: timing == Timing::Operators, ..load.clone() };
+                    Engine::start(Program::new(program.clone()), load, Patience::default())
                 }))
             }
             EngineKind::Emulated(emulated) => {
                 let model = self.emulated(id, emulated)?;
-                Ok(Box::new(move || Engine::start(model.clone(), load.clone(), Patience::default())))
+                // It has no operators to time.
+                Ok(Box::new(move |_| Engine::start(model.clone(), load.clone(), Patience::default())))
             }
         }
     }

@@ -24,6 +24,7 @@ use crate::{
     authority::TOKEN_LIFE,
     catalog::{self, Alias, Component, KeyHash, KeyRecord, PolicyFile, Scope},
     driver::{Catalogued, Event, Events},
+    judged::Judged,
     policies::{Policies, PolicyError},
 };
 
@@ -45,6 +46,7 @@ pub struct BuiltinPipeline {
 pub(crate) struct Questions {
     pub(crate) authority: Arc<Authority>,
     pub(crate) blobs: Store,
+    pub(crate) judged: Judged,
     pub(crate) events: Events,
     pub(crate) builtins: Vec<BuiltinPipeline>,
     pub(crate) policies: Mutex<Policies>,

@@ -12,6 +12,7 @@ pub mod catalog;
 mod driver;
 mod front;
 mod gate;
+mod judged;
 mod listener;
 mod live;
 mod plan;

@@ -12,8 +12,8 @@ use std::{
 
 use dunlin_link::{Link, Liveness, PULSE, Receiver, Sender, clock::unix_seconds, welcome};
 use dunlin_protocol::{
-    Answer, Epoch, Feature, Hello, Inventory, Opening, PROFILES, Parameter, ToNode, ToScheduler, Version,
-    Welcome, limits::MAX_LABELS,
+    Answer, Epoch, Feature, Hello, Inventory, Opening, PROFILE_EXTRAS, PROFILES, Parameter, ToNode,
+    ToScheduler, Version, Welcome, limits::MAX_LABELS,
 };
 use tokio::{
     sync::mpsc,
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Features of this build.
-const FEATURES: &[&str] = &["resume", PROFILES];
+const FEATURES: &[&str] = &["resume", PROFILES, PROFILE_EXTRAS];
 
 /// How long a node has not been heard until it is lost, and how often it reports.
 const LEASE: Duration = dunlin_scheduler_core::limits::LEASE;

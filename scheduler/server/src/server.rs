@@ -23,6 +23,7 @@ use crate::{
     authority::TOKEN_LIFE,
     catalog::Scope,
     driver::{Driver, Event},
+    judged::Judged,
     plan::{self, PlanError},
     policies::{Policies, PolicyError},
     serve::Members,
@@ -121,6 +122,7 @@ impl Server {
         let questions = Arc::new(Questions {
             authority: authority.clone(),
             blobs,
+            judged: Judged::default(),
             events: events.clone(),
             builtins: options.builtins,
             policies: Mutex::new(policies),

@@ -4,7 +4,7 @@ use dunlin_costs::{Calibration, Figure, Prediction, Row, Situation, Work};
 use dunlin_tables::{Economy, grade_means};
 use serde_json::{Value, json};
 
-use super::selection::{Selection, Shape, document_of, model, number, point, seconds};
+use super::selection::{DISTURBED, Selection, Shape, document_of, model, number, point, seconds};
 use crate::{
     failure::Failure,
     terminal::{
@@ -135,6 +135,10 @@ fn beside(row: &Row) -> anyhow::Result<()> {
     }
     if let Some(perplexity) = quality.perplexity {
         terminal::print(format_args!("perplexity  {perplexity:.4}{}", of(&quality.perplexity_of)))?;
+    }
+    if let Some(disturbed) = row.fit.disturbed {
+        let part = 100.0 * disturbed;
+        terminal::print(format_args!("disturbed  in {part:.0} % of the time {DISTURBED}"))?;
     }
     let memory = &row.memory;
     let mb = |bytes: u64| bytes as f64 / 1e6;

@@ -157,6 +157,10 @@ pub(crate) fn document_of(row: &Row, economy: &Economy) -> Value {
 /// What the columns of spread mean, for people.
 pub(crate) const CV: &str = "CV: spread of repeats, and over prompt lengths (in) and depths (out) of the time of a token, by its mean";
 
+/// What disturbed rows are, for people, and what helps.
+pub(crate) const DISTURBED: &str =
+    "others kept the engine from a processor: measure again on a quiet board, by dunlin profile --again";
+
 /// What a tilde means, for people.
 pub(crate) const TILDE: &str =
     "~ rests on an assumed range; joules are those at the board's input, idle draw included";

@@ -6,7 +6,9 @@ use dunlin_costs::{Row, Table as CostTable, Work};
 use dunlin_tables::{Economy, Kind, Range, chart, page, plain, svg};
 use serde_json::Value;
 
-use super::selection::{CV, Selection, Shape, TILDE, document_of, model, number, origin, point, seconds};
+use super::selection::{
+    CV, DISTURBED, Selection, Shape, TILDE, document_of, model, number, origin, point, seconds,
+};
 use crate::{
     arguments::Global,
     failure::Failure,
@@ -96,6 +98,9 @@ impl Show {
             if rows.rows().any(|row| row.fit.cv_pct.is_some() || row.fit.prefill_cv_pct.is_some()) {
                 terminal::tell(CV);
             }
+            if rows.rows().any(|row| row.fit.disturbed.is_some()) {
+                terminal::tell(format_args!("DISTURBED: part of the time in which {DISTURBED}"));
+            }
             written.iter().for_each(|path| terminal::tell(format_args!("written: {}", path.display())));
         }
         Ok(())
@@ -171,10 +176,11 @@ pub(crate) fn table<'a>(rows: impl Iterator<Item = &'a Row>, work: Work) -> Tabl
 /// A column that is there only where a row has something in it.
 type Extra = (&'static str, fn(&Row) -> Option<String>);
 
-const EXTRA: [Extra; 5] = [
+const EXTRA: [Extra; 6] = [
     ("CV", |row| percent(row.fit.cv_pct)),
     ("CV IN", |row| percent(row.fit.prefill_cv_pct)),
     ("CV OUT", |row| percent(row.fit.decode_cv_pct)),
+    ("DISTURBED", |row| row.fit.disturbed.map(|part| format!("{:.0} %", 100.0 * part))),
     ("PERPLEXITY", |row| row.quality.perplexity.map(|of| format!("{of:.2}"))),
     ("ACCURACY", |row| row.quality.accuracy.map(|of| format!("{of:.3}"))),
 ];

@@ -287,11 +287,10 @@ async fn next(from: &mut Receiver<FromInvocation>) -> anyhow::Result<Option<From
 
 fn broken_off(error: &ReceiveError) -> Failure {
     match error {
-        ReceiveError::Frame(_) => Failure::new(
-            Exit::Failed,
-            format!("the scheduler speaks another dialect: {error}"),
-        )
-        .hint("`dunlin --version` here and on its machine: the older one wants to be upgraded"),
+        ReceiveError::Frame(_) => {
+            Failure::new(Exit::Failed, format!("the scheduler speaks another dialect: {error}"))
+                .hint("`dunlin --version` here and on its machine: the older one wants to be upgraded")
+        }
         ReceiveError::Lost(_) | ReceiveError::Reset(_) | ReceiveError::Truncated | ReceiveError::Ended => {
             let text = format!("the scheduler is gone, and with it what it ran for you: {error}");
             Failure::new(Exit::Engine, text).hint("`dunlin nodes` answers once it is back; then ask again")

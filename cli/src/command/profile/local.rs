@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::{
     Profile,
-    extra::{Judging, Wanted},
+    extra::{Judging, Place, Wanted},
     show::show,
 };
 use crate::{
@@ -47,7 +47,7 @@ impl Profile {
         let output = self.output.clone().unwrap_or_else(|| folders.costs());
         // A table that is none is better said before than after.
         table_file::read(&output)?;
-        let wanted = self.extra.read()?;
+        let wanted = self.extra.read(Place::Here)?;
         let runtime = runtime()?;
         let measured = runtime.block_on(self.measure(&folders, &model, &wanted, global));
         runtime.shutdown_timeout(SHUTDOWN);

@@ -26,13 +26,14 @@ Examples:
   dunlin profile --model mine --perplexity wiki.txt --accuracy questions.jsonl
   dunlin profile --model mine --quick --operators
   dunlin profile shed roof --model mine --budget 10m
+  dunlin profile shed --model mine --quick --perplexity wiki.txt --operators
 
 Measured are loads (from the disk and from memory), prompts of 128 to 2048 tokens, answers at depths to 2048 tokens, and 1 to 8 \
 answers at once, in an order that is drawn; the first run of an engine does not count, and medians do. With `--points auto` \
 thread counts that are beaten are left out early. Ctrl-C ends it; what was measured counts the next time.
 
 The rows go to a table of this machine (`-o` another file), beside what is there. Joules are those of the first meter \
-of `dunlin meter`; where watts were declared, rows say so. Memory, processors in use, context switches and cache misses of the engine are told by phase; cache misses only where the kernel and the machine count them.
+of `dunlin meter`; where watts were declared, rows say so. Memory, processors in use, context switches and cache misses of the engine are told by phase; cache misses only where the kernel and the machine count them. Where others kept the engine from a processor in a tenth of the time, rows say so.
 
 Quality is the model's: it counts for all rows of the model, also those of later profiles, and for `min_quality` of policies (accuracy). --perplexity takes windows of 512 tokens of a text and judges the second half of each. --accuracy takes lines as \
 {\"question\": \"2 + 2 =\", \"choices\": [\"3\", \"4\"], \"answer\": 1}, and an answer is right if the right choice is the likeliest by token. Both are \
@@ -42,7 +43,7 @@ counted as llama-perplexity does. With --budget as many windows and questions ar
 taken apart.
 
 With NODEs, boards of the fleet are measured, one after another: a board gets nothing new, ends what it runs (what takes longer than 30 s \
-goes on elsewhere), measures, keeps its rows, tells them to the scheduler and takes work again, also if this command is lost.";
+goes on elsewhere), measures, keeps its rows, tells them to the scheduler and takes work again, also if this command is lost. Texts and questions of at most 3 MiB travel there and do not stay. Emulated boards compute nothing: they judge no answers.";
 
 /// Measure what a model costs, here or on nodes of the fleet: load, prompts, answers
 #[derive(Debug, clap::Args)]

@@ -1,12 +1,19 @@
 //! On nodes of the fleet, one after another.
 
+use std::io::Cursor;
+
 use dunlin_profiler::{Depth, Points, Profile as Outcome};
 use dunlin_protocol::{
-    HowToProfile, NodeId, ProfileDepth, ProfileNode, ProfilePoints, Profiling, ToProfile, limits::MAX_POINTS,
+    ComponentDigest, FailureCode, HowToProfile, JudgedFile, NodeId, ProfileDepth, ProfileNode, ProfilePoints,
+    Profiling, ToProfile, limits::MAX_POINTS,
 };
 use serde_json::{Value, json};
 
-use super::{Profile, show::show};
+use super::{
+    Profile,
+    extra::{File, Place, Wanted},
+    show::show,
+};
 use crate::{
     arguments::Global,
     failure::{self, Exit, Failure},
@@ -19,6 +26,8 @@ use crate::{
     },
 };
 
+const GOES_ON: &str = "what was measured is kept on the node: the same command goes on";
+
 /// What came of one node.
 struct Measured {
     outcome: Outcome,
@@ -29,11 +38,13 @@ impl Profile {
     /// # Errors
     /// If a node could not be measured; the others were. Interrupted, the node that is on keeps what it has measured.
     pub(super) fn there(&self, global: Global) -> anyhow::Result<()> {
+        // What cannot be sent is better said before anybody is asked.
+        let wanted = self.extra.read(Place::Node)?;
         let runtime = runtime()?;
         let done = runtime.block_on(async {
             let interrupt = Interrupt::watch()?;
             let client = interrupt.unless(Client::connect()).await?;
-            let done = self.all(&client, &interrupt, global).await;
+            let done = self.all(&client, &wanted, &interrupt, global).await;
             client.leave().await;
             done
         });
@@ -41,10 +52,17 @@ impl Profile {
         done
     }
 
-    async fn all(&self, client: &Client, interrupt: &Interrupt, global: Global) -> anyhow::Result<()> {
+    async fn all(
+        &self,
+        client: &Client,
+        wanted: &Wanted,
+        interrupt: &Interrupt,
+        global: Global,
+    ) -> anyhow::Result<()> {
+        client.may_profile(&self.how(wanted))?;
         let (mut documents, mut failures) = (Vec::new(), Vec::new());
         for node in &self.nodes {
-            match self.one(client, node, interrupt, global).await {
+            match self.one(client, node, wanted, interrupt, global).await {
                 Ok(measured) => documents.push(self.tell(node, &measured, global)?),
                 Err(error) if self.nodes.len() == 1 => return Err(error),
                 Err(error) => {
@@ -60,10 +78,7 @@ impl Profile {
             terminal::print_json(&documents)?;
         }
         if interrupt.token.is_cancelled() {
-            return Err(interrupt
-                .failure()
-                .hint("what was measured is kept on the node: the same command goes on")
-                .into());
+            return Err(interrupt.failure().hint(GOES_ON).into());
         }
         match failures.is_empty() {
             true => Ok(()),
@@ -75,13 +90,16 @@ impl Profile {
         &self,
         client: &Client,
         node: &NodeId,
+        wanted: &Wanted,
         interrupt: &Interrupt,
         global: Global,
     ) -> anyhow::Result<Measured> {
-        let ask = ProfileNode { node: node.clone(), model: self.model.model.clone(), how: self.how() };
+        let progress = Progress::new(global.quiet);
+        interrupt.unless(send(client, wanted, &progress)).await?;
+        let ask = ProfileNode { node: node.clone(), model: self.model.model.clone(), how: self.how(wanted) };
         let (mut to, mut from) = client.profile(ask).await?;
-        let bar = Progress::new(global.quiet).count(&format!("{node}: {}", self.model.model), 1);
-        let (mut measured, mut is_stopped) = (None, false);
+        let bar = progress.count(&format!("{node}: {}", self.model.model), 1);
+        let (mut measured, mut has_begun, mut is_stopped) = (None, false, false);
         loop {
             let said = tokio::select! {
                 said = from.receive() => said?,
@@ -97,8 +115,18 @@ impl Profile {
                     let outcome = serde_json::from_str(&json)?;
                     measured = Some(Measured { outcome, stopped });
                 }
-                Some(Profiling::Failed(fault)) => return Err(told(&fault).into()),
-                Some(said) => show_progress(&bar, node, said, global),
+                Some(Profiling::Failed(fault)) => {
+                    let failure = told(&fault);
+                    return Err(match fault.code {
+                        FailureCode::Unavailable if has_begun => failure.hint(GOES_ON),
+                        _ => failure,
+                    }
+                    .into());
+                }
+                Some(said) => {
+                    has_begun |= matches!(said, Profiling::Runs { .. });
+                    show_progress(&bar, node, said, global);
+                }
                 // The node takes work again.
                 None => {
                     let silent = || Failure::new(Exit::Failed, "the scheduler did not say what came of it");
@@ -108,7 +136,7 @@ impl Profile {
         }
     }
 
-    fn how(&self) -> HowToProfile {
+    fn how(&self, wanted: &Wanted) -> HowToProfile {
         HowToProfile {
             depth: match self.depth() {
                 Depth::Quick => ProfileDepth::Quick,
@@ -124,6 +152,9 @@ impl Profile {
             },
             budget_ms: self.budget.map(|budget| budget.as_millis() as u64),
             again: self.again,
+            text: wanted.text.as_ref().map(told_of),
+            questions: wanted.questions.as_ref().map(told_of),
+            operators: self.extra.operators,
         }
     }
 
@@ -140,6 +171,20 @@ impl Profile {
         }
         Ok(json!({ "node": node.to_string(), "profile": outcome, "stopped": stopped }))
     }
+}
+
+/// The scheduler keeps it until a profile that needs it is over.
+async fn send(client: &Client, wanted: &Wanted, progress: &Progress) -> anyhow::Result<()> {
+    for file in wanted.text.iter().chain(&wanted.questions) {
+        let JudgedFile { name, blob, bytes } = told_of(file);
+        client.put_from(blob, &mut Cursor::new(&file.text), bytes, &name, progress).await?;
+    }
+    Ok(())
+}
+
+fn told_of(file: &File) -> JudgedFile {
+    let blob = ComponentDigest(*file.digest.as_bytes()).into();
+    JudgedFile { name: file.name.clone(), blob, bytes: file.text.len() as u64 }
 }
 
 fn show_progress(bar: &Bar, node: &NodeId, said: Profiling, global: Global) {

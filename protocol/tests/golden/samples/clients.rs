@@ -6,7 +6,7 @@ use super::{
     Samples, attempt,
     attempts::{chunk, ended, grants, limits, request},
     bytes, component, failure, model, node,
-    nodes::how_to_profile,
+    nodes::{how_to_profile, how_to_profile_with_extras},
     parameter, point, samples, spread, text,
 };
 
@@ -99,7 +99,10 @@ pub(crate) fn opening() -> Samples<Opening> {
         Renew => Opening::Renew(CertificateRequest(bytes(&[0x30, 0x82])));
         Profile => Opening::Profile(ProfileNode { node: node("pi-1"), model: text("demo"), how: how_to_profile() });
     });
-    spread(openings, "Ask", asks(), |ask| Opening::Ask(Box::new(ask)))
+    let mut openings = spread(openings, "Ask", asks(), |ask| Opening::Ask(Box::new(ask)));
+    let extras = ProfileNode { node: node("pi-1"), model: text("demo"), how: how_to_profile_with_extras() };
+    openings.push((text("ProfileExtras"), Opening::Profile(extras)));
+    openings
 }
 
 pub(crate) fn to_invocation() -> Samples<ToInvocation> {

@@ -136,6 +136,20 @@ pub(super) fn how_to_profile() -> HowToProfile {
         points: ProfilePoints::Only(vec![2, 4]),
         budget_ms: Some(600_000),
         again: true,
+        // These came later; `to-node.Command.ProfileExtras` has them.
+        text: None,
+        questions: None,
+        operators: false,
+    }
+}
+
+pub(super) fn how_to_profile_with_extras() -> HowToProfile {
+    let file = |name, bytes| Some(JudgedFile { name: text(name), blob: component().into(), bytes });
+    HowToProfile {
+        text: file("wiki.txt 22222222", 1_290_000),
+        questions: file("questions.jsonl 22222222", 70_000),
+        operators: true,
+        ..how_to_profile()
     }
 }
 
@@ -164,5 +178,8 @@ pub(crate) fn to_node() -> Samples<ToNode> {
         Command => command(Order::Report);
         Renewed => ToNode::Renewed(Renewal::Issued(issued()));
     });
-    spread(messages, "Command", orders(), command)
+    let mut messages = spread(messages, "Command", orders(), command);
+    let extras = ProfileModel { model: model(), how: how_to_profile_with_extras() };
+    messages.push((text("Command.ProfileExtras"), command(Order::Profile(extras))));
+    messages
 }

@@ -156,6 +156,7 @@ impl Looking {
             counted,
             looked: seconds,
             cores: Some((used.seconds - self.used.seconds) / seconds),
+            waited: used.waited.zip(self.used.waited).map(|(now, then)| (now - then).max(0.0)),
             switches: Some(used.switches.saturating_sub(self.used.switches) as f64 / seconds),
             ..Measured::default()
         })

@@ -86,7 +86,8 @@ fn expires_in_the_queue_and_while_it_runs() {
         end 1: expired
     "#]]);
     // Whoever asks afterwards is told what it waited for.
-    let last = script.decisions.last().map(|decision| (decision.attempt.to_string(), decision.chosen().is_none()));
+    let last =
+        script.decisions.last().map(|decision| (decision.attempt.to_string(), decision.chosen().is_none()));
     assert_eq!(last, Some(("1/0".to_owned(), true)));
     script.join(1, inventory(&FAST, vec![resident(1, 1)])).submit(limited(2)).pass_alive(ms(1600));
     script.check(&expect![[r#"

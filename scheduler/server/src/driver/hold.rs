@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Driver, convert};
+use super::{Driver, convert, extras};
 
 /// What runs on a node that is to be measured may take so long to end there; then it goes on elsewhere.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -107,7 +107,12 @@ impl Driver {
     pub(super) fn profile(&mut self, ask: ProfileNode, reply: mpsc::Sender<Profiling>) {
         let ProfileNode { node: name, model, how } = ask;
         let waits = Waits::Profile(reply);
-        match self.model_to_profile(&name, &model) {
+        let model = self.model_to_profile(&name, &model).and_then(|model| {
+            let node = self.nodes.get(&name).ok_or_else(|| self.no_node(&name))?;
+            extras::can_measure(&name, &node.features, node.inventory.emulated, &how)?;
+            Ok(model)
+        });
+        match model {
             Ok(model) => {
                 let drain = |node| Input::Drain { node, within: DRAIN };
                 let order = Order::Profile(ProfileModel { model, how });

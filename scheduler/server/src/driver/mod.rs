@@ -8,6 +8,7 @@ mod attempt;
 mod convert;
 mod event;
 mod expect;
+mod extras;
 mod hold;
 mod inbox;
 mod log;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use dunlin_link::{Link, Receiver, SendError, Sender};
 use dunlin_protocol::{
-    Answer, Ask, Failure, FailureCode, FromInvocation, FromStore, InvocationId, Opening, ProfileNode,
-    Profiling, Renewal, Role, Submit, ToInvocation, ToProfile, ToStore,
+    Answer, Ask, BlobDigest, Failure, FailureCode, FromInvocation, FromStore, InvocationId, Opening,
+    ProfileNode, Profiling, Renewal, Role, Submit, ToInvocation, ToProfile, ToStore,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -113,6 +113,8 @@ impl Stream {
             return to.finish().await.map_err(text);
         }
         let node = ask.node.clone();
+        let files: Vec<BlobDigest> = ask.how.files().map(|file| file.blob).collect();
+        self.questions.judged.hold(&files);
         let (reply, told) = mpsc::channel(MAX_PROFILING);
         // The driver holds the only other one: `told` ends with it.
         let mine = reply.downgrade();
@@ -126,6 +128,7 @@ impl Stream {
         if ended.is_err() {
             stop();
         }
+        self.questions.let_go(&files).await;
         ended.map_err(text)
     }
 
