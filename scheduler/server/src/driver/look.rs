@@ -3,13 +3,13 @@
 use std::{fmt, time::Duration};
 
 use dunlin_protocol::{
-    Ended, Failure, FleetSummary, InvocationId, JoinedNode, ListedInvocation, ModelSummary, NodeId, Outcome,
+    Ask, Ended, Failure, FleetSummary, InvocationId, JoinedNode, ListedInvocation, ModelSummary, NodeId, Outcome,
     Placed, PredictedCosts, StoredModel, Usage,
 };
 use dunlin_scheduler_core::{Stage, Verdict};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Driver, End, Event, Record, convert};
+use super::{Driver, End, Event, Record, convert, plan::Countdown};
 
 /// Invocations in one list.
 const MAX_LISTED: usize = 1000;
@@ -171,6 +171,12 @@ pub trait Observe: fmt::Debug + Send + Sync {
 impl Event {
     /// Whether anything that is shown may be different after it.
     pub(super) fn is_seen(&self) -> bool {
+        if let Self::Ask { ask, .. } = self {
+            return matches!(
+                **ask,
+                Ask::Cordon { .. } | Ask::Drain { .. } | Ask::Mode { .. } | Ask::Park { .. } | Ask::Wake { .. }
+            );
+        }
         matches!(
             self,
             Self::NodeJoined { .. }
@@ -193,9 +199,14 @@ impl Driver {
         self.changed.subscribe()
     }
 
+    /// Something that is shown is different, and nobody has said so.
+    pub(super) fn shows(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
     pub(super) fn look(&self) -> Look {
         let nodes = self.known().into_iter().map(|(name, (inventory, node))| Node {
-            joined: self.joined_node(name, inventory, node),
+            joined: self.joined_node(name, inventory, node, Countdown::Untold),
             stored: inventory.models.clone(),
             slots: inventory.slots,
             disk_free_bytes: inventory.disk_free_bytes,
