@@ -299,8 +299,7 @@ fn plans_are_told_and_boards_parked_by_http() {
     // A wish that is not followed stays to be looked at.
     home.write("plan.toml", "every_s = 0.2\n[modes]\nrounds = 100000\n");
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut fleet =
-        Fleet::found_with(home, &format!("--policy now.toml --plan plan.toml --http {address}"));
+    let mut fleet = Fleet::found_with(home, &format!("--policy now.toml --plan plan.toml --http {address}"));
     fleet.join("ann", "--emulate orin-nano-8g --mode MAXN");
     let url = format!("http://{address}/v1/fleet");
     let board = || get(&url).json()["nodes"][0].clone();
@@ -309,7 +308,8 @@ fn plans_are_told_and_boards_parked_by_http() {
         assert!(began.elapsed() < PATIENCE, "nothing is wished for: {:#}", board());
     }
     let (by_http, by_command) = (board()["plan"].clone(), node(&fleet, "ann")["plan"].clone());
-    let saves = json!({ "part": 0.086, "of": "watts", "watts_now": 2.9, "watts_then": 2.65, "assumed": true });
+    let saves =
+        json!({ "part": 0.086, "of": "watts", "watts_now": 2.9, "watts_then": 2.65, "assumed": true });
     for name in ["wish", "saves", "modes", "parked", "changes_to", "failure"] {
         assert_eq!(by_http[name], by_command[name], "{name}");
     }

@@ -75,6 +75,8 @@ async function logIn() {
   inside = false;
   end();
   close();
+  // A board that is open would keep the form out of reach.
+  dispatchEvent(new CustomEvent("dunlin-escape"));
   document.body.classList.add("outside");
   const { show } = await import("./views/login.js");
   main.className = "view-login";

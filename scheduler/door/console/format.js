@@ -70,7 +70,8 @@ export function clock(unixMs) {
 export function when(unixSeconds) {
   if (!known(unixSeconds)) return DASH;
   const at = new Date(unixSeconds * 1000);
-  const time = at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  const two = (value) => String(value).padStart(2, "0");
+  const time = `${two(at.getHours())}:${two(at.getMinutes())}`;
   return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short" })}, ${time}`;
 }
 

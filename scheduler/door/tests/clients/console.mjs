@@ -95,7 +95,7 @@ async function park(page) {
   await page.keyboard.press("Enter");
   await page.waitForSelector("#drawer .operate");
   await page.keyboard.press("Tab");
-  await page.keyboard.type("in its lowest");
+  await page.keyboard.type("in");
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await page.waitForSelector('.tile[data-rest="rests"] .sign[data-rest="rests"]', { state: "attached" });

@@ -3,8 +3,8 @@
 use std::{fmt, time::Duration};
 
 use dunlin_protocol::{
-    Ask, Ended, Failure, FleetSummary, InvocationId, JoinedNode, ListedInvocation, ModelSummary, NodeId, Outcome,
-    Placed, PredictedCosts, StoredModel, Usage,
+    Ask, Ended, Failure, FleetSummary, InvocationId, JoinedNode, ListedInvocation, ModelSummary, NodeId,
+    Outcome, Placed, PredictedCosts, StoredModel, Usage,
 };
 use dunlin_scheduler_core::{Stage, Verdict};
 use tokio::{sync::watch, time::Instant};
@@ -174,7 +174,11 @@ impl Event {
         if let Self::Ask { ask, .. } = self {
             return matches!(
                 **ask,
-                Ask::Cordon { .. } | Ask::Drain { .. } | Ask::Mode { .. } | Ask::Park { .. } | Ask::Wake { .. }
+                Ask::Cordon { .. }
+                    | Ask::Drain { .. }
+                    | Ask::Mode { .. }
+                    | Ask::Park { .. }
+                    | Ask::Wake { .. }
             );
         }
         matches!(

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_protocol::{
-    JoinedNode, NodePlan, NodeState, ParkLevel, ParkStage, Parked, PlannedMode, Thermal,
-};
+use dunlin_protocol::{JoinedNode, NodePlan, NodeState, ParkLevel, ParkStage, Parked, PlannedMode, Thermal};
 
 use crate::{
     duration,

@@ -105,7 +105,11 @@ fn heading(screen: &Screen, paint: Paint, width: u16) -> Paragraph<'static> {
         }
     }
     if known > 0 {
-        let of = if known < (all - gone).saturating_sub(off) { format!(" of {known} boards") } else { String::new() };
+        let of = if known < (all - gone).saturating_sub(off) {
+            format!(" of {known} boards")
+        } else {
+            String::new()
+        };
         facts.push((format!("{watts:.1} W{of}"), Style::new()));
     }
     for (text, style) in facts {

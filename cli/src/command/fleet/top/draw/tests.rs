@@ -175,8 +175,7 @@ fn planned(name: &str, state: NodeState, plan: NodePlan) -> JoinedNode {
 }
 
 fn parked(level: ParkLevel, stage: ParkStage) -> NodePlan {
-    let parked =
-        Parked { level, unix_seconds: 1, wakes: stage == ParkStage::Wakes, wake_ms: 60_000, stage };
+    let parked = Parked { level, unix_seconds: 1, wakes: stage == ParkStage::Wakes, wake_ms: 60_000, stage };
     NodePlan { parked: Some(parked), ..NodePlan::default() }
 }
 
