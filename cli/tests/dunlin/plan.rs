@@ -297,7 +297,7 @@ fn plans_are_told_and_boards_parked_by_http() {
     let home = Home::new();
     home.write("now.toml", ENERGY);
     // A wish that is not followed stays to be looked at.
-    home.write("plan.toml", "every_s = 0.2\n[modes]\nrounds = 100000\n");
+    home.write("plan.toml", "every_s = 0.5\n[modes]\nrounds = 1000\n");
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut fleet = Fleet::found_with(home, &format!("--policy now.toml --plan plan.toml --http {address}"));
     fleet.join("ann", "--emulate orin-nano-8g --mode MAXN");
