@@ -134,14 +134,17 @@ function pulse(figures) {
   const section = document.getElementById("pulse");
   const names = new Set(figures.map(([name]) => name));
   for (const [name, row] of pulseRows) if (!names.has(name)) (row.element.remove(), pulseRows.delete(name));
+  let before = null;
   for (const [name, value, kind = "", title = ""] of figures) {
     if (!pulseRows.has(name)) {
       const figure = h("b");
       const element = h("div", {}, h("span", { class: "label" }, name), figure);
       pulseRows.set(name, { element, figure });
-      section.append(element);
+      // A figure that comes later still has its place.
+      before ? before.after(element) : section.prepend(element);
     }
     const { element, figure } = pulseRows.get(name);
+    before = element;
     say(figure, String(value));
     figure.className = kind;
     element.title = title;

@@ -39,7 +39,7 @@ async function load(body, alias, signal) {
       plot("Time to first token", "TTFT", places, (place) => place.ttft),
       plot("Time per output token", "TPOT", places, (place) => place.tpot)),
     h("section", { class: "sheet" }, h("h2", {}, "Operating points"), h("div", { class: "scroll" }, table(places)),
-      h("p", { class: "note small" }, `As predicted when each was last a candidate, over the last ${of.length} invocations; joules are those that an answer adds to what the board draws anyway. Emulated boards are drawn hollow, and do not exist.`)));
+      h("p", { class: "note small" }, `As predicted when each was last a candidate, over the last ${of.length === 1 ? "invocation" : `${of.length} invocations`}; joules are those that an answer adds to what the board draws anyway. Emulated boards are drawn hollow, and do not exist.`)));
 }
 
 /** The newest prediction for each place, and all that was taken there. Decisions come newest first. */
