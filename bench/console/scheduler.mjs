@@ -17,13 +17,23 @@ function chance(seed) {
   return () => ((state = (state * 1664525 + 1013904223) >>> 0) / 2 ** 32);
 }
 
+const LEVELS = ["off", "low-mode"];
+
+/** What a plan tells of a board: one in ten rests, and one in twenty is on its way to another mode. */
+function planned(number) {
+  const modes = ["7W", "15W", "25W", "MAXN"].map((mode, at) => ({ mode, watts: 2.6 + 0.1 * at, watts_assumed: true, at_work: 0.1, request_ms: 9000 - 1500 * at, of_targets: 0.9 - 0.1 * at, suffices: true }));
+  const parked = number % 10 === 3 ? { level: LEVELS[number % 2], stage: "rests", unix_seconds: 1_790_000_000, wakes: false, wake_ms: 60_000 } : null;
+  return { says: null, wish: null, wished_unix_seconds: null, due_unix_seconds: null, saves: null, changes_to: number % 20 === 7 ? "7W" : null, requests_per_hour: 12.5, modes, parked, failure: null, barred_unix_seconds: null };
+}
+
 function board(number, random) {
   const resident = MODELS[number % MODELS.length];
   return {
     name: `board-${number}`, class: number % 3 ? "pi5-8g" : "orin-nano-8g", state: "ready", emulated: false, mode: number % 3 ? "performance" : "MAXN",
     labels: { room: `r${number % 7}` }, memory: { total_bytes: 8e9, free_bytes: 3e9 + 1e9 * random() }, disk_free_bytes: 2e10, slots: 4, running: 0,
     models: [{ name: "model", digest: resident, quantization: "q4_k_m", bytes: 8e8, pinned: false, resident: { state: "ready", point: { mode: "MAXN" }, slots: 4, running: 0, queued: 0, memory_bytes: 1.2e9, cells: 4096, used_cells: 100 } }],
-    health: { thermal: "cool", temperature_c: 45, on_battery: false, battery_percent: null, watts: 6, stalled_ms: 0 }, build: "bench",
+    health: { thermal: "cool", temperature_c: 45, on_battery: false, battery_percent: null, watts: 6, stalled_ms: 0 }, build: "bench", plan: planned(number),
+    ...(number % 10 === 3 ? { state: "parked" } : number % 20 === 7 ? { state: "draining" } : {}),
   };
 }
 
@@ -46,7 +56,7 @@ export async function scheduler({ boards = 500, updates = 50 } = {}) {
   function change() {
     sent += 1;
     const node = nodes[Math.floor(random() * boards)];
-    node.running = Math.floor(random() * 5);
+    node.running = node.state === "parked" ? 0 : Math.floor(random() * 5);
     node.health.watts = 4 + 8 * random();
     node.health.temperature_c = 40 + 40 * random();
     // Three hundred at a time; each ends when it has said enough, and another one begins.

@@ -62,7 +62,7 @@ pub use invocation::{AttemptId, CommandId, Epoch, Incarnation, InvocationId, Inv
 pub use join::{CertificateDer, CertificateRequest, Issued, JoinReply, JoinRequest, Renewal};
 pub use listed::ListedInvocation;
 pub use node_id::{FleetId, NodeId, NodeIdError};
-pub use plan::{NodePlan, ParkLevel, Parked, PlannedMode};
+pub use plan::{NodePlan, ParkLevel, ParkStage, Parked, PlanDocument, PlannedMode, Saving};
 pub use point::{OperatingPoint, StepPoint};
 pub use profile::{
     HowToProfile, JudgedFile, PROFILE_EXTRAS, PROFILES, ProfileDepth, ProfileModel, ProfileNode,

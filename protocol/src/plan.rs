@@ -1,13 +1,16 @@
 //! What a scheduler plans of a node over minutes: its mode, and its rest.
 
+mod document;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::document::PlanDocument;
 use crate::{
     AtMost,
     limits::{MAX_NAME, MAX_POINTS, MAX_TEXT},
 };
 
-/// What is meant for a node, and why.
+/// What is meant for a node, and why. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodePlan {
@@ -17,6 +20,15 @@ pub struct NodePlan {
     /// The mode that it would better be in.
     #[serde(with = "AtMost::<MAX_NAME>")]
     pub mode: Option<String>,
+    /// It was wished for in each round since.
+    pub wished_unix_seconds: Option<u64>,
+    /// It has changed of late, and does not before then.
+    pub due_unix_seconds: Option<u64>,
+    /// `None`: it is not wished for because of that.
+    pub saves: Option<Saving>,
+    /// It is on its way into this mode, by whomever.
+    #[serde(with = "AtMost::<MAX_NAME>")]
+    pub changes_to: Option<String>,
     /// What it is asked for now: requests, in thousandths an hour.
     pub rate: u64,
     /// Its modes at that rate.
@@ -27,6 +39,24 @@ pub struct NodePlan {
     /// What did not come about.
     #[serde(with = "AtMost::<MAX_TEXT>")]
     pub failure: Option<String>,
+    /// It is not tried again before then.
+    pub barred_unix_seconds: Option<u64>,
+}
+
+/// What the mode that is wished for is better by.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Saving {
+    /// Thousandths of what the mode of now takes.
+    pub part: u64,
+    /// In words: `watts`, `time`, `watts x time`.
+    #[serde(with = "AtMost::<MAX_NAME>")]
+    pub of: String,
+    /// Of the board's input, in the mode of now and in the one that is wished for; `None`: not known.
+    pub milliwatts_now: Option<u64>,
+    pub milliwatts_then: Option<u64>,
+    /// It rests on what is assumed.
+    pub assumed: bool,
 }
 
 /// What a mode would take.
@@ -59,6 +89,21 @@ pub struct Parked {
     pub wakes: bool,
     /// What it is expected to take to come back.
     pub wake_ms: u64,
+    pub stage: ParkStage,
+}
+
+/// How far a node is on its way to rest and back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParkStage {
+    /// It ends what it runs, and goes.
+    Goes,
+    #[default]
+    Rests,
+    Wakes,
+    /// Of a newer scheduler.
+    #[serde(other)]
+    Unknown,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -1,15 +1,17 @@
 //! What a scheduler does to nodes by itself: modes that are planned, boards that rest.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
     process::{Child, Stdio},
     time::Instant,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     fleet::{Fleet, PATIENCE},
+    http::{get, post},
     support::Home,
 };
 
@@ -287,4 +289,69 @@ fn boards_are_put_off_and_woken_by_the_commands_of_the_operator() {
     assert!(error.contains("bob was not parked"), "{error}");
     fleet.restart_scheduler(|| ());
     assert_eq!(node(&fleet, "bob"), Value::Null);
+}
+
+/// Reads what pages are told until a line has these words.
+#[track_caller]
+fn told(events: &mut impl BufRead, words: &str) -> String {
+    loop {
+        let mut line = String::new();
+        assert!(events.read_line(&mut line).unwrap() > 0, "it ended before {words}");
+        if line.contains(words) {
+            return line;
+        }
+    }
+}
+
+/// What is planned is told by HTTP as it is by the command, pages hear of each step, and boards are parked and woken there.
+#[test]
+fn plans_are_told_and_boards_parked_by_http() {
+    let home = Home::new();
+    home.write("now.toml", ENERGY);
+    // A wish that is not followed stays to be looked at.
+    home.write("plan.toml", "every_s = 0.5\n[modes]\nrounds = 1000\n");
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut fleet = Fleet::found_with(home, &format!("--policy now.toml --plan plan.toml --http {address}"));
+    fleet.join("ann", "--emulate orin-nano-8g --mode MAXN");
+    let url = format!("http://{address}/v1/fleet");
+    let board = || get(&url).json()["nodes"][0].clone();
+    let began = Instant::now();
+    while board()["plan"]["wish"] != "7W" {
+        assert!(began.elapsed() < PATIENCE, "nothing is wished for: {:#}", board());
+    }
+    let (by_http, by_command) = (board()["plan"].clone(), node(&fleet, "ann")["plan"].clone());
+    let saves =
+        json!({ "part": 0.086, "of": "watts", "watts_now": 2.9, "watts_then": 2.65, "assumed": true });
+    for name in ["wish", "saves", "modes", "parked", "changes_to", "failure"] {
+        assert_eq!(by_http[name], by_command[name], "{name}");
+    }
+    assert_eq!(by_http["saves"], saves, "{by_http:#}");
+    assert!(by_http["says"].as_str().unwrap().contains("by assumed figures; "), "{by_http:#}");
+    assert!(by_http["wished_unix_seconds"].as_u64() > Some(1_700_000_000), "{by_http:#}");
+
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET /v1/events HTTP/1.0\r\nhost: {address}\r\n\r\n").unwrap();
+    let mut events = BufReader::new(stream);
+    told(&mut events, "\"wish\":\"7W\"");
+    let order =
+        |what: &str, body: &str| post(&format!("http://{address}/v1/fleet/nodes/ann/{what}"), "", body);
+    let parked = order("park", r#"{"level": "low-mode"}"#);
+    assert_eq!(parked.status, 200, "{parked:?}");
+    let parked = parked.json();
+    assert_eq!((&parked["state"], &parked["mode"]), (&"parked".into(), &"7W".into()), "{parked:#}");
+    let rest = &parked["plan"]["parked"];
+    assert_eq!((&rest["level"], &rest["stage"]), (&"low-mode".into(), &"rests".into()), "{parked:#}");
+    told(&mut events, "\"stage\":\"rests\"");
+    let again = order("park", "");
+    assert!(again.status == 409 && again.body.contains("ann is parked already"), "{again:?}");
+    assert_eq!(fleet.json("top --once --json")["resting"], 1);
+    let once = fleet.dunlin("top --once").stdout();
+    assert!(once.contains("1 rest") && once.contains("parked"), "{once}");
+    let awake = order("wake", "");
+    assert_eq!(awake.status, 200, "{awake:?}");
+    let awake = awake.json();
+    assert_eq!((&awake["state"], &awake["mode"]), (&"ready".into(), &"MAXN".into()), "{awake:#}");
+    assert_eq!(awake["plan"]["parked"], Value::Null, "{awake:#}");
+    told(&mut events, "\"parked\":null");
 }

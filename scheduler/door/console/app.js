@@ -75,6 +75,8 @@ async function logIn() {
   inside = false;
   end();
   close();
+  // A board that is open would keep the form out of reach.
+  dispatchEvent(new CustomEvent("dunlin-escape"));
   document.body.classList.add("outside");
   const { show } = await import("./views/login.js");
   main.className = "view-login";
@@ -82,11 +84,12 @@ async function logIn() {
   leaveView = show(main, enter);
 }
 
-function enter() {
+/** `probe`: an answer that says the time of the scheduler. */
+function enter(probe) {
   inside = true;
   document.body.classList.remove("outside");
   document.getElementById("leave").hidden = !session.key;
-  begin();
+  begin(probe);
   route();
 }
 
@@ -97,13 +100,14 @@ async function arrive() {
     session.key = brought[1];
     history.replaceState(null, "", "#/fleet");
   }
+  let probe = null;
   try {
-    await ask("/v1/invocations?limit=1");
+    probe = await ask("/v1/invocations?limit=1");
   } catch (error) {
     if (error.status === 401 || error.status === 403) return logIn();
   }
   // Whatever else is wrong, the page says so, and tries again.
-  enter();
+  enter(probe);
 }
 
 const paintPulse = everyFrame(() => {
@@ -111,14 +115,16 @@ const paintPulse = everyFrame(() => {
   const live = [...fleet.invocations.values()].filter((invocation) => LIVE.has(invocation.state));
   const queued = live.filter(({ state }) => WAITING.has(state)).length;
   const rate = live.reduce((all, invocation) => all + (rateOf(invocation) ?? 0), 0);
+  const on = sum.all - sum.gone - sum.off;
   const boards = sum.gone > 0 ? `${sum.all - sum.gone} of ${sum.all}` : `${sum.all}`;
   const figures = [
     ["boards", boards, sum.gone > 0 ? "bad" : ""],
     ["running", sum.running],
     ["queued", queued, queued > 0 ? "warm" : ""],
     ["throughput", rate > 0 ? format.rate(rate, "tok/s") : "–"],
-    ["power", sum.measured > 0 ? format.watts(sum.watts) : "–", "", sum.measured < sum.all - sum.gone ? `${sum.measured} of ${sum.all - sum.gone} boards say what they draw` : "all boards"],
+    ["power", sum.measured > 0 ? format.watts(sum.watts) : "–", "", sum.measured < on ? `${sum.measured} of ${on} boards say what they draw` : "all boards that are on"],
   ];
+  if (sum.resting > 0) figures.splice(1, 0, ["at rest", sum.resting, "", "They take no work until they are woken"]);
   if (sum.emulated > 0) figures.push(["emulated", `${sum.emulated} of ${sum.all}`, "", "Boards that do not exist, at the pace and power of a model of one"]);
   pulse(figures);
 });
@@ -128,14 +134,17 @@ function pulse(figures) {
   const section = document.getElementById("pulse");
   const names = new Set(figures.map(([name]) => name));
   for (const [name, row] of pulseRows) if (!names.has(name)) (row.element.remove(), pulseRows.delete(name));
+  let before = null;
   for (const [name, value, kind = "", title = ""] of figures) {
     if (!pulseRows.has(name)) {
       const figure = h("b");
       const element = h("div", {}, h("span", { class: "label" }, name), figure);
       pulseRows.set(name, { element, figure });
-      section.append(element);
+      // A figure that comes later still has its place.
+      before ? before.after(element) : section.prepend(element);
     }
     const { element, figure } = pulseRows.get(name);
+    before = element;
     say(figure, String(value));
     figure.className = kind;
     element.title = title;

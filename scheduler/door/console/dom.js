@@ -54,6 +54,16 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+const shownIn = new WeakMap();
+
+/** Makes the children of an element anew only where what they show is different: focus, scroll and selection stay otherwise. */
+export function renew(element, what, make) {
+  const key = JSON.stringify(what);
+  if (shownIn.get(element) === key) return;
+  shownIn.set(element, key);
+  put(element, make());
+}
+
 /** Rows of a container, made once for each key and then changed: nothing flickers, focus and scroll stay. */
 export function keyed(container, make, change) {
   const rows = new Map();

@@ -66,6 +66,20 @@ export function clock(unixMs) {
   return known(unixMs) ? new Date(unixMs).toLocaleTimeString("en-GB") : DASH;
 }
 
+/** A time of day, and its day where that is another one; of seconds since 1970. */
+export function when(unixSeconds) {
+  if (!known(unixSeconds)) return DASH;
+  const at = new Date(unixSeconds * 1000);
+  const two = (value) => String(value).padStart(2, "0");
+  const time = `${two(at.getHours())}:${two(at.getMinutes())}`;
+  return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short" })}, ${time}`;
+}
+
+/** What something takes, roughly. */
+export function span(ms) {
+  return known(ms) && ms < 1000 ? "a second" : ago(ms);
+}
+
 /** Some time ago. */
 export function ago(msAgo) {
   if (!known(msAgo)) return DASH;

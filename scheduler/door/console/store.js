@@ -1,6 +1,6 @@
 // What is known of the fleet, and who wants to hear of it. Events change it; views read it once a frame.
 
-import { ask, listen } from "./api.js";
+import { listen } from "./api.js";
 
 const MAX_INVOCATIONS = 500;
 const MAX_HAPPENINGS = 200;
@@ -37,7 +37,7 @@ function tell(topic, changed) {
 
 let stop = null;
 
-export function begin() {
+export function begin(probe) {
   end();
   stop = listen("/v1/events", {
     event: (name, data) => handlers[name]?.(data),
@@ -46,7 +46,7 @@ export function begin() {
       tell("link");
     },
   });
-  readClock();
+  readClock(probe);
 }
 
 export function end() {
@@ -101,13 +101,35 @@ function onNode(said) {
   const node = { labels: {}, models: [], health: {}, memory: {}, running: 0, ...said };
   node.residents = node.models.filter(({ resident }) => resident).map(({ digest, name, resident }) => ({ model: digest, name, ...resident }));
   node.gone = GONE.has(node.state);
+  node.rest = node.gone ? null : restOf(node);
   node.changed = before && before.state !== node.state ? Date.now() : before?.changed ?? null;
   node.watts = node.gone ? null : node.health.watts ?? null;
   node.trace = before?.trace ?? [];
   node.trace.push(node.watts);
   if (node.trace.length > TRACE) node.trace.shift();
   fleet.nodes.set(node.name, node);
-  if (before && before.state !== node.state) stateChanged(before, node);
+  if (before) moved(before, node);
+}
+
+/** What a board is about, other than work: "rests", "off", "goes", "wakes", "changes"; `null`: nothing. */
+function restOf({ state, plan }) {
+  const parked = plan?.parked;
+  if (state === "parked") return parked?.level === "off" ? "off" : "rests";
+  if (state === "wakes") return "wakes";
+  if (parked?.stage === "goes") return "goes";
+  return plan?.changes_to ? "changes" : null;
+}
+
+/** What of its plan is worth a line. */
+function moved(before, node) {
+  const { name, rest, mode, plan } = node;
+  if (plan?.failure && plan.failure !== before.plan?.failure) happened("bad", `${name}: ${plan.failure}`);
+  if (node.gone || before.gone) return before.state === node.state || stateChanged(before, node);
+  const text = { rests: `rests in ${mode}`, off: "is off", goes: "goes to rest", wakes: "wakes", changes: `goes from ${mode} to ${plan?.changes_to}` };
+  if (rest && rest !== before.rest) return happened("plain", `${name} ${text[rest]}`);
+  if (!rest && before.rest && before.rest !== "changes") return happened("plain", `${name} is awake`);
+  if (!rest && mode !== before.mode) return happened("plain", `${name} is in ${mode}`);
+  if (!rest && !before.rest && before.state !== node.state) stateChanged(before, node);
 }
 
 function stateChanged(before, node) {
@@ -149,13 +171,10 @@ export function happened(kind, text, invocation) {
 let ahead = 0;
 export const now = () => Date.now() + ahead;
 
-async function readClock() {
-  try {
-    const { data } = await ask("/v1/invocations?limit=1");
-    if (data.length > 0) ahead = data[0].submitted_unix_ms + data[0].age_ms - Date.now();
-  } catch {
-    // Then both clocks are taken for right.
-  }
+/** Without an invocation to read it from, both clocks are taken for right. */
+function readClock(probe) {
+  const newest = probe?.data?.[0];
+  if (newest) ahead = newest.submitted_unix_ms + newest.age_ms - Date.now();
 }
 
 /** The name of a model, by its digest. */
@@ -190,7 +209,7 @@ export function rateOf(invocation) {
 
 /** Figures of the whole fleet. */
 export function totals() {
-  const sum = { all: 0, ready: 0, gone: 0, emulated: 0, running: 0, watts: 0, measured: 0, onBattery: 0 };
+  const sum = { all: 0, ready: 0, gone: 0, resting: 0, off: 0, emulated: 0, running: 0, watts: 0, measured: 0, onBattery: 0 };
   for (const node of fleet.nodes.values()) {
     sum.all += 1;
     if (node.emulated) sum.emulated += 1;
@@ -199,6 +218,8 @@ export function totals() {
       continue;
     }
     if (node.state === "ready") sum.ready += 1;
+    if (node.state === "parked") sum.resting += 1;
+    if (node.rest === "off") sum.off += 1;
     sum.running += node.running;
     if (node.health.on_battery) sum.onBattery += 1;
     if (node.watts !== null) {

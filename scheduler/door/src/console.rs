@@ -89,7 +89,7 @@ const FILES: &[(&str, &[u8])] = files!(
     "index.html" "base.css" "views.css" "mark.svg" "theme.js" "app.js" "api.js" "dom.js" "format.js" "store.js"
     "views/board.js" "views/chat.js" "views/costs.js" "views/fleet.js" "views/invocation.js"
     "views/invocations.js" "views/login.js" "views/models.js" "views/pareto.js" "views/pipelines.js"
-    "views/policies.js" "views/timeline.js"
+    "views/plan.js" "views/policies.js" "views/timeline.js"
 );
 
 /// The same for everyone, and without anything of the fleet.

@@ -53,7 +53,7 @@ pub(crate) fn node(node: &Node) -> Value {
         })
     });
     let health = &joined.health;
-    json!({
+    let mut document = json!({
         "name": joined.name.to_string(),
         "class": joined.class,
         "state": joined.state,
@@ -74,7 +74,11 @@ pub(crate) fn node(node: &Node) -> Value {
             "stalled_ms": health.stalled_ms,
         },
         "build": joined.build,
-    })
+    });
+    if let Some(plan) = &joined.plan {
+        document["plan"] = json!(plan.document());
+    }
+    document
 }
 
 fn resident(resident: &Resident) -> Value {

@@ -71,6 +71,8 @@ fn for_callers() -> Routes {
 fn for_operators() -> Routes {
     Routes::default()
         .add("get", "/v1/fleet", get(fleet::fleet))
+        .add("post", "/v1/fleet/nodes/{name}/park", post(fleet::park))
+        .add("post", "/v1/fleet/nodes/{name}/wake", post(fleet::wake))
         .add("get", "/v1/events", get(events::events))
         .add("get", "/metrics", get(metrics::metrics))
         .add("get", "/v1/policies", get(policies::list))

@@ -1,10 +1,10 @@
 //! `dunlin nodes`.
 
-mod plan;
+pub(crate) mod plan;
 
 use std::time::Duration;
 
-use dunlin_protocol::{Answer, Ask, JoinedNode, NodeState, Residency, Thermal};
+use dunlin_protocol::{Answer, Ask, JoinedNode, NodePlan, NodeState, Residency};
 use serde_json::{Value, json};
 
 use super::with_client;
@@ -97,15 +97,11 @@ fn row(node: &JoinedNode) -> [Cell; 9] {
             format!("{ready} of {}, {loading} loading", terminal::counted(node.models as usize, "model"))
         }
     };
-    let mode = match node.health.thermal {
-        Thermal::Throttled => format!("{} (throttled)", node.health.mode),
-        _ => node.health.mode.clone(),
-    };
     [
         Cell::styled(node.name.to_string(), style::NAME),
         class.into(),
-        state(node.state).into(),
-        mode.into(),
+        plan::standing(node).into(),
+        plan::mode(node, "(throttled)").into(),
         format!("{:.1} GB", node.free_memory_bytes as f64 / 1e9).into(),
         node.health
             .milliwatts
@@ -164,7 +160,7 @@ pub(crate) fn document(node: &JoinedNode) -> Value {
         "health": node.health,
         "seen_ms_ago": node.seen_ms_ago,
         "stale_models": node.stale,
-        "plan": plan::document(node),
+        "plan": node.plan.as_deref().map(NodePlan::document),
         "build": node.build,
         "unconfined": (!node.unconfined.is_empty()).then_some(&node.unconfined),
     })

@@ -85,7 +85,7 @@ fn listed() -> ListedInvocation {
     }
 }
 
-fn planned_node() -> JoinedNode {
+pub(crate) fn planned_node() -> JoinedNode {
     let planned = PlannedMode {
         mode: text("7W"),
         milliwatts: Some(2650),
@@ -95,14 +95,32 @@ fn planned_node() -> JoinedNode {
         suffices: true,
         assumed: true,
     };
-    let parked = Parked { level: ParkLevel::Off, unix_seconds: 1_790_000_000, wakes: true, wake_ms: 45_000 };
+    let parked = Parked {
+        level: ParkLevel::Off,
+        unix_seconds: 1_790_000_000,
+        wakes: true,
+        wake_ms: 45_000,
+        stage: ParkStage::Wakes,
+    };
+    let saves = Saving {
+        part: 86,
+        of: text("watts"),
+        milliwatts_now: Some(2900),
+        milliwatts_then: Some(2650),
+        assumed: true,
+    };
     let plan = NodePlan {
         says: text("7W saves 9 % of watts"),
         mode: Some(text("7W")),
+        wished_unix_seconds: Some(1_790_000_100),
+        due_unix_seconds: Some(1_790_000_600),
+        saves: Some(saves),
+        changes_to: Some(text("25W")),
         rate: 12_500,
         modes: vec![planned],
         parked: Some(parked),
         failure: Some(text("15W was asked for, and the machine says 25W")),
+        barred_unix_seconds: Some(1_790_001_200),
     };
     JoinedNode { state: NodeState::Parked, plan: Some(Box::new(plan)), ..joined_node() }
 }

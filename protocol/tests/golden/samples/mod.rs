@@ -10,7 +10,7 @@ mod nodes;
 use dunlin_protocol::*;
 
 pub(crate) use self::{
-    answers::{answer, explanation},
+    answers::{answer, explanation, planned_node},
     attempts::{attempt_opening, from_attempt, to_attempt},
     blobs::{from_store, to_store},
     clients::{from_invocation, opening, to_invocation},

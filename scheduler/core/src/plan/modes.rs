@@ -74,16 +74,23 @@ pub enum Gain {
     Keeps { busy: f64, strain: f64 },
 }
 
+impl Gain {
+    /// What a part of is saved, in words; `None`: nothing is.
+    pub const fn saved(&self) -> Option<&'static str> {
+        match self {
+            Self::Saves { objective: Objective::Latency, .. } => Some("time"),
+            Self::Saves { objective: Objective::Energy, .. } => Some("watts"),
+            Self::Saves { objective: Objective::Balanced, .. } => Some("watts x time"),
+            Self::Keeps { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Gain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Saves { part, objective, watts } => {
-                let of = match objective {
-                    Objective::Latency => "time",
-                    Objective::Energy => "watts",
-                    Objective::Balanced => "watts x time",
-                };
-                write!(f, "saves {:.0} % of {of}", 100.0 * part)?;
+            Self::Saves { part, watts, .. } => {
+                write!(f, "saves {:.0} % of {}", 100.0 * part, self.saved().unwrap_or_default())?;
                 match watts {
                     Some((now, then)) => write!(f, " ({now:.2} W now, {then:.2} W then)"),
                     None => Ok(()),
@@ -133,8 +140,10 @@ struct Failed {
 pub struct ModeWish {
     pub mode: Mode,
     pub gain: Gain,
-    /// So many in a row have said so.
+    /// So many in a row have said so,
     pub rounds: u32,
+    /// the first of them then.
+    pub since: Time,
     /// Why it is not changed; `None`: it is about to be.
     pub waits: Option<ModeWaits>,
 }
@@ -169,7 +178,7 @@ impl ModePlan {
         let (mut holders, mut due) = (Holders::of(nodes), Vec::new());
         for state in nodes {
             let memory = self.nodes.entry(state.node).or_default();
-            memory.follow(better(rules, objective, state, |mode| memory.is_barred(mode, now)));
+            memory.follow(better(rules, objective, state, |mode| memory.is_barred(mode, now)), now);
             let Some(wish) = &mut memory.wish else { continue };
             let rests = memory.changed.map(|at| at + rules.rest).filter(|until| *until > now);
             wish.waits = if wish.rounds < rules.rounds {
@@ -232,11 +241,12 @@ impl Memory {
         self.failed.get(mode).is_some_and(|failed| failed.again > now)
     }
 
-    fn follow(&mut self, better: Option<(Mode, Gain)>) {
+    fn follow(&mut self, better: Option<(Mode, Gain)>, now: Time) {
         let before = self.wish.take();
         self.wish = better.map(|(mode, gain)| {
             let same = before.filter(|before| before.mode == mode);
-            ModeWish { mode, gain, rounds: same.map_or(0, |same| same.rounds).saturating_add(1), waits: None }
+            let (rounds, since) = same.map_or((0, now), |same| (same.rounds, same.since));
+            ModeWish { mode, gain, rounds: rounds.saturating_add(1), since, waits: None }
         });
     }
 }

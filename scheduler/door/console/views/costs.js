@@ -39,7 +39,7 @@ async function load(body, alias, signal) {
       plot("Time to first token", "TTFT", places, (place) => place.ttft),
       plot("Time per output token", "TPOT", places, (place) => place.tpot)),
     h("section", { class: "sheet" }, h("h2", {}, "Operating points"), h("div", { class: "scroll" }, table(places)),
-      h("p", { class: "note small" }, `As predicted when each was last a candidate, over the last ${of.length} invocations; joules are those that an answer adds to what the board draws anyway. Emulated boards are drawn hollow, and do not exist.`)));
+      h("p", { class: "note small" }, `As predicted when each was last a candidate, over the last ${of.length === 1 ? "invocation" : `${of.length} invocations`}; joules are those that an answer adds to what the board draws anyway. Emulated boards are drawn hollow, and do not exist.`)));
 }
 
 /** The newest prediction for each place, and all that was taken there. Decisions come newest first. */
@@ -75,7 +75,7 @@ function median(values) {
 function table(places) {
   const numbers = ["TTFT", "TPOT", "J/token", "Answers", "TTFT error", "TPOT error"];
   const rows = places.sort((a, b) => b.took.length - a.took.length || (a.joules ?? 1e9) - (b.joules ?? 1e9));
-  return h("table", {}, h("thead", {}, h("tr", {}, ["Board", "Operating point", "Model"].map((text) => h("th", {}, text)), numbers.map((text) => h("th", { class: "num" }, text)))),
+  return h("table", { class: "places" }, h("thead", {}, h("tr", {}, ["Board", "Operating point", "Model"].map((text) => h("th", {}, text)), numbers.map((text) => h("th", { class: "num" }, text)))),
     h("tbody", {}, rows.map((place) => {
       const off = (took, said) => {
         const middle = median(place.took.map((of) => (of.said[said] > 0 && of.usage[took] > 0 ? Math.abs(of.usage[took] / of.said[said] - 1) * 100 : NaN)));

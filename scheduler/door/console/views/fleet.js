@@ -4,6 +4,7 @@ import { everyFrame, h, keyed, put, say, svg } from "../dom.js";
 import * as format from "../format.js";
 import { fleet, LIVE, modelColour, modelName, rateOf, watch } from "../store.js";
 import { openBoard } from "./board.js";
+import { restText, setSign, sign, signs } from "./plan.js";
 
 /** With more boards than this, tiles are small. */
 const LARGE = 60;
@@ -80,17 +81,17 @@ function chosen() {
 
 function described(node) {
   const labels = Object.entries(node.labels).map(([name, value]) => `${name}=${value}`);
-  return [node.name, node.class, node.state, node.emulated ? "emulated" : "real", node.mode, ...labels, ...node.residents.map(({ model }) => modelName(model))].join(" ").toLowerCase();
+  return [node.name, node.class, node.state, node.emulated ? "emulated" : "real", node.mode, node.rest ? `${restText(node)} rest` : "", node.plan?.wish, ...labels, ...node.residents.map(({ model }) => modelName(model))].join(" ").toLowerCase();
 }
 
 function makeTile(node) {
   const part = (name, tag = "span") => h(tag, { class: name });
-  const parts = { name: part("name", "b"), work: part("work"), kind: part("kind"), memory: part("memory"), watts: part("watts"), heat: part("heat"), battery: part("battery"), free: part("free"), spark: svg("polyline", { class: "spark" }) };
+  const parts = { name: part("name", "b"), work: part("work"), kind: part("kind"), memory: part("memory"), watts: part("watts"), heat: part("heat"), battery: part("battery"), free: part("free"), spark: svg("polyline", { class: "spark" }), sign: sign(null) };
   const picture = svg("svg", { class: "trace", viewBox: "0 0 60 16", preserveAspectRatio: "none", "aria-hidden": "true" }, parts.spark);
   const element = h("button", { type: "button", class: "tile", tabindex: "-1", onclick: () => openBoard(node.name), onfocus: () => {
     element.parentElement?.querySelectorAll('[tabindex="0"]').forEach((other) => (other.tabIndex = -1));
     element.tabIndex = 0;
-  } }, h("span", { class: "first" }, parts.name, parts.work), parts.kind, parts.memory, picture, h("span", { class: "last" }, parts.watts, parts.heat, parts.battery, parts.free));
+  } }, h("span", { class: "first" }, parts.sign, parts.name, parts.work), parts.kind, parts.memory, picture, h("span", { class: "last" }, parts.watts, parts.heat, parts.battery, parts.free));
   return { element, parts, drawn: null, residents: "" };
 }
 
@@ -99,24 +100,33 @@ function changeTile(row, node) {
   row.drawn = node;
   const { parts, element } = row;
   const { health } = node;
-  const kind = [node.class, node.mode].filter(Boolean).map((text) => format.line(text, 24)).join(" · ");
+  setSign(parts.sign, node.rest);
   say(parts.name, format.line(node.name, 40));
-  say(parts.kind, node.gone ? `${stateText(node)} since ${format.clock(node.changed ?? Date.now())}` : `${kind}${node.emulated ? " · emulated" : ""}${node.state === "ready" ? "" : ` · ${node.state}`}`);
+  parts.name.title = node.name;
+  say(parts.kind, node.gone ? `${stateText(node)} since ${format.clock(node.changed ?? Date.now())}` : kindText(node));
   say(parts.work, node.gone ? "" : node.running > 0 ? `${node.running}` : "");
   parts.work.title = `${node.running} running`;
-  say(parts.watts, node.gone ? "" : node.watts === null ? "no meter" : format.watts(node.watts));
+  say(parts.watts, node.gone ? "" : node.rest === "off" ? "off" : node.rest === "wakes" && node.watts === null ? "–" : node.watts === null ? "no meter" : format.watts(node.watts));
   parts.watts.classList.toggle("none", node.watts === null);
   say(parts.heat, node.gone || health.temperature_c === null || health.temperature_c === undefined ? "" : format.celsius(health.temperature_c));
   parts.heat.className = `heat ${{ warm: "warm", throttled: "bad" }[health.thermal] ?? ""}`;
   say(parts.battery, node.gone || health.battery_percent === null || health.battery_percent === undefined ? "" : `${health.on_battery ? "▽" : "△"} ${health.battery_percent} %`);
   parts.battery.className = `battery ${health.on_battery && health.battery_percent < 20 ? "bad" : ""}`;
-  say(parts.free, node.gone ? "" : `${format.bytes(node.memory.free_bytes)} free`);
+  say(parts.free, node.gone || node.rest === "off" ? "" : `${format.bytes(node.memory.free_bytes)} free`);
   element.dataset.state = node.gone ? "gone" : node.state;
+  element.dataset.rest = node.rest ?? "";
   element.dataset.busy = node.running > 0 ? "yes" : "no";
   element.classList.toggle("emulated", Boolean(node.emulated));
   element.setAttribute("aria-label", spoken(node));
   paintMemory(row, node);
   parts.spark.setAttribute("points", sparkline(node.trace));
+}
+
+/** What it is; where it rests or changes, that first. */
+function kindText(node) {
+  const emulated = node.emulated && "emulated";
+  const parts = node.rest ? [restText(node), format.line(node.class, 24), emulated] : [format.line(node.class, 24), format.line(node.mode, 24), emulated, node.state === "ready" ? "" : node.state];
+  return parts.filter(Boolean).join(" · ");
 }
 
 /** What is in memory, as parts of a bar. */
@@ -145,7 +155,7 @@ export function stateText(node) {
 }
 
 function spoken(node) {
-  const parts = [node.name, node.class, node.emulated ? "emulated" : "", stateText(node), `${node.running} running`];
+  const parts = [node.name, node.class, node.emulated ? "emulated" : "", restText(node) || stateText(node), `${node.running} running`];
   if (!node.gone && node.watts !== null) parts.push(format.watts(node.watts));
   return parts.filter(Boolean).join(", ");
 }
@@ -176,10 +186,11 @@ function paintLegend(legend) {
   const digests = new Set();
   for (const node of fleet.nodes.values()) if (!node.gone) for (const { model } of node.residents) digests.add(model);
   const names = new Map([...digests].map((digest) => [modelName(digest), modelColour(digest)]));
-  const key = JSON.stringify([...names]);
+  const boards = [...fleet.nodes.values()];
+  const key = JSON.stringify([[...names], boards.some((node) => node.emulated), [...new Set(boards.map(({ rest }) => rest))].sort()]);
   if (legend.childElementCount > 0 && key === legendKey) return;
   legendKey = key;
-  put(legend, names.size > 0 && h("span", {}, "in memory:"), [...names].sort().slice(0, 12).map(([name, colour]) => h("span", {}, h("i", { style: { "--of": colour } }), format.line(name, 40))), [...fleet.nodes.values()].some((node) => node.emulated) && h("span", {}, h("i", { class: "dashed" }), "emulated: the board does not exist"));
+  put(legend, names.size > 0 && h("span", {}, "in memory:"), [...names].sort().slice(0, 12).map(([name, colour]) => h("span", {}, h("i", { style: { "--of": colour } }), format.line(name, 40))), signs(boards), boards.some((node) => node.emulated) && h("span", {}, h("i", { class: "dashed" }), "emulated: the board does not exist"));
 }
 
 function makeRun({ id }) {

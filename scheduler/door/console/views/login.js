@@ -23,8 +23,7 @@ export function show(main, done) {
     told.hidden = true;
     try {
       session.key = given;
-      await ask("/v1/invocations?limit=1");
-      done();
+      done(await ask("/v1/invocations?limit=1"));
     } catch (error) {
       told.hidden = false;
       session.key = null;

@@ -88,19 +88,58 @@ async function hostile(page) {
   await page.locator("button:has-text('New chat')").click();
 }
 
-const desk = await open("light", { width: 1360, height: 850 }, "desk-light");
+/** A board is put to rest and woken by keys alone; what it shows while figures come in stays where it is. */
+async function park(page) {
+  await page.goto(`${base}#/fleet`);
+  await page.locator('.tile:has-text("pi")').focus();
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#drawer .operate");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("in");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector('.tile[data-rest="rests"] .sign[data-rest="rests"]', { state: "attached" });
+  await page.waitForSelector("#drawer .told.calm:has-text('At rest')");
+  assert.match(await page.locator('.tile[data-rest="rests"] .kind').innerText(), /^rests in /);
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Wake", "who came by keyboard is left nowhere");
+  if (pictures) await page.screenshot({ path: `${pictures}/desk-light-parked.png` });
+  // The answer to the order has come.
+  await page.waitForSelector("#drawer .operate button.main[aria-disabled=false]");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector('.tile:has-text("pi")[data-rest=""]', { state: "attached" });
+  await page.waitForSelector("#drawer .operate button[type=submit]:not([hidden])");
+  await page.keyboard.press("Escape");
+  await page.waitForSelector(".log li:has-text('pi is awake')");
+}
+
+/** The page of a board, as wide as it may be. */
+async function board(page, name) {
+  await page.goto(`${base}#/fleet`);
+  await page.locator('.tile:has-text("pi")').click();
+  await page.waitForSelector("#drawer .plan");
+  const wide = await page.evaluate(() => document.querySelector("#drawer .card").scrollWidth - document.querySelector("#drawer .card").clientWidth);
+  assert.ok(wide <= 0, `${name}: the page of a board is too wide by ${wide}`);
+  if (pictures) await page.screenshot({ path: `${pictures}/${name}-board.png` });
+  await page.keyboard.press("Escape");
+}
+
+const desk = await open("light", { width: 1440, height: 900 }, "desk-light");
 await hostile(desk);
+await park(desk);
 await chat(desk);
 const views = [
   ["fleet", ".tile"], ["invocations", "main tbody tr"], ["models", "main table"], ["costs", "main h1"],
   ["policies", ".desk .list button"], ["pipelines", "main tbody tr"], ["chat", "#model option"],
 ].map(([view, ready]) => [view, ready === "#model option" ? "textarea" : ready]);
 const shapes = [
-  [desk, "desk-light"], [await open("dark", { width: 1360, height: 850 }, "desk-dark"), "desk-dark"],
-  [await open("light", { width: 390, height: 800 }, "phone-light"), "phone-light"],
-  [await open("dark", { width: 390, height: 800 }, "phone-dark"), "phone-dark"],
+  [desk, "desk-light"], [await open("dark", { width: 1440, height: 900 }, "desk-dark"), "desk-dark"],
+  [await open("light", { width: 390, height: 844 }, "phone-light"), "phone-light"],
+  [await open("dark", { width: 390, height: 844 }, "phone-dark"), "phone-dark"],
 ];
-for (const [page, name] of shapes) for (const [view, ready] of views) await look(page, name, view, ready);
+for (const [page, name] of shapes) {
+  for (const [view, ready] of views) await look(page, name, view, ready);
+  await board(page, name);
+}
 
 // By keyboard: the views by their numbers, a board by Enter, back by Escape.
 await desk.goto(`${base}#/chat`);

@@ -104,6 +104,16 @@ pub(crate) enum Event {
 impl Event {
     /// Whether anything that is shown may be different after it.
     pub(super) fn is_seen(&self) -> bool {
+        if let Self::Ask { ask, .. } = self {
+            return matches!(
+                **ask,
+                Ask::Cordon { .. }
+                    | Ask::Drain { .. }
+                    | Ask::Mode { .. }
+                    | Ask::Park { .. }
+                    | Ask::Wake { .. }
+            );
+        }
         matches!(
             self,
             Self::NodeJoined { .. }

@@ -9,7 +9,7 @@ use dunlin_protocol::{
 use dunlin_scheduler_core::{Stage, Verdict};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Driver, End, Record, convert};
+use super::{Driver, End, Record, convert, plan::Countdown};
 
 /// Invocations in one list.
 const MAX_LISTED: usize = 1000;
@@ -173,9 +173,14 @@ impl Driver {
         self.changed.subscribe()
     }
 
+    /// Something that is shown is different, and nobody has said so.
+    pub(super) fn shows(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
     pub(super) fn look(&self) -> Look {
         let nodes = self.known().into_iter().map(|(name, (inventory, node))| Node {
-            joined: self.joined_node(name, inventory, node),
+            joined: self.joined_node(name, inventory, node, Countdown::Untold),
             stored: inventory.models.clone(),
             slots: inventory.slots,
             disk_free_bytes: inventory.disk_free_bytes,

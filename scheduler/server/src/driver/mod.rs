@@ -153,7 +153,7 @@ impl Driver {
                         self.on_event(event);
                         drop(room);
                         if is_seen {
-                            self.changed.send_modify(|count| *count += 1);
+                            self.shows();
                         }
                     }
                     None => return,

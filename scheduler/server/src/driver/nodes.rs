@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     ConnectionId, Driver, convert,
     hold::{self, Hold},
+    plan::Countdown,
 };
 
 /// A node as its last connection left it.
@@ -227,7 +228,9 @@ impl Driver {
 
     /// In the order of their names; those that are off are among them.
     pub(super) fn joined(&self) -> impl Iterator<Item = JoinedNode> {
-        self.known().into_iter().map(|(name, (inventory, node))| self.joined_node(name, inventory, node))
+        self.known()
+            .into_iter()
+            .map(|(name, (inventory, node))| self.joined_node(name, inventory, node, Countdown::Told))
     }
 
     /// What nodes hold, those included that were off when this scheduler began.
@@ -246,6 +249,7 @@ impl Driver {
         name: &NodeId,
         inventory: &Inventory,
         node: Option<&Connected>,
+        countdown: Countdown,
     ) -> JoinedNode {
         let view = self.names.known(name).and_then(|id| self.core.node(id));
         let state = self.parked_state(name).unwrap_or_else(|| match &view {
@@ -285,7 +289,7 @@ impl Driver {
             build: engine_build.clone(),
             unconfined: unconfined.clone(),
             stale: view.as_ref().map_or(0, |view| view.stale.len() as u32),
-            plan: self.planned(name),
+            plan: self.planned(name, countdown),
         }
     }
 }

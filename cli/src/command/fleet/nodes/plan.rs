@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_protocol::{JoinedNode, NodePlan, ParkLevel, Parked, PlannedMode};
-use serde_json::{Value, json};
+use dunlin_protocol::{JoinedNode, NodePlan, NodeState, ParkLevel, ParkStage, Parked, PlannedMode, Thermal};
 
 use crate::{
     duration,
@@ -57,13 +56,14 @@ fn row(node: &JoinedNode, plan: &NodePlan, of: &PlannedMode) -> [Cell; 7] {
 }
 
 /// What is meant, where something is.
+pub(crate) fn says(plan: &NodePlan) -> impl Iterator<Item = String> {
+    let words = [plan.parked.map(rests), changes(plan), Some(plan.says.clone()), plan.failure.clone()];
+    words.into_iter().flatten().filter(|says| !says.is_empty())
+}
+
 pub(super) fn tell(nodes: &[JoinedNode]) {
     for (node, plan) in nodes.iter().filter_map(|node| Some((node, node.plan.as_deref()?))) {
-        for says in plan.parked.map(rests).iter().chain(Some(&plan.says)).chain(&plan.failure) {
-            if !says.is_empty() {
-                terminal::tell(format_args!("plan: {}: {says}", node.name));
-            }
-        }
+        says(plan).for_each(|says| terminal::tell(format_args!("plan: {}: {says}", node.name)));
     }
 }
 
@@ -74,33 +74,46 @@ fn rests(parked: Parked) -> String {
         ParkLevel::Unload | ParkLevel::Unknown => "it rests",
     };
     let back = duration::show(Duration::from_millis(parked.wake_ms));
-    if parked.wakes {
-        format!("it was parked, and is on its way back, which takes {back}")
-    } else {
-        format!("{how}, and comes back within {back} when it is needed, or by `dunlin wake`")
+    match parked.stage {
+        // Schedulers of before say it so.
+        _ if parked.wakes => format!("it was parked, and is on its way back, which takes {back}"),
+        ParkStage::Goes if parked.level == ParkLevel::Off => {
+            "it goes to rest: once what runs there has ended, it is put off".to_owned()
+        }
+        ParkStage::Goes => "it goes to rest".to_owned(),
+        _ => format!("{how}, and comes back within {back} when it is needed, or by `dunlin wake`"),
     }
 }
 
-pub(super) fn document(node: &JoinedNode) -> Option<Value> {
-    let plan = node.plan.as_deref()?;
-    let watts = |milliwatts: u64| milliwatts as f64 / 1e3;
-    let mode = |of: &PlannedMode| {
-        json!({
-            "mode": of.mode,
-            "watts": of.milliwatts.map(watts),
-            "watts_assumed": of.assumed,
-            "at_work": of.busy as f64 / 1e3,
-            "request_ms": of.request_ms,
-            "of_targets": (of.strain > 0).then_some(of.strain as f64 / 1e3),
-            "suffices": of.suffices,
-        })
+/// Into which mode, by whomever; rest aside.
+fn changes(plan: &NodePlan) -> Option<String> {
+    let mode = plan.changes_to.as_ref().filter(|_| plan.parked.is_none())?;
+    Some(format!("it changes to {mode}"))
+}
+
+/// Its state in a word or two, with what it is on its way to.
+pub(crate) fn standing(node: &JoinedNode) -> &'static str {
+    let plan = node.plan.as_deref();
+    match (node.state, plan.and_then(|plan| plan.parked)) {
+        (NodeState::Parked, Some(Parked { level: ParkLevel::Off, .. })) => "off",
+        (NodeState::Draining, Some(Parked { stage: ParkStage::Goes, .. })) => "goes to rest",
+        (NodeState::Draining | NodeState::Cordoned, None)
+            if plan.is_some_and(|plan| plan.changes_to.is_some()) =>
+        {
+            "changes mode"
+        }
+        (state, _) => super::state(state),
+    }
+}
+
+/// The mode that it is in, and the one that it is about to be in.
+pub(crate) fn mode(node: &JoinedNode, throttled: &str) -> String {
+    let now = match node.health.thermal {
+        Thermal::Throttled => format!("{} {throttled}", node.health.mode),
+        _ => node.health.mode.clone(),
     };
-    Some(json!({
-        "says": (!plan.says.is_empty()).then_some(&plan.says),
-        "wish": plan.mode,
-        "requests_per_hour": plan.rate as f64 / 1e3,
-        "modes": plan.modes.iter().map(mode).collect::<Vec<_>>(),
-        "parked": plan.parked,
-        "failure": plan.failure,
-    }))
+    match node.plan.as_deref().and_then(|plan| plan.changes_to.as_ref()) {
+        Some(then) if *then != node.health.mode => format!("{now} → {then}"),
+        _ => now,
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::{cmp::Ordering, time::Duration};
 
-use dunlin_protocol::{JoinedNode, Residency, Thermal};
+use dunlin_protocol::{JoinedNode, NodePlan, Residency};
 
 use super::{
-    look::{Look, is_gone},
+    look::{Look, is_gone, is_off},
     screen::Column,
 };
-use crate::{command::fleet::nodes::state, duration};
+use crate::{command::fleet::nodes::plan, duration};
 
 /// In the order in which they are shown. The last ones go first where there is no room.
 pub(super) const COLUMNS: [Column<JoinedNode>; 10] = [
@@ -19,7 +19,7 @@ pub(super) const COLUMNS: [Column<JoinedNode>; 10] = [
         width: 13,
         rank: 1,
         is_right: false,
-        order: |a, b| state(a.state).cmp(state(b.state)),
+        order: |a, b| plan::standing(a).cmp(plan::standing(b)),
     },
     Column { name: "RUN", width: 5, rank: 2, is_right: true, order: |a, b| b.running.cmp(&a.running) },
     Column {
@@ -69,12 +69,13 @@ fn battery_order(a: &JoinedNode, b: &JoinedNode) -> Ordering {
 /// A cell for each column.
 pub(super) fn cells(node: &JoinedNode, look: &Look) -> [String; 10] {
     let health = &node.health;
-    let known = |text: String| if is_gone(node.state) { String::new() } else { text };
+    let is_there = !is_gone(node.state) && !is_off(node);
+    let known = |text: String| if is_there { text } else { String::new() };
     let emulated = if node.emulated { "~" } else { "" };
     [
         node.name.to_string(),
         format!("{emulated}{}", node.class),
-        state(node.state).to_owned(),
+        plan::standing(node).to_owned(),
         known(node.running.to_string()),
         known(health.milliwatts.map_or_else(|| "-".to_owned(), |mw| format!("{:.1} W", f64::from(mw) / 1e3))),
         known(
@@ -84,7 +85,7 @@ pub(super) fn cells(node: &JoinedNode, look: &Look) -> [String; 10] {
         ),
         known(battery(node)),
         known(format!("{:.1} GB", node.free_memory_bytes as f64 / 1e9)),
-        known(mode(node)),
+        known(plan::mode(node, "hot")),
         known(models(node, look)),
     ]
 }
@@ -95,19 +96,28 @@ fn battery(node: &JoinedNode) -> String {
     format!("{} {percent} %", if node.health.on_battery { "↓" } else { "↑" })
 }
 
-fn mode(node: &JoinedNode) -> String {
-    match node.health.thermal {
-        Thermal::Throttled => format!("{} hot", node.health.mode),
-        _ => node.health.mode.clone(),
-    }
-}
-
 fn models(node: &JoinedNode, look: &Look) -> String {
     let names = node.residents.iter().map(|resident| {
         let loading = if resident.state == Residency::Loading { " ..." } else { "" };
         format!("{}{loading}", look.model(resident.model))
     });
     names.collect::<Vec<_>>().join(", ")
+}
+
+/// What is meant, and what each mode would take.
+fn planned(of: &NodePlan) -> Vec<String> {
+    let mut lines: Vec<String> = plan::says(of).map(|says| format!("plan: {says}")).collect();
+    lines.extend(of.modes.iter().map(|mode| {
+        let assumed = if mode.assumed { "~" } else { "" };
+        let watts = mode.milliwatts.map_or_else(
+            || "draws what nobody knows".to_owned(),
+            |milliwatts| format!("draws {assumed}{:.2} W", milliwatts as f64 / 1e3),
+        );
+        let request = duration::show(Duration::from_millis(mode.request_ms));
+        let slow = if mode.suffices { "" } else { ", too slow for what is asked" };
+        format!("  in {} it {watts}, a request takes {request}{slow}", mode.mode)
+    }));
+    lines
 }
 
 /// All of it, as lines.
@@ -118,7 +128,7 @@ pub(super) fn details(node: &JoinedNode, look: &Look) -> Vec<String> {
         |ms| format!("{} ago", duration::show(Duration::from_millis(ms))),
     );
     let mut lines = vec![
-        format!("{} · {}{emulated} · {}", node.name, node.class, state(node.state)),
+        format!("{} · {}{emulated} · {}", node.name, node.class, plan::standing(node)),
         format!("last report {seen} · build {}", node.build),
         format!(
             "memory {:.1} of {:.1} GB free · {} models on disk",
@@ -127,10 +137,11 @@ pub(super) fn details(node: &JoinedNode, look: &Look) -> Vec<String> {
             node.models
         ),
         format!(
-            "mode {} · {:?} · its own timer was {} ms late",
-            node.health.mode, node.health.thermal, node.health.stalled_ms
-        )
-        .to_lowercase(),
+            "mode {} · {} · its own timer was {} ms late",
+            plan::mode(node, "hot"),
+            format!("{:?}", node.health.thermal).to_lowercase(),
+            node.health.stalled_ms
+        ),
     ];
     let labels: Vec<String> =
         node.labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect();
@@ -140,9 +151,7 @@ pub(super) fn details(node: &JoinedNode, look: &Look) -> Vec<String> {
     if !node.unconfined.is_empty() {
         lines.push(format!("its kernel does not confine pipelines: {}", node.unconfined));
     }
-    let plan = node.plan.as_deref();
-    let said = plan.iter().flat_map(|plan| Some(&plan.says).into_iter().chain(&plan.failure));
-    lines.extend(said.filter(|says| !says.is_empty()).map(|says| format!("plan: {says}")));
+    lines.extend(node.plan.as_deref().into_iter().flat_map(planned));
     if let Some(drawn) = node.health.drawn {
         lines.push(format!(
             "since its start {:.1} kJ, {:.1} kJ of them for requests",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dunlin_protocol::NodeState;
 use ratatui::{
     Frame,
     layout::{Alignment, Constraint, Layout, Rect},
@@ -97,8 +98,18 @@ fn heading(screen: &Screen, paint: Paint, width: u16) -> Paragraph<'static> {
         (format!("{live} live"), Style::new()),
         (format!("{:.1} tokens/s", screen.rates.all()), paint.of(Color::Cyan)),
     ];
+    let (resting, off) = look.resting();
+    for (count, does) in [(resting, "rest"), (look.changing(), "change mode")] {
+        if count > 0 {
+            facts.push((format!("{count} {does}"), paint.of(Color::Yellow)));
+        }
+    }
     if known > 0 {
-        let of = if known < all - gone { format!(" of {known} boards") } else { String::new() };
+        let of = if known < (all - gone).saturating_sub(off) {
+            format!(" of {known} boards")
+        } else {
+            String::new()
+        };
         facts.push((format!("{watts:.1} W{of}"), Style::new()));
     }
     for (text, style) in facts {
@@ -240,7 +251,9 @@ fn draw_boards(frame: &mut Frame<'_>, area: Rect, screen: &Screen, look: &Look, 
         let bad = is_gone(node.state);
         shape.row(&board::cells(node, look), |column| match column {
             "STATE" if bad => paint.bad(),
-            "STATE" if node.state != dunlin_protocol::NodeState::Ready => paint.of(Color::Yellow),
+            // As it should be.
+            _ if node.state == NodeState::Parked => paint.faint(),
+            "STATE" if node.state != NodeState::Ready => paint.of(Color::Yellow),
             "RUN" if node.running > 0 => paint.of(Color::Cyan),
             _ if bad => paint.faint(),
             _ => Style::new(),

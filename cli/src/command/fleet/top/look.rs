@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_protocol::{FleetSummary, InvocationId, JoinedNode, ListedInvocation, ModelDigest, NodeState};
+use dunlin_protocol::{
+    FleetSummary, InvocationId, JoinedNode, ListedInvocation, ModelDigest, NodeState, ParkLevel,
+};
 
 /// How much of an older rate stays in a newer one.
 const SMOOTHING: f64 = 0.5;
@@ -41,10 +43,30 @@ impl Look {
     pub(super) fn gone(&self) -> usize {
         self.nodes.iter().filter(|node| is_gone(node.state)).count()
     }
+
+    /// Those that rest, and those of them that are off.
+    pub(super) fn resting(&self) -> (usize, usize) {
+        let resting = self.nodes.iter().filter(|node| node.state == NodeState::Parked);
+        (resting.clone().count(), resting.filter(|node| is_off(node)).count())
+    }
+
+    /// Those that are on their way into another mode, rest aside.
+    pub(super) fn changing(&self) -> usize {
+        let changes = |node: &&JoinedNode| {
+            node.plan.as_deref().is_some_and(|plan| plan.parked.is_none() && plan.changes_to.is_some())
+        };
+        self.nodes.iter().filter(changes).count()
+    }
 }
 
 pub(super) fn is_gone(state: NodeState) -> bool {
     matches!(state, NodeState::Lost | NodeState::Suspected | NodeState::Denied)
+}
+
+/// It was put off, so that nothing is known of it, and nothing is wrong.
+pub(super) fn is_off(node: &JoinedNode) -> bool {
+    let parked = node.plan.as_deref().and_then(|plan| plan.parked);
+    node.state == NodeState::Parked && parked.is_some_and(|parked| parked.level == ParkLevel::Off)
 }
 
 pub(super) fn is_live(invocation: &ListedInvocation) -> bool {

@@ -32,8 +32,11 @@ pub(super) fn execute(json: bool) -> anyhow::Result<()> {
     } else {
         String::new()
     };
+    let counts = [(look.resting().0, "rest"), (look.changing(), "change mode")];
+    let told = counts.into_iter().filter(|(count, _)| *count > 0);
+    let told: String = told.map(|(count, does)| format!(", {count} {does}")).collect();
     terminal::print(format_args!(
-        "{} of {} connected, {} running, {} waiting{drawn}",
+        "{} of {} connected{told}, {} running, {} waiting{drawn}",
         fleet.connected,
         terminal::counted(look.nodes.len(), "board"),
         fleet.running,
@@ -66,6 +69,8 @@ fn document(look: &Look) -> Value {
         "build": fleet.build,
         "boards": look.nodes.len(),
         "connected": fleet.connected,
+        "resting": look.resting().0,
+        "changing_mode": look.changing(),
         "running": fleet.running,
         "queued": fleet.queued,
         "watts": (known > 0).then_some(watts),

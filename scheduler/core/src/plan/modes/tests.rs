@@ -109,7 +109,8 @@ fn few_change_at_once() {
     fleet[0].is_ready = false;
     assert!((0..2).all(|round| due(&mut plan, round, &fleet).is_empty()));
     assert_eq!(due(&mut plan, 2, &fleet), [1, 2]);
-    assert_eq!(plan.wish(NodeId(0)).unwrap().waits, Some(ModeWaits::Away));
+    let wish = plan.wish(NodeId(0)).unwrap();
+    assert_eq!((wish.waits, wish.since, wish.rounds), (Some(ModeWaits::Away), after(0), 3));
     assert_eq!(plan.wish(NodeId(3)).unwrap().waits, Some(ModeWaits::Others));
     // They take their time.
     (fleet[1].changes, fleet[2].changes) = (true, true);

@@ -20,7 +20,7 @@ use dunlin_scheduler_core::{Alias, Decision, ModePlan, ParkPlan, PlanRules, Time
 use tokio::time::Instant;
 
 use self::{demand::Demands, kept::Keeper, modes::Modes, needs::Wanted, parking::Parking};
-pub(super) use self::{errand::ErrandError, parking::Call};
+pub(super) use self::{errand::ErrandError, parking::Call, told::Countdown};
 use super::{
     Driver,
     hold::{Hold, Waits},
@@ -132,6 +132,7 @@ impl Driver {
             self.plan_modes(now);
         }
         self.plan_parking();
+        self.shows();
     }
 
     /// The models of a node have left its memory, or not.

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use dunlin_protocol::{
-    FleetSummary, Health, InvocationId, JoinedNode, ListedInvocation, ModelDigest, NodeState, OperatingPoint,
-    Residency, Resident,
+    FleetSummary, Health, InvocationId, JoinedNode, ListedInvocation, ModelDigest, NodePlan, NodeState,
+    OperatingPoint, ParkLevel, ParkStage, Parked, PlannedMode, Residency, Resident,
 };
 use ratatui::{
     Terminal,
@@ -168,6 +168,73 @@ fn a_scheduler_that_is_away_is_told() {
     assert!(text.contains("jetson"), "{text}");
     screen.see(look(screen.time, 40));
     assert!(shown(&mut screen, 100, 12).contains("live"));
+}
+
+fn planned(name: &str, state: NodeState, plan: NodePlan) -> JoinedNode {
+    JoinedNode { plan: Some(Box::new(plan)), ..node(name, state, 0) }
+}
+
+fn parked(level: ParkLevel, stage: ParkStage) -> NodePlan {
+    let parked = Parked { level, unix_seconds: 1, wakes: stage == ParkStage::Wakes, wake_ms: 60_000, stage };
+    NodePlan { parked: Some(parked), ..NodePlan::default() }
+}
+
+#[test]
+fn boards_that_rest_and_boards_that_change_say_so() {
+    let mut screen = screen();
+    let mut planned_look = look(screen.time, 30);
+    let seven = PlannedMode {
+        mode: "7W".to_owned(),
+        milliwatts: Some(2650),
+        request_ms: 5200,
+        suffices: true,
+        assumed: true,
+        ..PlannedMode::default()
+    };
+    let to_seven = NodePlan {
+        says: "7W saves 9 % of watts, by assumed figures; now".to_owned(),
+        changes_to: Some("7W".to_owned()),
+        modes: vec![seven],
+        ..NodePlan::default()
+    };
+    let mut off = planned("off", NodeState::Parked, parked(ParkLevel::Off, ParkStage::Rests));
+    off.health.milliwatts = None;
+    planned_look.nodes = vec![
+        planned("changer", NodeState::Draining, to_seven),
+        planned("goer", NodeState::Draining, parked(ParkLevel::LowMode, ParkStage::Goes)),
+        planned("low", NodeState::Parked, parked(ParkLevel::LowMode, ParkStage::Rests)),
+        off,
+        planned("waker", NodeState::Wakes, parked(ParkLevel::Off, ParkStage::Wakes)),
+    ];
+    screen.see(planned_look);
+    let text = shown(&mut screen, 130, 16);
+    let head = text.lines().next().unwrap();
+    assert!(head.contains("2 rest · 1 change mode") && !head.contains("of 4 boards"), "{text}");
+    for (name, words) in [
+        ("changer", "changes mode"),
+        ("changer", "MAXN → 7W"),
+        ("goer", "goes to rest"),
+        ("low", "parked"),
+        ("waker", "wakes"),
+    ] {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{text}"));
+        assert!(line.contains(words), "{name} {words}: {text}");
+    }
+    let line = text.lines().find(|line| line.starts_with("off ")).unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["off", "~orin-nano-8g", "off"], "{text}");
+    press(&mut screen, KeyCode::Enter);
+    let text = shown(&mut screen, 100, 20);
+    for words in [
+        "plan: it changes to 7W",
+        "plan: 7W saves 9 % of watts, by assumed figures; now",
+        "in 7W it draws ~2.65 W, a request takes 5.20 s",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    // Where there is little room, too.
+    press(&mut screen, KeyCode::Esc);
+    let text = shown(&mut screen, 60, 16);
+    assert!(text.contains("changes mode") && text.contains("goes to rest"), "{text}");
 }
 
 #[test]

@@ -21,6 +21,9 @@ impl Driver {
         level: Option<dunlin_protocol::ParkLevel>,
         reply: oneshot::Sender<Answer>,
     ) {
+        if !self.nodes.contains_key(name) && !self.planning.parked.contains_key(name) {
+            return drop(reply.send(Answer::Failed(self.no_node(name))));
+        }
         let level = match level.map(|level| self.asked_level(name, level)).transpose() {
             Ok(level) => level.unwrap_or_else(|| self.usual_level(name)),
             Err(failure) => return drop(reply.send(Answer::Failed(failure))),
@@ -55,10 +58,6 @@ impl Driver {
         reply: Option<oneshot::Sender<Answer>>,
     ) {
         let refuse = |reply, failure| answer(reply, Answer::Failed(failure));
-        let (Some(id), Some(node)) = (self.names.known(name), self.nodes.get(name)) else {
-            let failure = self.no_node(name);
-            return refuse(reply, failure);
-        };
         if let Some(parking) = self.planning.parked.get(name) {
             let text = match parking.stage {
                 Stage::Rests => format!("{name} is parked already"),
@@ -66,6 +65,10 @@ impl Driver {
             };
             return refuse(reply, Failure::new(FailureCode::Conflict, text));
         }
+        let (Some(id), Some(node)) = (self.names.known(name), self.nodes.get(name)) else {
+            let failure = self.no_node(name);
+            return refuse(reply, failure);
+        };
         if node.hold.is_some() || !node.is_connected {
             let text = format!("{name} is not connected, or busy: it changes its mode, or is measured");
             return refuse(reply, Failure::new(FailureCode::Conflict, text).retry_after_ms(5000));

@@ -5,7 +5,9 @@ mod going;
 
 use std::time::Duration;
 
-use dunlin_protocol::{Answer, Failure, FailureCode, Incarnation, Inventory, NodeId, NodeState, Parked};
+use dunlin_protocol::{
+    Answer, Failure, FailureCode, Incarnation, Inventory, NodeId, NodeState, ParkStage, Parked,
+};
 use dunlin_scheduler_core::{Errand, Input, ParkLevel, ParkRest};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -91,6 +93,14 @@ impl Parking {
             Stage::Rests => NodeState::Parked,
             Stage::Called | Stage::Comes { .. } | Stage::Rises => NodeState::Wakes,
             _ => NodeState::Draining,
+        }
+    }
+
+    fn told_stage(&self) -> ParkStage {
+        match self.state() {
+            NodeState::Parked => ParkStage::Rests,
+            NodeState::Wakes => ParkStage::Wakes,
+            _ => ParkStage::Goes,
         }
     }
 
@@ -199,6 +209,7 @@ impl Driver {
         if let Some(parking) = self.planning.parked.get_mut(name) {
             parking.stage = stage;
         }
+        self.shows();
     }
 
     /// It is where it should be.
@@ -212,6 +223,7 @@ impl Driver {
         parking.since_unix_seconds = unix_millis() / 1000;
         parking.answer(&Ok(()));
         self.keep_parked(name);
+        self.shows();
     }
 
     /// It could not be parked: it works on.
@@ -230,6 +242,7 @@ impl Driver {
             parking.stage = Stage::Rests;
             parking.answer(&Err(failure.clone()));
         }
+        self.shows();
     }
 
     /// It takes work again.
@@ -252,6 +265,7 @@ impl Driver {
         self.planning.worked.insert(name.clone(), now);
         parking.answer(result);
         self.keep_parked(name);
+        self.shows();
     }
 
     pub(in crate::driver) fn parked_inventories(&self) -> impl Iterator<Item = (&NodeId, &Inventory)> {
@@ -278,6 +292,7 @@ impl Driver {
             unix_seconds: parking.since_unix_seconds,
             wakes: parking.rest() == ParkRest::Wakes,
             wake_ms: wake.as_millis() as u64,
+            stage: parking.told_stage(),
         })
     }
 }
