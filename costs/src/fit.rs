@@ -91,16 +91,15 @@ pub fn decode(samples: &[(u32, u32, f64)]) -> Result<(Decode, Goodness), FitErro
         Some((steps, Depth { d1: 0.0, shared: 0.0 }))
     };
     let (mut steps, depth) = sharing(samples, &batches).or_else(flat).ok_or(FitError::Unsolvable)?;
-    // A larger batch takes no less time: what looks otherwise is noise.
-    for at in 1..steps.len() {
-        steps[at] = steps[at].max(steps[at - 1]);
-    }
-    let step = |sequences: u32| interpolate(&batches, &steps, sequences);
     let largest = batches[batches.len() - 1];
+    settle(&batches, &mut steps);
+    let step = |sequences: u32| interpolate(&batches, &steps, sequences);
+    let known = |sequences: u32| Figure::known(step(sequences) * 1e3);
+    let powers = 0..=largest.ilog2().min(BATCHES as u32 - 1);
+    let halves = (0..powers.end().saturating_sub(1)).map(|number| 3 << number);
     let decode = Decode {
-        batch_ms: (0..=largest.ilog2().min(BATCHES as u32 - 1))
-            .map(|power| Figure::known(step(1 << power) * 1e3))
-            .collect(),
+        batch_ms: powers.clone().map(|power| known(1 << power)).collect(),
+        between_ms: halves.take_while(|size| batches.contains(size)).map(known).collect(),
         depth_ms_per_token: Figure::known(depth.d1 * 1e3),
         depth_shared: Figure::known(depth.shared),
         contention: Figure::default(),
@@ -111,6 +110,22 @@ pub fn decode(samples: &[(u32, u32, f64)]) -> Result<(Decode, Goodness), FitErro
         decode,
         goodness(samples.iter().map(|(depth, sequences, seconds)| (fitted(*depth, *sequences), *seconds))),
     ))
+}
+
+/// A larger batch takes no less time: what looks otherwise is noise. But three sequences may take as long as four, where
+/// kernels compute rows by fours; so the powers of two are as they were measured, and what is between them stays there.
+fn settle(batches: &[u32], steps: &mut [f64]) {
+    let mut most = f64::INFINITY;
+    for (size, step) in batches.iter().zip(steps.iter_mut()).rev() {
+        if size.is_power_of_two() {
+            most = *step;
+        } else {
+            *step = step.min(most);
+        }
+    }
+    for at in 1..steps.len() {
+        steps[at] = steps[at].max(steps[at - 1]);
+    }
 }
 
 /// How `d1` acts on a step.
@@ -181,8 +196,12 @@ fn flat_or_growing(
 
 /// Seconds of a step of `sequences` with `context` tokens in all, by a fit.
 pub fn step_seconds(decode: &Decode, sequences: u32, context: f64) -> f64 {
-    let parts: Vec<f64> = decode.batch_ms.iter().map(|ms| ms.nominal() / 1e3).collect();
-    let sizes: Vec<u32> = (0..parts.len() as u32).map(|power| 1 << power).collect();
+    let powers = (0..).map(|power| 1 << power).zip(&decode.batch_ms);
+    let halves = (0..).map(|number| 3 << number).zip(&decode.between_ms);
+    let mut measured: Vec<(u32, f64)> =
+        powers.chain(halves).map(|(size, ms)| (size, ms.nominal() / 1e3)).collect();
+    measured.sort_unstable_by_key(|(size, _)| *size);
+    let (sizes, parts): (Vec<u32>, Vec<f64>) = measured.into_iter().unzip();
     let shared = 1.0 + decode.depth_shared.nominal() * f64::from(sequences.saturating_sub(1));
     interpolate(&sizes, &parts, sequences) + decode.depth_ms_per_token.nominal() / 1e3 * context * shared
 }
@@ -332,6 +351,20 @@ mod tests {
             &[step(16, 1), step(512, 1), step(64, 3), step(512, 6)],
             &expect!["[18.0, 20.0, 24.0] + 0.0004 K ms, to 512, 0.00 %, q90 0.000"],
         );
+        let fours = |depth: u32, batch: u32, ms: f64| (depth, batch, ms / 1e3);
+        let (fit, _) = decode(&[
+            fours(16, 1, 15.6),
+            fours(16, 2, 44.0),
+            fours(16, 3, 59.7),
+            fours(16, 4, 58.0),
+            fours(16, 6, 80.0),
+            fours(16, 8, 90.0),
+        ])
+        .unwrap();
+        let rounded = |figures: &[Figure]| figures.iter().map(|ms| ms.nominal().round()).collect::<Vec<_>>();
+        assert_eq!(rounded(&fit.batch_ms), [16.0, 44.0, 58.0, 90.0], "as they were measured");
+        assert_eq!(rounded(&fit.between_ms), [58.0, 80.0], "no longer than the next");
+        assert!((step_seconds(&fit, 6, 0.0) - 0.080).abs() < 1e-3 && step_seconds(&fit, 7, 0.0) > 0.084);
         // One depth only.
         check_decode(
             &[step(100, 1), step(100, 1)],

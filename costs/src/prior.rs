@@ -122,6 +122,7 @@ impl Prior {
             },
             decode: Decode {
                 batch_ms: self.sharing.batch(&alone, &p1),
+                between_ms: Vec::new(),
                 depth_ms_per_token: scaled(&self.d1_ms_per_token, attention, &point.decode),
                 depth_shared: Figure::default(),
                 contention: self.sharing.contention.clone(),

@@ -29,6 +29,10 @@ pub enum RowFault {
     NoBatch,
     #[error("decode.batch_ms has {0} values, at most {BATCHES} (1 to 128 sequences) are possible")]
     Batches(usize),
+    #[error(
+        "decode.between_ms has {0} values, and there are {1} between 2, 4, 8 ... sequences of decode.batch_ms"
+    )]
+    Between(usize, usize),
     #[error("{0} must be more than 0")]
     Zero(&'static str),
     #[error("prefill.measured goes from {0} to {1} tokens: the shortest prompt comes first")]
@@ -99,6 +103,10 @@ pub struct Prefill {
 pub struct Decode {
     /// `d(b)` for b = 1, 2, 4, 8 ...: between them linear, beyond them by the last slope.
     pub batch_ms: Vec<Figure>,
+    /// `d(b)` for b = 3, 6, 12 ..., as far as they were measured. Kernels that compute rows by fours may take as long for three
+    /// as for four. What lies outside of the two beside it counts as the nearer one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub between_ms: Vec<Figure>,
     /// `d1`.
     #[serde(default)]
     pub depth_ms_per_token: Figure,
@@ -262,6 +270,10 @@ impl RowParts {
         let first = batch.first().ok_or(RowFault::NoBatch)?;
         if batch.len() > BATCHES {
             return Err(RowFault::Batches(batch.len()));
+        }
+        let (between, most) = (self.decode.between_ms.len(), batch.len().saturating_sub(2));
+        if between > most {
+            return Err(RowFault::Between(between, most));
         }
         for (name, figure) in
             [("prefill.p1_ms_per_token", &self.prefill.p1_ms_per_token), ("decode.batch_ms", first)]

@@ -4,6 +4,8 @@ use crate::{Backend, Bound, Figure, Origin, RowParts, Watts};
 
 /// Batch sizes 1, 2, 4 ... 128.
 pub(crate) const BATCHES: usize = 8;
+/// Those between them: 3, 6, 12 ... 96.
+const BETWEEN: usize = BATCHES - 2;
 
 /// The engine fills a step that others wait for up to this time with prompt tokens, in seconds,
 const SHARED_STEP: f64 = 0.1;
@@ -27,6 +29,7 @@ pub struct Steps {
     /// `p2` in a step of few rows.
     narrow: f64,
     batch: [f64; BATCHES],
+    between: [f64; BETWEEN],
     pub(crate) d1: f64,
     shared: f64,
     pub(crate) contention: f64,
@@ -69,6 +72,7 @@ impl Steps {
         let seconds = |figure: &Figure| figure.at(bound) / 1e3;
         let joules = |figure: &Option<Figure>| figure.as_ref().map(|figure| figure.at(bound));
         let measured: Vec<f64> = row.decode.batch_ms.iter().map(seconds).collect();
+        let batch = batches(&measured);
         Self {
             p0: seconds(&row.prefill.p0_ms),
             p1: seconds(&row.prefill.p1_ms_per_token),
@@ -78,7 +82,8 @@ impl Steps {
                 [&row.prefill.p1_ms_per_token, &row.prefill.p2_ms_per_token2, &row.decode.depth_ms_per_token]
                     .map(seconds),
             ),
-            batch: batches(&measured),
+            batch,
+            between: between(&batch, row.decode.between_ms.iter().map(seconds)),
             d1: seconds(&row.decode.depth_ms_per_token),
             shared: row.decode.depth_shared.at(bound),
             contention: row.decode.contention.at(bound),
@@ -109,7 +114,12 @@ impl Steps {
         let below = (sequences.ilog2() as usize).min(BATCHES - 2);
         let (from, to) = (self.batch[below], self.batch[below + 1]);
         let at = f64::from(1u32 << below);
-        from + (to - from) * (f64::from(sequences) - at) / at
+        let part = (f64::from(sequences) - at) / at;
+        match below.checked_sub(1).map(|number| self.between[number]) {
+            Some(half) if part <= 0.5 => from + (half - from) * 2.0 * part,
+            Some(half) => half + (to - half) * (2.0 * part - 1.0),
+            None => from + (to - from) * part,
+        }
     }
 
     /// Seconds of a step that decodes `sequences` of `context` tokens in all, alone on the node.
@@ -193,6 +203,17 @@ fn batches(measured: &[f64]) -> [f64; BATCHES] {
         };
     }
     batch
+}
+
+/// Seconds for b = 3, 6, 12 ...: what was not measured is half way, and no more sequences take less.
+fn between(batch: &[f64; BATCHES], measured: impl Iterator<Item = f64>) -> [f64; BETWEEN] {
+    let mut between = [0.0; BETWEEN];
+    let mut measured = measured.fuse();
+    for (half, beside) in between.iter_mut().zip(batch[1..].windows(2)) {
+        let [from, to] = [beside[0], beside[1].max(beside[0])];
+        *half = measured.next().map_or((beside[0] + beside[1]) / 2.0, |half| half.clamp(from, to));
+    }
+    between
 }
 
 impl Grounds {

@@ -168,6 +168,7 @@ impl ClassFile {
         };
         let decode = Decode {
             batch_ms: self.sharing.batch(&row.d0_ms, &row.p1_ms_per_token),
+            between_ms: Vec::new(),
             depth_ms_per_token: row.d1_ms_per_token.clone(),
             depth_shared: Figure::default(),
             contention: self.sharing.contention.clone(),

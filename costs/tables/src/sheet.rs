@@ -51,11 +51,17 @@ const COLUMNS: [(&str, &str, Kind); 63] = [
     ("prompt_tokens_to", "prefill/measured/1", Kind::Integer),
     ("step_1_ms", "decode/batch_ms/0", Kind::Figure),
     ("step_2_ms", "decode/batch_ms/1", Kind::Figure),
+    ("step_3_ms", "decode/between_ms/0", Kind::Figure),
     ("step_4_ms", "decode/batch_ms/2", Kind::Figure),
+    ("step_6_ms", "decode/between_ms/1", Kind::Figure),
     ("step_8_ms", "decode/batch_ms/3", Kind::Figure),
+    ("step_12_ms", "decode/between_ms/2", Kind::Figure),
     ("step_16_ms", "decode/batch_ms/4", Kind::Figure),
+    ("step_24_ms", "decode/between_ms/3", Kind::Figure),
     ("step_32_ms", "decode/batch_ms/5", Kind::Figure),
+    ("step_48_ms", "decode/between_ms/4", Kind::Figure),
     ("step_64_ms", "decode/batch_ms/6", Kind::Figure),
+    ("step_96_ms", "decode/between_ms/5", Kind::Figure),
     ("step_128_ms", "decode/batch_ms/7", Kind::Figure),
     ("depth_ms_per_token", "decode/depth_ms_per_token", Kind::Figure),
     ("depth_shared", "decode/depth_shared", Kind::Figure),
@@ -212,7 +218,7 @@ fn defaults() -> Value {
         },
         "provenance": { "origin": "imported", "source": "a table in CSV" },
         "prefill": { "p0_ms": 0.0, "measured": [0, 0] },
-        "decode": { "batch_ms": [] },
+        "decode": { "batch_ms": [], "between_ms": [] },
     })
 }
 

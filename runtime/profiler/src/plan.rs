@@ -61,12 +61,13 @@ pub struct Plan {
 
 impl Plan {
     /// The method of the papers: prompts of 128 to 2048 tokens, depths to 2048, batches to 8 (arXiv:2503.09114v1, 4;
-    /// Liu, Zhang, Shi 2026, III-C). `context`: the longest sequence that the engine serves.
+    /// Liu, Zhang, Shi 2026, III-C), and batches between powers of two, which take longer than a line between those has it where
+    /// kernels compute rows by fours. `context`: the longest sequence that the engine serves.
     pub fn new(depth: Depth, points: &Points, context: u32) -> Self {
         let (threads, prunes) = threads(points);
         let (prompts, depths, batches): (&[u32], &[u32], &[u16]) = match depth {
-            Depth::Quick => (&[32, 128, 384], &[16, 384], &[1, 2, 4]),
-            Depth::Standard | Depth::Full => (&[128, 512, 1024, 2048], &[0, 512, 2048], &[1, 2, 4, 8]),
+            Depth::Quick => (&[32, 128, 384], &[16, 384], &[1, 2, 3, 4]),
+            Depth::Standard | Depth::Full => (&[128, 512, 1024, 2048], &[0, 512, 2048], &[1, 2, 3, 4, 6, 8]),
         };
         let (repeats, output, pause) = match depth {
             Depth::Quick => (2, 24, Duration::ZERO),
@@ -164,8 +165,8 @@ mod tests {
         let plan = Plan::new(Depth::Standard, &Points::All { cores: 2 }, 4096);
         assert_eq!(plan.prompts, [128, 512, 1024, 2048]);
         assert_eq!(plan.prefill_threads, [1, 2]);
-        // Four prompts, four batches, two further depths, one deep batch; twice.
-        assert_eq!(plan.cells(&[1, 2], &[1, 2]).len(), 2 * (4 + 4 + 2 + 1));
+        // Four prompts, six batches, two further depths, one deep batch; twice.
+        assert_eq!(plan.cells(&[1, 2], &[1, 2]).len(), 2 * (4 + 6 + 2 + 1));
     }
 
     #[test]

@@ -80,6 +80,7 @@ fn cells(threads: Threads, context: u32) -> Vec<Cell> {
         (read(128), 128),
         (write(512, 1), 512),
         (write(8, 2), 8),
+        (write(8, 3), 8),
         (read(512), 512),
         (write(256, 4), 256),
         (read(1024), 1024),

@@ -254,6 +254,7 @@ fn shared(mut decode: Decode, prefill: &Prefill) -> Decode {
         let by = |times: f64| alone + times * token * further;
         Figure::assumed(by(1.0), by(3.0), by(5.0), "not in the file: one to five prompt tokens a sequence")
     };
+    decode.between_ms.clear();
     decode.batch_ms.truncate(1);
     decode.batch_ms.extend((1..5u32).map(|power| step(f64::from((1u32 << power) - 1))));
     decode.contention = Figure::assumed(0.0, 1.0, 2.0, "not in the file: beside one other model");

@@ -23,7 +23,7 @@ pub(crate) struct Point {
 }
 
 /// Batches between which steps are linear.
-const BATCHES: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
+const BATCHES: [u32; 14] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128];
 
 impl Point {
     pub(crate) fn of(index: RowIndex, row: &Row) -> Self {
@@ -77,12 +77,12 @@ impl Point {
 }
 
 fn growth(steps: &Steps) -> f64 {
-    let slope = |&batch: &u32| {
-        let longer = steps.decode_step(2 * batch, 0.0) - steps.decode_step(batch, 0.0);
-        (longer / f64::from(batch)).max(0.0)
+    let slope = |beside: &[u32]| {
+        let longer = steps.decode_step(beside[1], 0.0) - steps.decode_step(beside[0], 0.0);
+        (longer / f64::from(beside[1] - beside[0])).max(0.0)
     };
     // The first sequence adds a whole step, which may be less than a slope.
-    BATCHES.iter().map(slope).fold(steps.decode_step(1, 0.0), f64::min)
+    BATCHES.windows(2).map(slope).fold(steps.decode_step(1, 0.0), f64::min)
 }
 
 /// What no place can be below.

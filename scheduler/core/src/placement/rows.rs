@@ -77,7 +77,9 @@ pub(crate) mod tests {
             step += up_to(50.0).nominal();
             step.into()
         });
-        let decode = Decode { batch_ms: batch_ms.collect(), contention: up_to(1.0), ..Decode::default() };
+        let batch_ms: Vec<Figure> = batch_ms.collect();
+        let between_ms = vec![up_to(100.0), up_to(200.0)];
+        let decode = Decode { batch_ms, between_ms, contention: up_to(1.0), ..Decode::default() };
         let prefill = Prefill {
             p0_ms: up_to(20.0),
             p1_ms_per_token: up_to(20.0),

@@ -87,6 +87,7 @@ pub(crate) fn row(board: &Board, model: u8, threads: u16) -> Arc<Row> {
         },
         decode: Decode {
             batch_ms: batch.to_vec(),
+            between_ms: Vec::new(),
             depth_ms_per_token: 1e-3.into(),
             depth_shared: Default::default(),
             contention: 0.5.into(),
