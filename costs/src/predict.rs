@@ -135,7 +135,8 @@ impl Steps {
         let with = sequences.saturating_add(1);
         let tpot = k_decode * self.decode_step(with, context as f64 + mean_depth);
         let depth = self.depth(with, context as f64 + mean_depth) - self.depth(sequences, context as f64);
-        let growth = k_decode * (self.batch(with) - self.batch(sequences) + depth);
+        // Kernels that compute rows by fours may be done sooner with one more.
+        let growth = (k_decode * (self.batch(with) - self.batch(sequences) + depth)).max(0.0);
         Times {
             load: calibration.load.factor() * self.load_time(situation.load),
             reading: slowdown * (p0 + prompts + shared_steps * others),

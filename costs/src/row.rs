@@ -103,8 +103,8 @@ pub struct Prefill {
 pub struct Decode {
     /// `d(b)` for b = 1, 2, 4, 8 ...: between them linear, beyond them by the last slope.
     pub batch_ms: Vec<Figure>,
-    /// `d(b)` for b = 3, 6, 12 ..., as far as they were measured. Kernels that compute rows by fours may take as long for three
-    /// as for four. What lies outside of the two beside it counts as the nearer one.
+    /// `d(b)` for b = 3, 6, 12 ..., as far as they were measured. Kernels that compute rows by fours may take longer for three
+    /// than for four.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub between_ms: Vec<Figure>,
     /// `d1`.

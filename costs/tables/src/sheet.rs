@@ -16,7 +16,7 @@ enum Kind {
 }
 
 /// Column, where it is in a row, and what it is. A number in a path is a place in a list.
-const COLUMNS: [(&str, &str, Kind); 63] = [
+const COLUMNS: [(&str, &str, Kind); 69] = [
     ("name", "name", Kind::Text),
     ("class", "key/class", Kind::Text),
     ("model", "key/model", Kind::Text),
