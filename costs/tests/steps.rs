@@ -209,10 +209,10 @@ fn sizes_between_powers_of_two_are_as_they_were_measured() {
     let steps = |between: &str| {
         let text = ROW.replace("depth_ms", &format!("between_ms = {between}, depth_ms"));
         let row = Table::parse(&text).unwrap().rows().next().unwrap().clone();
-        (1..=9).map(|size| 1e3 * row.steps().decode_step(size, 0.0)).map(f64::round).collect::<Vec<_>>()
+        (1..=9).map(|size| (1e4 * row.steps().decode_step(size, 0.0)).round() / 10.0).collect::<Vec<_>>()
     };
-    assert_eq!(steps("[]"), [20.0, 24.0, 27.0, 30.0, 34.0, 37.0, 41.0, 44.0, 48.0]);
-    assert_eq!(steps("[29.0, 42.0]"), [20.0, 24.0, 29.0, 30.0, 36.0, 42.0, 43.0, 44.0, 48.0]);
+    assert_eq!(steps("[]"), [20.0, 24.0, 27.0, 30.0, 33.5, 37.0, 40.5, 44.0, 47.5]);
+    assert_eq!(steps("[29.0, 42.0]"), [20.0, 24.0, 29.0, 30.0, 36.0, 42.0, 43.0, 44.0, 47.5]);
     assert_eq!(steps("[33.0]")[2..4], [33.0, 30.0]);
     let text = ROW.replace("depth_ms", "between_ms = [1, 2, 3], depth_ms");
     let fault = Table::parse(&text).unwrap_err().to_string();
