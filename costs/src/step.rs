@@ -144,7 +144,9 @@ impl Steps {
         let room = (SHARED_STEP - decode).max(0.0) / TILE;
         // Later tokens take longer: from where on a step has no room for as many rows as attention in tiles needs.
         let least = ATTENTION_TILE / TILE;
-        let wide = if self.narrow > self.p2 {
+        let wide = if tokens < ATTENTION_TILE {
+            0.0
+        } else if self.narrow > self.p2 {
             (((room / least - self.p1) / (2.0 * self.p2) - done).min(tokens)).max(0.0)
         } else {
             tokens
@@ -176,9 +178,10 @@ impl Steps {
         steps + (end - at) / (TILE * last)
     }
 
-    /// Seconds to read `tokens` of a prompt after `done` of it.
+    /// Seconds to read `tokens` of a prompt after `done` of it, while nobody else decodes.
     pub fn reading(&self, tokens: f64, done: f64) -> f64 {
-        self.p1 * tokens + self.p2 * (tokens * tokens + 2.0 * done * tokens)
+        let p2 = if tokens < ATTENTION_TILE { self.narrow } else { self.p2 };
+        self.p1 * tokens + p2 * (tokens * tokens + 2.0 * done * tokens)
     }
 }
 

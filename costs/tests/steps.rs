@@ -49,7 +49,12 @@ fn in_few_rows(tokens: f64, done: f64) -> f64 {
     1.5e-3 * tokens + 2e-6 * (tokens * tokens / 2.0 + done * tokens)
 }
 
-/// Steps as the engine makes them: chunks of the prompts, first come first served, beside the others' tokens.
+fn in_many_rows(tokens: f64, done: f64) -> f64 {
+    1.5e-3 * tokens + 2e-7 * (tokens * tokens + 2.0 * done * tokens)
+}
+
+/// Steps as the engine makes them: chunks of the prompts, first come first served, beside the others' tokens. The last step
+/// of a prompt has 64 rows, if the prompt has as many.
 fn simulate(steps: &Steps, work: Option<&Work>, running: &Running, until: u64) -> Run {
     let mut run = Run::default();
     let mut now = 0.0;
@@ -61,13 +66,14 @@ fn simulate(steps: &Steps, work: Option<&Work>, running: &Running, until: u64) -
         run.joules += 0.030 * (READING - IDLE);
     }
     for (mut left, mut done) in prompts {
+        let is_large = left >= 64.0;
         while left > 0.0 {
             let budget = if running.sequences > 0 { (0.1 - decoding).max(0.0) } else { 0.4 };
             let fits = |token: f64| 16.0 * (budget / token / 16.0).floor().max(1.0);
-            let (wide, narrow) = (fits(steps.reading(1.0, done)), fits(in_few_rows(1.0, done)));
-            let is_wide = running.sequences == 0 || wide >= 64.0;
+            let (wide, narrow) = (fits(in_many_rows(1.0, done)), fits(in_few_rows(1.0, done)));
+            let is_wide = is_large && (running.sequences == 0 || wide >= 64.0);
             let chunk = if is_wide { wide } else { narrow }.min(left);
-            let reading = if is_wide { steps.reading(chunk, done) } else { in_few_rows(chunk, done) };
+            let reading = if is_wide { in_many_rows(chunk, done) } else { in_few_rows(chunk, done) };
             now += run.step(reading, decoding);
             (left, done) = (left - chunk, done + chunk);
         }

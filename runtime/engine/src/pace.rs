@@ -13,6 +13,8 @@ const MIN_CHUNK: usize = 16;
 /// Rows of a step from which on the kernels for CPUs compute attention in tiles (`GGML_FA_TILE_Q` of ggml). In a step of
 /// fewer each row goes through the cache by itself, so that a token of a prompt takes longer.
 const ATTENTION_TILE: usize = 64;
+/// Kernels for CPUs compute as many rows as one, and what is left over one by one, each of which takes as long as four.
+const ROWS: usize = 4;
 /// After so many steps of prompts alone, it is tried again whether they had better share those of others.
 const TRY_AGAIN: u32 = 32;
 /// Prompt tokens of the first step, before anything is known.
@@ -52,16 +54,18 @@ struct Token {
 }
 
 impl Pace {
-    /// What the next step is for, where `decoding` sequences decode and there are prompts to read: at most `most` tokens.
+    /// What the next step is for, where `decoding` sequences decode and `waiting` tokens of prompts are to be read, at most `most`
+    /// of them in a step.
     ///
     /// Both in one step read the weights once, which is worth most where memory is slow. But the attention of a step is
     /// computed by tiles of rows, each over all that any of its rows attends to: a row that decodes costs a tile of its own
     /// there, and takes prompts past the cells of others. What takes less is found by trying.
-    pub(crate) fn share(&mut self, decoding: usize, most: usize) -> Share {
+    pub(crate) fn share(&mut self, decoding: usize, waiting: usize, most: usize) -> Share {
+        let chunk = |fits: usize, beside: usize| whole(fits.min(most), beside, waiting).min(most);
         if decoding == 0 {
             self.owed = false;
-            let (chunk, _) = self.apart.fit(LONE_STEP.as_secs_f64(), 0);
-            return Share { decodes: false, chunk: chunk.min(most) };
+            let (fits, _) = self.apart.fit(LONE_STEP.as_secs_f64(), 0);
+            return Share { decodes: false, chunk: chunk(fits, 0) };
         }
         if std::mem::take(&mut self.owed) {
             return Share { decodes: true, chunk: 0 };
@@ -72,10 +76,10 @@ impl Pace {
         if is_less && self.unmixed < TRY_AGAIN {
             self.unmixed += 1;
             self.owed = true;
-            return Share { decodes: false, chunk: apart.min(most) };
+            return Share { decodes: false, chunk: chunk(apart, 0) };
         }
         self.unmixed = 0;
-        Share { decodes: true, chunk: mixed.min(most) }
+        Share { decodes: true, chunk: chunk(mixed, decoding) }
     }
 
     /// Takes note of a step of `prompt` prompt tokens and `decoding` decoded ones.
@@ -111,6 +115,17 @@ impl Token {
     }
 }
 
+/// How many of `waiting` tokens a step reads that has room for `fits`, and `beside` rows of others: such that no row of it is
+/// left over, and that the last step of a prompt has as many rows as attention in tiles needs.
+const fn whole(fits: usize, beside: usize, waiting: usize) -> usize {
+    if fits >= waiting {
+        return waiting;
+    }
+    let leaves_few = !is_wide(waiting - fits) && is_wide(waiting / 2);
+    let chunk = if leaves_few { (waiting - ATTENTION_TILE) / MIN_CHUNK * MIN_CHUNK } else { fits };
+    (chunk + beside).next_multiple_of(ROWS) - beside
+}
+
 const fn is_wide(rows: usize) -> bool {
     rows >= ATTENTION_TILE
 }
@@ -138,15 +153,15 @@ mod tests {
     #[test]
     fn chunks_fill_the_time_that_a_step_may_take() {
         let mut pace = Pace::default();
-        assert_eq!(pace.share(0, 512), apart(FIRST_CHUNK));
+        assert_eq!(pace.share(0, 2000, 512), apart(FIRST_CHUNK));
         learn(&mut pace, 64, 64, 0);
-        assert_eq!(pace.share(0, 512), apart(400));
-        assert_eq!(pace.share(0, 100), apart(100));
+        assert_eq!(pace.share(0, 2000, 512), apart(400));
+        assert_eq!(pace.share(0, 100, 512), apart(100));
         // Nothing is known of shared steps: they are tried.
-        assert_eq!(pace.share(1, 512), mixed(FIRST_CHUNK));
+        assert_eq!(pace.share(1, 2000, 512), mixed(FIRST_CHUNK + 3));
         learn(&mut pace, 40, 0, 4);
         learn(&mut pace, 40 + 51, 64, 4);
-        assert_eq!(pace.share(4, 512), mixed(64), "what a shared step reads is cheaper");
+        assert_eq!(pace.share(4, 2000, 512), mixed(64), "what a shared step reads is cheaper");
     }
 
     #[test]
@@ -156,15 +171,15 @@ mod tests {
         learn(&mut pace, 10, 0, 2);
         learn(&mut pace, 10 + 128, 64, 2);
         for _ in 0..TRY_AGAIN {
-            assert_eq!(pace.share(2, 512), apart(80));
+            assert_eq!(pace.share(2, 2000, 512), apart(80));
             // Then those that decode have their turn.
-            assert_eq!(pace.share(2, 512), mixed(0));
+            assert_eq!(pace.share(2, 2000, 512), mixed(0));
         }
-        assert_eq!(pace.share(2, 512).decodes, true, "tried again");
-        assert_eq!(pace.share(2, 512), apart(80));
+        assert_eq!(pace.share(2, 2000, 512).decodes, true, "tried again");
+        assert_eq!(pace.share(2, 2000, 512), apart(80));
         // Nobody decodes any more, so that nobody is owed anything.
-        assert_eq!(pace.share(0, 512), apart(400));
-        assert_eq!(pace.share(2, 512), apart(80));
+        assert_eq!(pace.share(0, 2000, 512), apart(400));
+        assert_eq!(pace.share(2, 2000, 512), apart(80));
     }
 
     #[test]
@@ -173,11 +188,28 @@ mod tests {
         learn(&mut pace, 256, 256, 0);
         // The rest of a prompt, say.
         learn(&mut pace, 64, 32, 0);
-        assert_eq!(pace.share(0, 512), apart(400));
+        assert_eq!(pace.share(0, 2000, 512), apart(400));
         learn(&mut pace, 40, 0, 2);
         learn(&mut pace, 400, 64, 2);
         // There is no room for so many: what steps of few rows take counts.
-        assert_eq!(pace.share(2, 512), apart(16));
+        assert_eq!(pace.share(2, 2000, 512), apart(16));
+    }
+
+    #[test]
+    fn steps_are_of_whole_groups_and_leave_no_few_rows() {
+        let check = |fits, beside, waiting, expected| assert_eq!(whole(fits, beside, waiting), expected);
+        check(176, 0, 100, 100);
+        check(176, 0, 400, 176);
+        check(176, 3, 400, 177);
+        check(16, 8, 400, 16);
+        // 24 would be left over.
+        check(176, 0, 200, 128);
+        check(176, 2, 200, 130);
+        check(80, 0, 143, 64);
+        check(176, 0, 240, 176);
+        // Too few for two.
+        check(80, 0, 127, 80);
+        check(80, 0, usize::MAX, 80);
     }
 
     #[test]
@@ -185,7 +217,7 @@ mod tests {
         let mut pace = Pace::default();
         learn(&mut pace, 10_000, 64, 0);
         learn(&mut pace, 10_000, 64, 8);
-        assert_eq!(pace.share(8, 512).chunk, MIN_CHUNK);
-        assert_eq!(pace.share(0, 3), apart(3));
+        assert_eq!(pace.share(8, 2000, 512).chunk, MIN_CHUNK);
+        assert_eq!(pace.share(0, 3, 512), apart(3));
     }
 }

@@ -119,10 +119,17 @@ impl Engine {
     }
 
     fn share(&mut self) -> Share {
-        let reads = self.running.iter().any(|running| is_branching(&running.task))
-            || !self.feedable(false).is_empty();
         let decoding = self.feedable(true).len();
-        if reads { self.pace.share(decoding, BATCH as usize) } else { Share { decodes: true, chunk: 0 } }
+        let reading = self.feedable(false).into_iter().map(|task| self.running[task].task.pending().len());
+        let waiting = match self.running.iter().any(|running| is_branching(&running.task)) {
+            // Candidates that are scored take what there is.
+            true => usize::MAX,
+            false => reading.sum(),
+        };
+        match waiting {
+            0 => Share { decodes: true, chunk: 0 },
+            _ => self.pace.share(decoding, waiting, BATCH as usize),
+        }
     }
 
     /// Indices of the tasks whose tokens can be computed, past their prompt or not.
