@@ -175,7 +175,7 @@ mod tests {
             // Then those that decode have their turn.
             assert_eq!(pace.share(2, 2000, 512), mixed(0));
         }
-        assert_eq!(pace.share(2, 2000, 512).decodes, true, "tried again");
+        assert!(pace.share(2, 2000, 512).decodes, "tried again");
         assert_eq!(pace.share(2, 2000, 512), apart(80));
         // Nobody decodes any more, so that nobody is owed anything.
         assert_eq!(pace.share(0, 2000, 512), apart(400));
