@@ -172,7 +172,10 @@ impl ModePlan {
         objective: Objective,
         nodes: &[ModeState],
     ) -> Vec<ModeChange> {
-        self.nodes.retain(|id, _| nodes.iter().any(|state| state.node == *id));
+        self.nodes.retain(|id, memory| {
+            let is_here = nodes.iter().any(|state| state.node == *id);
+            is_here || memory.outlasts(now, rules)
+        });
         let changing = nodes.iter().filter(|state| state.changes).count();
         let mut room = at_once(rules.at_once, nodes.len()).saturating_sub(changing);
         let (mut holders, mut due) = (Holders::of(nodes), Vec::new());
@@ -239,6 +242,13 @@ impl ModePlan {
 impl Memory {
     fn is_barred(&self, mode: &Mode, now: Time) -> bool {
         self.failed.get(mode).is_some_and(|failed| failed.again > now)
+    }
+
+    /// One that is lost for a while, perhaps by what it was told to do, is not told so again as soon as it is back.
+    fn outlasts(&mut self, now: Time, rules: &ModeRules) -> bool {
+        self.wish = None;
+        self.changed.is_some_and(|at| at + rules.rest > now)
+            || self.failed.values().any(|failed| failed.again + LONGEST_BACKOFF > now)
     }
 
     fn follow(&mut self, better: Option<(Mode, Gain)>, now: Time) {

@@ -165,6 +165,21 @@ fn a_mode_that_fails_is_left_alone_for_longer_each_time() {
 }
 
 #[test]
+fn what_a_lost_node_did_not_take_is_remembered() {
+    let (mut plan, fleet) = (ModePlan::default(), [board(1, "mid", 0.0)]);
+    assert!((0..2).all(|round| due(&mut plan, round, &fleet).is_empty()));
+    assert_eq!(due(&mut plan, 2, &fleet), [1]);
+    plan.failed(NodeId(1), &"low".into(), "it was lost", &rules(), after(ROUND * 2));
+    // It is not there for a few rounds, and then it is.
+    assert!((3..6).all(|round| due(&mut plan, round, &[]).is_empty()));
+    assert!((6..20).all(|round| due(&mut plan, round, &fleet).is_empty()));
+    assert_eq!(plan.failure(NodeId(1), after(ROUND * 20)).unwrap().2, "it was lost");
+    // But not for ever.
+    assert!(due(&mut plan, 24 * 3600 / ROUND + 100, &[]).is_empty());
+    assert_eq!(plan.nodes.len(), 0);
+}
+
+#[test]
 fn what_is_not_known_is_not_chosen() {
     let find = |objective, state: &ModeState| better(&rules(), objective, state, |_| false);
     let mut state = board(1, "max", 0.0);
