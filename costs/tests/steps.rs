@@ -44,9 +44,9 @@ impl Run {
     }
 }
 
-/// Seconds to read a chunk in a step of fewer than 64 rows: each token attends as one that is decoded.
+/// Seconds to read a chunk in a step of fewer than 64 rows: each token attends much as one that is decoded.
 fn in_few_rows(tokens: f64, done: f64) -> f64 {
-    1.5e-3 * tokens + 2e-6 * (tokens * tokens / 2.0 + done * tokens)
+    1.5e-3 * tokens + 0.6 * 2e-6 * (tokens * tokens / 2.0 + done * tokens)
 }
 
 fn in_many_rows(tokens: f64, done: f64) -> f64 {
