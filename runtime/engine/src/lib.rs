@@ -30,5 +30,5 @@ pub use engine::{Engine, Wake};
 pub use io::serve;
 pub use load::{Loaded, load};
 pub use outbox::Outbox;
-pub use sampling::argmax;
+pub use sampling::{NoFiniteLogit, argmax};
 pub use vitals::Vitals;
