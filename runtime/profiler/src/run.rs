@@ -196,7 +196,7 @@ impl Running<'_> {
         let was_cold = asked && used.is_some_and(|used| used.read as f64 >= wanted);
         if cold && !was_cold && !std::mem::replace(&mut self.told_warm, true) {
             self.watcher
-                .note("the kernel did not let go of the model's file: loads from the disk are not measured");
+                .note("the kernel kept the model's file in memory though it was asked not to: loads of that kind are not counted as from the disk");
         }
         if let Some(pid) = engine.status().pid.filter(|_| !std::mem::replace(&mut self.tried, true)) {
             self.tell_what_is_not_known(pid);
