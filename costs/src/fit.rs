@@ -118,7 +118,7 @@ fn settle(batches: &[u32], steps: &mut [f64]) {
     let mut least = 0.0;
     for (size, step) in batches.iter().zip(steps.iter_mut()) {
         *step = f64::max(*step, least);
-        if size % 4 == 0 || *size < 3 {
+        if size.is_power_of_two() {
             least = *step;
         }
     }

@@ -19,8 +19,9 @@ const LONE_STEP: f64 = 0.4;
 /// Rows of a step from which on the kernels for CPUs compute attention in tiles (`GGML_FA_TILE_Q` of ggml). In a step of
 /// fewer each row goes through the cache by itself, as in decoding, which takes several times as long.
 const ATTENTION_TILE: f64 = 64.0;
-/// There a pair of tokens takes this part of what it takes in decoding, since a few rows read the cache together: 0.75 with one
-/// thread and 0.5 with two, of prompts of 32 to 60 tokens after 1,200 (shape of SmolLM2-135M, AMD EPYC).
+/// There a pair of tokens takes this part of what it takes in decoding, since a few rows read the cache together. Prompts of 32
+/// to 60 tokens after 1,200 (shape of SmolLM2-135M, AMD EPYC) took 3.1 us a pair with one thread and 1.5 with two, where `d1` was
+/// 3.7 to 4.4 and 1.9 to 3.1 in four profiles: 0.7 to 0.85, and 0.5 to 0.8.
 const FEW_ROWS: f64 = 0.6;
 
 /// The numbers of a [`Row`](crate::Row) that predictions need, in seconds, watts and joules. Small and `Copy`.

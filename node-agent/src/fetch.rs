@@ -122,15 +122,20 @@ impl Node {
 
     /// Models that were fetched before this agent began are on the disk still, and the node has them.
     pub(crate) fn find_fetched_models(&self) {
-        // What an emulated board has is published, not fetched.
-        let blobs = match self.options.emulation {
-            Some(_) => Vec::new(),
-            None => self.blobs.list().unwrap_or_default(),
-        };
+        if self.options.emulation.is_some() {
+            // What it has is published, not fetched.
+            return;
+        }
+        let blobs = self.blobs.list().unwrap_or_else(|error| {
+            tracing::warn!(%error, "models that were fetched are not found");
+            Vec::new()
+        });
         for (blob, _) in blobs {
             let (BlobDigest::Sha256(digest), Some(path)) = (blob, self.blobs.path(blob)) else { continue };
+            if self.model(&digest).is_some() {
+                continue;
+            }
             match describe(digest, path) {
-                Ok(_) if self.model(&digest).is_some() => {}
                 Ok(model) => self.add_model(model),
                 Err(failure) => tracing::warn!(%failure, "a model that was fetched is not used"),
             }

@@ -301,6 +301,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn steps_between_powers_of_two_have_columns() {
+        let columns = "class,model,mode,prefill_threads,decode_threads,p1_ms_per_token,step_1_ms,step_2_ms,step_3_ms,step_4_ms";
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let table = Sheet::parse(&format!("{columns}\nb,{digest},m,1,1,2,5,12,19,17\n")).unwrap();
+        let row = table.rows().next().unwrap();
+        assert_eq!(row.decode.between_ms[0].nominal(), 19.0);
+        let again = Sheet::parse(&Sheet::write(&table)).unwrap();
+        assert_eq!(again.rows().next().unwrap().decode, row.decode);
+    }
+
     fn check(header: &str, line: &str, expected: &Expect) {
         let error = Sheet::parse(&format!("{header}\n{line}\n")).unwrap_err();
         expected.assert_eq(&error.to_string());

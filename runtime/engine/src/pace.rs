@@ -13,7 +13,7 @@ const MIN_CHUNK: usize = 16;
 /// Rows of a step from which on the kernels for CPUs compute attention in tiles (`GGML_FA_TILE_Q` of ggml). In a step of
 /// fewer each row goes through the cache by itself, so that a token of a prompt takes longer.
 const ATTENTION_TILE: usize = 64;
-/// Kernels for CPUs compute as many rows as one, and what is left over one by one, each of which takes as long as four.
+/// Kernels for CPUs compute so many rows at once, and what is left over one by one, which takes longer (ggml, repacked weights).
 const ROWS: usize = 4;
 /// After so many steps of prompts alone, it is tried again whether they had better share those of others.
 const TRY_AGAIN: u32 = 32;

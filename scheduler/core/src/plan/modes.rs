@@ -174,7 +174,10 @@ impl ModePlan {
     ) -> Vec<ModeChange> {
         self.nodes.retain(|id, memory| {
             let is_here = nodes.iter().any(|state| state.node == *id);
-            is_here || memory.outlasts(now, rules)
+            if !is_here {
+                memory.wish = None;
+            }
+            is_here || memory.is_fresh(now, rules)
         });
         let changing = nodes.iter().filter(|state| state.changes).count();
         let mut room = at_once(rules.at_once, nodes.len()).saturating_sub(changing);
@@ -245,8 +248,7 @@ impl Memory {
     }
 
     /// One that is lost for a while, perhaps by what it was told to do, is not told so again as soon as it is back.
-    fn outlasts(&mut self, now: Time, rules: &ModeRules) -> bool {
-        self.wish = None;
+    fn is_fresh(&self, now: Time, rules: &ModeRules) -> bool {
         self.changed.is_some_and(|at| at + rules.rest > now)
             || self.failed.values().any(|failed| failed.again + LONGEST_BACKOFF > now)
     }
